@@ -1,0 +1,166 @@
+"""Who you are: subjects, the identities that an IdP vouches for, teams. Knows nothing of grants."""
+
+from __future__ import annotations
+
+from typing import ClassVar, override
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import models
+from django.db.models import Q
+from django.utils.crypto import salted_hmac
+
+
+class IdP(models.Model):
+    """An identity provider. Its endpoints are settings; the row is what identities point at."""
+
+    class Kind(models.TextChoices):
+        OIDC = "oidc", "OpenID Connect, sign-in only"
+        DEMO = "demo", "Stint's demo provider"
+        KEYCLOAK = "keycloak", "Keycloak"
+
+    id = models.BigAutoField(primary_key=True)
+    slug = models.SlugField(unique=True)
+    kind = models.TextField(choices=Kind)
+    issuer = models.TextField(unique=True)
+    client_id = models.TextField()
+    secret_ref = models.TextField(blank=True)
+    # What the directory sync last saw, for the status page: seen_at on success, error otherwise.
+    seen_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+
+    @override
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Team(models.Model):
+    """A group of people at the IdP, as far as Stint is concerned with it."""
+
+    id = models.BigAutoField(primary_key=True)
+    slug = models.TextField(unique=True)
+
+    @override
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Subject(AbstractBaseUser):
+    """A person or a service identity. Only a person has a portal session; nobody has a password."""
+
+    class Kind(models.TextChoices):
+        PERSON = "person"
+        SERVICE = "service"
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.TextField(choices=Kind, default=Kind.PERSON, db_default=Kind.PERSON)
+    name = models.TextField()
+    email = models.EmailField(blank=True, db_default="")
+    team = models.ForeignKey(Team, models.PROTECT, null=True, related_name="services")
+    active = models.BooleanField(default=True, db_default=True)
+    time_zone = models.TextField(blank=True, db_default="")
+    version = models.BigIntegerField(default=0, db_default=0)
+
+    password = None  # type: ignore[assignment]
+    USERNAME_FIELD = "id"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    objects: ClassVar[models.Manager[Subject]] = models.Manager()  # type: ignore[assignment]
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["version"], name="subject_version")]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(kind="person", team=None) | Q(kind="service", team__isnull=False),
+                name="subject_only_a_service_has_an_owning_team",
+            ),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    @override
+    def is_active(self) -> bool:  # type: ignore[override]
+        return self.active
+
+    @property
+    def ref(self) -> str:
+        return f"S-{self.pk}"
+
+    @override
+    def get_session_auth_hash(self) -> str:
+        # Without passwords, a session is bound to the subject alone; SSO refresh is what renews it.
+        return salted_hmac("accounts.Subject", str(self.pk), algorithm="sha256").hexdigest()
+
+    @override
+    def get_session_auth_fallback_hash(self):  # type: ignore[no-untyped-def]
+        return iter(())
+
+
+class Identity(models.Model):
+    """One subject at one IdP, by the id that never changes there (`sub`), never by e-mail."""
+
+    id = models.BigAutoField(primary_key=True)
+    subject = models.ForeignKey(Subject, models.PROTECT, related_name="identities")
+    idp = models.ForeignKey(IdP, models.PROTECT, related_name="identities", db_index=False)
+    external_id = models.TextField()
+    # For people to name each other in a policy; resolved to external_id there and never trusted after.
+    username = models.TextField(blank=True, db_default="")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["idp", "external_id"], name="identity_one_subject"),
+            models.UniqueConstraint(fields=["subject", "idp"], name="identity_one_per_idp"),
+        ]
+
+
+class PortalRole(models.Model):
+    """Admin or auditor of the portal. Gives no right at any orchestrator."""
+
+    class Role(models.TextChoices):
+        ADMIN = "admin"
+        AUDITOR = "auditor"
+
+    class Source(models.TextChoices):
+        CLAIM = "claim"  # follows the IdP, comes and goes with it
+        SETTINGS = "settings"  # the first admin
+        RECOVERY = "recovery"  # a typed code
+
+    id = models.BigAutoField(primary_key=True)
+    subject = models.ForeignKey(Subject, models.PROTECT, related_name="portal_roles")
+    role = models.TextField(choices=Role)
+    source = models.TextField(choices=Source)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["subject", "role", "source"], name="portal_role_once"),
+        ]
+
+
+class Membership(models.Model):
+    class Source(models.TextChoices):
+        OIDC = "oidc"
+        DIRECTORY = "directory"
+        PORTAL = "portal"
+
+    id = models.BigAutoField(primary_key=True)
+    team = models.ForeignKey(Team, models.PROTECT, related_name="memberships", db_index=False)
+    subject = models.ForeignKey(Subject, models.PROTECT, related_name="memberships")
+    source = models.TextField(choices=Source)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["team", "subject"], name="membership_once"),
+        ]
+
+
+class RecoveryCode(models.Model):
+    """A short-lived code that makes whoever types it an admin; only its digest is stored."""
+
+    id = models.BigAutoField(primary_key=True)
+    digest = models.BinaryField(unique=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    used_by = models.ForeignKey(Subject, models.PROTECT, null=True)

@@ -1,0 +1,6 @@
+"""What accounts tells the rooms above. Receivers run inside the transaction and may abort it."""
+
+from django.dispatch import Signal
+
+# Sent with verb (str), by (Subject | None), subjects (the rows that changed), facts (ids only).
+happened = Signal()

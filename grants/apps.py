@@ -1,0 +1,14 @@
+from typing import override
+
+from django.apps import AppConfig
+
+
+class GrantsConfig(AppConfig):
+    name = "grants"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    @override
+    def ready(self) -> None:
+        from grants.audit import subscribers
+
+        subscribers.connect()

@@ -1,0 +1,72 @@
+"""Everything that can happen, as the record names it, and in words for people."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Verb(StrEnum):
+    REQUEST_ASKED = "request.asked"
+    REQUEST_VOTED = "request.voted"
+    REQUEST_APPROVED = "request.approved"
+    REQUEST_DENIED = "request.denied"
+    REQUEST_WITHDRAWN = "request.withdrawn"
+    REQUEST_LAPSED = "request.lapsed"
+
+    GRANT_ELAPSED = "grant.elapsed"
+    GRANT_GIVEN_BACK = "grant.given_back"
+    GRANT_REVOKED = "grant.revoked"
+    GRANT_LEFT = "grant.left"
+    GRANT_RETIRED = "grant.retired"
+
+    CONNECTION_APPLIED = "connection.applied"
+    CATALOG_SYNCED = "catalog.synced"
+    CATALOG_HELD = "catalog.held"
+
+    POLICY_APPLIED = "policy.applied"
+    POLICY_REFUSED = "policy.refused"
+
+    SUBJECT_ADDED = "subject.added"
+    SUBJECT_CHANGED = "subject.changed"
+    SUBJECT_LEFT = "subject.left"
+    SUBJECT_SIGNED_IN = "subject.signed_in"
+    SUBJECT_SIGNED_OUT = "subject.signed_out"
+    SIGN_IN_REFUSED = "subject.sign_in_refused"
+    ROLE_GIVEN = "role.given"
+    ROLE_TAKEN = "role.taken"
+    RECOVERY_MADE = "recovery.made"
+    RECOVERY_USED = "recovery.used"
+    DIRECTORY_SYNCED = "directory.synced"
+    DIRECTORY_HELD = "directory.held"
+
+
+SENTENCES: dict[Verb, str] = {
+    Verb.REQUEST_ASKED: "asked for access",
+    Verb.REQUEST_VOTED: "approved a stage",
+    Verb.REQUEST_APPROVED: "approved, access opened",
+    Verb.REQUEST_DENIED: "denied",
+    Verb.REQUEST_WITHDRAWN: "withdrew the request",
+    Verb.REQUEST_LAPSED: "nobody decided in time",
+    Verb.GRANT_ELAPSED: "access ended on time",
+    Verb.GRANT_GIVEN_BACK: "gave the access back",
+    Verb.GRANT_REVOKED: "revoked the access",
+    Verb.GRANT_LEFT: "access ended: the person left",
+    Verb.GRANT_RETIRED: "access ended: the resource is gone",
+    Verb.CONNECTION_APPLIED: "changed a connection",
+    Verb.CATALOG_SYNCED: "synced the catalog",
+    Verb.CATALOG_HELD: "too much vanished at once: retirement held",
+    Verb.POLICY_APPLIED: "put a policy in force",
+    Verb.POLICY_REFUSED: "offered a policy that was refused",
+    Verb.SUBJECT_ADDED: "became known",
+    Verb.SUBJECT_CHANGED: "changed at the identity provider",
+    Verb.SUBJECT_LEFT: "left",
+    Verb.SUBJECT_SIGNED_IN: "signed in",
+    Verb.SUBJECT_SIGNED_OUT: "signed out",
+    Verb.SIGN_IN_REFUSED: "was refused at sign-in",
+    Verb.ROLE_GIVEN: "got a portal role",
+    Verb.ROLE_TAKEN: "lost a portal role",
+    Verb.RECOVERY_MADE: "made a recovery code",
+    Verb.RECOVERY_USED: "used a recovery code",
+    Verb.DIRECTORY_SYNCED: "synced people and teams",
+    Verb.DIRECTORY_HELD: "too many people vanished at once: held",
+}

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import ClassVar, override
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from grants.catalog.levels import KINDS, Key
+
+
+class Connection(models.Model):
+    """One orchestrator that Stint fronts."""
+
+    class Kind(models.TextChoices):
+        PREFECT = "prefect", "Prefect server"
+
+    id = models.BigAutoField(primary_key=True)
+    slug = models.SlugField(unique=True)  # immutable: a trigger refuses a change
+    kind = models.TextField(choices=Kind)
+    url = models.URLField()  # base of the API, e.g. http://prefect:4200/api
+    environment = models.TextField()
+    owner_team = models.TextField(blank=True, db_default="")  # slug of the team that owns what nothing else assigns
+    secret_ref = models.TextField(blank=True)  # env:NAME or file:PATH, never the secret
+    version = models.BigIntegerField(default=0, db_default=0)
+    # The last sync: when it was complete, or why it was not, or how many vanished and are held.
+    seen_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True, db_default="")
+    held = models.IntegerField(default=0, db_default=0)
+
+    @override
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def ref(self) -> str:
+        return f"C-{self.pk}"
+
+
+class Resource(models.Model):
+    """Something that can be asked for, bound to its upstream id. Vanished ones are retired, not deleted."""
+
+    id = models.BigAutoField(primary_key=True)
+    connection = models.ForeignKey(Connection, models.PROTECT, related_name="resources", db_index=False)
+    kind = models.TextField(choices=[(kind, kind) for kind in KINDS])
+    remote_id = models.TextField()
+    name = models.TextField()  # of a deployment: "flow/deployment", as Prefect's CLI says it
+    description = models.TextField(blank=True, db_default="")
+    parent = models.ForeignKey("self", models.PROTECT, null=True, related_name="children")
+    tags = ArrayField(models.TextField(), default=list, db_default=[])
+    seen_at = models.DateTimeField()
+    retired_at = models.DateTimeField(null=True)
+    version = models.BigIntegerField(default=0, db_default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["connection", "kind", "remote_id"], name="resource_once"),
+            models.CheckConstraint(condition=models.Q(kind__in=KINDS), name="resource_kind_known"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["version"], name="resource_version"),
+            models.Index(fields=["name"], name="resource_name"),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def key(self) -> Key:
+        return Key(self.connection.slug, self.kind, self.remote_id)

@@ -1,0 +1,83 @@
+"""What is due when, and which processes are alive: the rows the sweeper lives by."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import connection, models
+
+from grants.clock import StintNow
+
+LEASE = timedelta(seconds=60)  # longer than any job's time limit
+
+
+class DueJob(models.Model):
+    """A job that the sweeper publishes to Celery (or, for heads, does in place) once it is due."""
+
+    name = models.TextField(primary_key=True)  # "sync:prefect-prod", "directory:demo", "mail", "heads"
+    due_at = models.DateTimeField()
+    lease_until = models.DateTimeField(null=True)
+
+
+class ProcessBeat(models.Model):
+    """The last sign of life of a process."""
+
+    name = models.TextField(primary_key=True)  # "worker host:pid"
+    at = models.DateTimeField()
+    version = models.TextField()
+
+
+# Mail is due when the record has what its cursor has not read.
+_CLAIM = """
+UPDATE grants_duejob j SET lease_until = stint_now() + %s FROM (
+    SELECT name FROM grants_duejob
+    WHERE due_at <= stint_now() AND (lease_until IS NULL OR lease_until < stint_now()) AND (name = 'heads') = %s
+        AND (name <> 'mail' OR (SELECT seq FROM grants_audithead) > (SELECT seq FROM grants_cursor WHERE name = 'mail'))
+    ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
+) due WHERE j.name = due.name RETURNING j.name
+"""
+
+
+def claim(*, heads: bool, limit: int = 20) -> list[str]:
+    """Take due jobs for a minute; nobody else gets them meanwhile, and after it they are due again.
+
+    The export of heads, which is done in place, or the others, which are published.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [LEASE, heads, limit])
+        return [name for (name,) in cursor.fetchall()]
+
+
+def done(name: str, *, again: timedelta) -> None:
+    """Give a job back: due again after `again`."""
+    DueJob.objects.filter(name=name).update(due_at=StintNow() + again, lease_until=None)
+
+
+def release(name: str, *, after: timedelta) -> None:
+    """A job that could not be handed on is tried again soon."""
+    done(name, again=after)
+
+
+def ensure(name: str) -> None:
+    """Make a job known and due now, or leave it as it is."""
+    DueJob.objects.bulk_create([DueJob(name=name, due_at=StintNow())], ignore_conflicts=True)
+
+
+def hurry(name: str) -> None:
+    """Make a known job due now."""
+    DueJob.objects.filter(name=name).update(due_at=StintNow())
+
+
+def beat(name: str, version: str) -> None:
+    """Say that this process is alive; forget those silent for a day."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO grants_processbeat (name, at, version) VALUES (%s, stint_now(), %s)"
+            " ON CONFLICT (name) DO UPDATE SET at = excluded.at, version = excluded.version",
+            [name, version],
+        )
+    ProcessBeat.objects.filter(at__lt=StintNow() - timedelta(days=1)).delete()
+
+
+def beats_since(moment: datetime) -> models.QuerySet[ProcessBeat]:
+    return ProcessBeat.objects.filter(at__gte=moment).order_by("name")

@@ -1,0 +1,248 @@
+"""Requests, decisions, grants. The database keeps what these say: migration 0002 has the keys and triggers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar, override
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce
+
+from accounts.models import IdP
+from grants.catalog.levels import WORDS
+from grants.catalog.models import Resource
+from grants.policy.models import PolicyVersion
+
+LEVEL_CHOICES = [(word, word) for word in WORDS]
+
+
+class Request(models.Model):
+    """What somebody asked for: one or more items, one reason, one duration, decided whole."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Pending"
+        APPROVED = "approved", "Approved"
+        DENIED = "denied", "Denied"
+        WITHDRAWN = "withdrawn", "Withdrawn"
+        LAPSED = "lapsed", "Lapsed"
+
+    id = models.BigAutoField(primary_key=True)
+    requester = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="requests_made", db_index=False)
+    beneficiary = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="requests_for", db_index=False
+    )
+    state = models.TextField(choices=State, default=State.PENDING)
+    stages = models.JSONField()  # frozen at asking: [{"need": 1, "from": […], "resources": […], "rules": […]}]
+    policy_version = models.ForeignKey(PolicyVersion, models.PROTECT, db_index=False)
+    reason = models.TextField()
+    asked_at = models.DateTimeField()
+    lapses_at = models.DateTimeField()
+    duration = models.DurationField()
+    idempotency_key = models.TextField()
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["requester", "idempotency_key"], name="request_once_per_key"),
+            models.CheckConstraint(condition=Q(duration__gt=timedelta(0)), name="request_duration_positive"),
+            models.CheckConstraint(
+                condition=Q(state="pending", closed_at=None) | (~Q(state="pending") & Q(closed_at__isnull=False)),
+                name="request_pending_is_open",
+            ),
+            # Targets of composite keys.
+            models.UniqueConstraint(fields=["id", "beneficiary", "state"], name="request_key_state"),
+            models.UniqueConstraint(fields=["id", "requester", "beneficiary"], name="request_key_people"),
+            models.UniqueConstraint(fields=["id", "duration"], name="request_key_duration"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["requester", "-id"], name="request_by_requester"),
+            models.Index(fields=["beneficiary", "-id"], name="request_by_beneficiary"),
+            models.Index(fields=["lapses_at"], condition=Q(state="pending"), name="request_pending"),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return self.ref
+
+    @property
+    def ref(self) -> str:
+        return f"R-{self.pk}"
+
+
+class RequestItem(models.Model):
+    """One resource at one level. Its state is the request's, kept so by a cascading key."""
+
+    id = models.BigAutoField(primary_key=True)
+    request = models.ForeignKey(
+        Request, models.PROTECT, related_name="items", db_constraint=False, db_index=False
+    )
+    beneficiary = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
+    resource = models.ForeignKey(Resource, models.PROTECT, related_name="items")
+    level = models.TextField(choices=LEVEL_CHOICES)
+    state = models.TextField(choices=Request.State, default=Request.State.PENDING)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(level__in=WORDS), name="item_level_known"),
+            models.UniqueConstraint(fields=["request", "resource", "level"], name="item_once"),
+            models.UniqueConstraint(
+                fields=["beneficiary", "resource", "level"],
+                condition=Q(state="pending"),
+                name="item_one_pending_ask",
+            ),
+            models.UniqueConstraint(
+                fields=["request", "beneficiary", "resource", "level", "state"], name="item_key_state"
+            ),
+        ]
+
+
+class Decision(models.Model):
+    """One approver's word on a request."""
+
+    class Verdict(models.TextChoices):
+        APPROVE = "approve"
+        DENY = "deny"
+
+    id = models.BigAutoField(primary_key=True)
+    request = models.ForeignKey(
+        Request, models.PROTECT, related_name="decisions", db_constraint=False, db_index=False
+    )
+    requester = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
+    beneficiary = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
+    stage = models.IntegerField()
+    approver = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="decisions")
+    # On whose behalf, when a delegate decides; `for` is a word of Python.
+    on_behalf = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", db_column="for_id", db_index=False
+    )
+    verdict = models.TextField(choices=Verdict)
+    note = models.TextField(blank=True)
+    policy_version = models.ForeignKey(PolicyVersion, models.PROTECT, db_index=False)
+    superseded = models.BooleanField(default=False)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(verdict__in=["approve", "deny"]), name="decision_verdict_known"),
+            models.CheckConstraint(condition=Q(stage__gte=0), name="decision_stage_known"),
+            models.CheckConstraint(
+                condition=~Q(approver=F("requester")) & ~Q(approver=F("beneficiary")),
+                name="decision_not_by_who_asks_or_gains",
+            ),
+            models.CheckConstraint(
+                condition=Q(on_behalf=None) | (~Q(on_behalf=F("requester")) & ~Q(on_behalf=F("beneficiary"))),
+                name="decision_not_for_who_asks_or_gains",
+            ),
+            models.UniqueConstraint(
+                F("request"),
+                Coalesce(F("on_behalf"), F("approver")),
+                condition=Q(superseded=False),
+                name="decision_one_per_person",
+            ),
+            models.UniqueConstraint(
+                fields=["request", "approver"], condition=Q(superseded=False), name="decision_one_per_approver"
+            ),
+        ]
+
+
+class GrantQuerySet(models.QuerySet["Grant"]):
+    def live_at(self, now: datetime) -> GrantQuerySet:
+        """Access exists: derived from the window, whatever a sweep has or has not done yet."""
+        return self.annotate(until=Coalesce("ended_at", "ends_at")).filter(starts_at__lte=now, until__gt=now)
+
+
+class Grant(models.Model):
+    """The access itself. Its window never moves; it can only end earlier."""
+
+    class EndReason(models.TextChoices):
+        ELAPSED = "elapsed", "on time"
+        GIVEN_BACK = "given_back", "given back"
+        REVOKED = "revoked", "revoked"
+        LEFT = "left", "the person left"
+        RETIRED = "retired", "the resource is gone"
+
+    id = models.BigAutoField(primary_key=True)
+    request = models.ForeignKey(
+        Request, models.PROTECT, related_name="grants", db_constraint=False, db_index=False
+    )
+    # A constant, so that the key to request_item holds only for an approved item.
+    request_state = models.GeneratedField(
+        expression=Value("approved"), output_field=models.TextField(), db_persist=True
+    )
+    asked = models.DurationField()
+    beneficiary = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="grants", db_index=False)
+    resource = models.ForeignKey(Resource, models.PROTECT, related_name="grants", db_index=False)
+    level = models.TextField(choices=LEVEL_CHOICES)
+    idp = models.ForeignKey(IdP, models.PROTECT, null=True, db_index=False)
+    role = models.TextField(null=True)  # noqa: DJ001 (both or neither, with idp)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    drain_until = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
+    end_reason = models.TextField(choices=EndReason, null=True)  # noqa: DJ001 (NULL while open)
+    version = models.BigIntegerField(default=0, db_default=0)
+
+    objects = GrantQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["request", "resource", "level"], name="grant_once"),
+            models.CheckConstraint(
+                condition=Q(starts_at__lt=F("ends_at"), ends_at__lte=F("drain_until")), name="grant_window"
+            ),
+            models.CheckConstraint(
+                condition=Q(level="work") | Q(drain_until=F("ends_at")), name="grant_only_work_drains"
+            ),
+            models.CheckConstraint(
+                condition=Q(asked__gte=F("ends_at") - F("starts_at")), name="grant_not_longer_than_asked"
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at=None) | Q(ended_at__lte=F("ends_at")), name="grant_ends_by_its_end"
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at=None, end_reason=None)
+                | Q(
+                    closed_at__isnull=False,
+                    end_reason__isnull=False,  # a CHECK that is NULL passes
+                    end_reason__in=["elapsed", "given_back", "revoked", "left", "retired"],
+                ),
+                name="grant_closed_with_a_reason",
+            ),
+            models.CheckConstraint(
+                condition=Q(idp=None, role=None) | Q(idp__isnull=False, role__isnull=False),
+                name="grant_role_at_an_idp",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["beneficiary", "-id"], name="grant_by_beneficiary"),
+            models.Index(fields=["resource", "-id"], name="grant_by_resource"),
+            models.Index(fields=["version"], name="grant_version"),
+            models.Index(fields=["starts_at", "id"], name="grant_by_start"),
+            models.Index(fields=["id"], condition=Q(closed_at=None), name="grant_open"),
+            models.Index(Coalesce("ended_at", "ends_at"), condition=Q(closed_at=None), name="grant_open_until"),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return self.ref
+
+    @property
+    def ref(self) -> str:
+        return f"G-{self.pk}"
+
+    @property
+    def over_at(self) -> datetime:
+        """When access ends or ended."""
+        return self.ended_at or self.ends_at
+
+    def is_live_at(self, now: datetime) -> bool:
+        return self.starts_at <= now < self.over_at

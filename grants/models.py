@@ -1,0 +1,24 @@
+"""Where Django looks for the tables of all rooms. Import them from their rooms, never from here."""
+
+from grants.audit.models import AuditEvent, AuditHead
+from grants.catalog.models import Connection, Resource
+from grants.due import DueJob, ProcessBeat
+from grants.lifecycle.models import Decision, Grant, Request, RequestItem
+from grants.notifications.models import Cursor
+from grants.policy.models import PolicyRefusal, PolicyVersion
+
+__all__ = [
+    "AuditEvent",
+    "AuditHead",
+    "Connection",
+    "Cursor",
+    "Decision",
+    "DueJob",
+    "Grant",
+    "PolicyRefusal",
+    "PolicyVersion",
+    "ProcessBeat",
+    "Request",
+    "RequestItem",
+    "Resource",
+]

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+
+
+class PolicyVersion(models.Model):
+    """A policy that was applied. Rows are only ever added; the greatest id is in force."""
+
+    id = models.BigAutoField(primary_key=True)
+    sha256 = models.TextField()
+    text = models.TextField()
+    # "idp:username" -> external id of every person the text names, fixed when it was applied, so
+    # that an account re-created under an old name inherits nothing.
+    people = models.JSONField()
+    applied_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True)  # null: the command line
+    applied_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
+    @property
+    def ref(self) -> str:
+        return f"P-{self.pk}"
+
+
+class PolicyRefusal(models.Model):
+    """A policy file that was refused, and why: shown to admins until a good one is applied."""
+
+    id = models.BigAutoField(primary_key=True)
+    sha256 = models.TextField()
+    errors = models.JSONField()  # [{"line": 3, "column": 5, "message": "…"}]
+    at = models.DateTimeField()

@@ -1,0 +1,113 @@
+"""Tests run as the app does: the schema belongs to stint_owner, every query is stint_app's.
+
+`db` tests roll back. `commits` tests really commit, and are cleaned up as superuser afterwards. Time is
+the database's: the `at` fixture moves it for every connection.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from pytest_django import DjangoDbBlocker
+
+from grants import clock
+from tests.cast import Cast, make_cast
+
+SUPERUSER = os.environ["STINT_TEST_SUPERUSER_URL"]
+
+TEST_CLOCK = """
+CREATE TABLE stint_clock (at timestamptz);
+INSERT INTO stint_clock VALUES (NULL);
+GRANT SELECT, UPDATE ON stint_clock TO stint_app;
+GRANT SELECT ON stint_clock TO stint_gate;
+CREATE OR REPLACE FUNCTION stint_now() RETURNS timestamptz LANGUAGE plpgsql STABLE PARALLEL SAFE AS
+    $$ BEGIN RETURN coalesce((SELECT at FROM public.stint_clock), clock_timestamp()); END $$;
+"""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: DjangoDbBlocker, worker_id: str) -> Iterator[None]:
+    """A database of this worker's own, made as superuser, migrated as owner, used as app."""
+    name = f"test_{worker_id}"
+    with psycopg.connect(SUPERUSER, autocommit=True) as superuser:
+        superuser.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        superuser.execute(f'CREATE DATABASE "{name}" OWNER stint_owner')
+    with django_db_blocker.unblock():
+        connection.close()
+        connection.settings_dict.update(NAME=name, USER="stint_owner")
+        call_command("migrate", verbosity=0, database="default")
+        with connection.cursor() as cursor:
+            cursor.execute(TEST_CLOCK)
+        connection.close()
+        connection.settings_dict["USER"] = "stint_app"
+    yield
+    with django_db_blocker.unblock():
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def worker_id(request: pytest.FixtureRequest) -> str:
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+def connect(role: str, **options: object) -> psycopg.Connection:
+    """A connection of its own to this worker's database, as one of the roles or "postgres" the superuser."""
+    info = psycopg.conninfo.conninfo_to_dict(SUPERUSER)
+    info["dbname"] = connection.settings_dict["NAME"]
+    if role != "superuser":
+        info["user"] = role
+    return psycopg.connect(**info, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def commits(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Like `transactional_db`, whose TRUNCATE the app role may not do."""
+    with django_db_blocker.unblock():
+        connection.close()
+        yield
+        connection.close()
+        _empty()
+
+
+def _empty() -> None:
+    with connect("superuser") as superuser:
+        superuser.execute("SET session_replication_role = replica")
+        tables = superuser.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename ~ '^(accounts|grants|django_session)'"
+        ).fetchall()
+        for (table,) in tables:
+            if table not in ("grants_audithead", "grants_duejob", "grants_cursor"):
+                superuser.execute(f'DELETE FROM "{table}"')
+        superuser.execute("DELETE FROM grants_duejob WHERE name NOT IN ('mail', 'heads')")
+        superuser.execute("UPDATE grants_duejob SET due_at = clock_timestamp(), lease_until = NULL")
+        superuser.execute("UPDATE grants_cursor SET seq = 0, error = ''")
+        superuser.execute("UPDATE grants_audithead SET seq = 0, hash = decode(repeat('00', 32), 'hex'), xact = 0, base = 0")
+        superuser.execute("UPDATE stint_clock SET at = NULL")
+
+
+@pytest.fixture
+def at(request: pytest.FixtureRequest) -> Callable[[datetime | timedelta | None], datetime]:
+    """Set the database's clock: to a time, or on by a duration, or (None) running again. Returns the time it is."""
+    assert {"db", "commits", "cast"} & set(request.fixturenames), "time is the database's: use db or commits"
+
+    def move(to: datetime | timedelta | None) -> datetime:
+        moment = clock.now() + to if isinstance(to, timedelta) else to
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE stint_clock SET at = %s", [moment])
+        return clock.now()
+
+    return move
+
+
+@pytest.fixture
+def cast(request: pytest.FixtureRequest) -> Cast:
+    """The people, teams, resources and policy that the stories are told with (tests/cast.py)."""
+    if "commits" not in request.fixturenames:
+        request.getfixturevalue("db")
+    return make_cast()

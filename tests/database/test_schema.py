@@ -1,0 +1,55 @@
+"""What the schema must be, read from the database itself."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from tests.conftest import connect
+
+RIGHTS = importlib.import_module("grants.migrations.0004_rights").RIGHTS
+
+
+@pytest.mark.usefixtures("commits")
+def test_no_foreign_key_is_deferrable() -> None:
+    """Deferred keys lock at COMMIT, after the head of the record: two actions would wait for each other."""
+    with connect("stint_owner") as owner:
+        rows = owner.execute("SELECT conname FROM pg_constraint WHERE contype = 'f' AND condeferrable").fetchall()
+    assert rows == []
+
+
+@pytest.mark.usefixtures("commits")
+def test_the_app_has_the_rights_that_are_listed_and_no_other() -> None:
+    with connect("superuser") as superuser:
+        tables = superuser.execute(
+            "SELECT table_name, privilege_type FROM information_schema.table_privileges"
+            " WHERE grantee = 'stint_app' AND table_schema = 'public' AND table_name <> 'stint_clock'"
+        ).fetchall()
+        columns = superuser.execute(
+            "SELECT c.table_name, c.privilege_type, c.column_name FROM information_schema.column_privileges c"
+            " WHERE c.grantee = 'stint_app' AND c.table_schema = 'public' AND c.privilege_type = 'UPDATE'"
+            " AND c.table_name <> 'stint_clock'"
+            " AND NOT EXISTS (SELECT FROM information_schema.table_privileges t WHERE t.grantee = 'stint_app'"
+            "   AND t.table_name = c.table_name AND t.privilege_type = 'UPDATE')"
+        ).fetchall()
+        public = superuser.execute(
+            "SELECT table_name FROM information_schema.table_privileges WHERE grantee = 'PUBLIC' AND table_schema = 'public'"
+        ).fetchall()
+    had: dict[str, set[str]] = {}
+    for table, privilege in tables:
+        had.setdefault(table, set()).add(privilege)
+    updatable: dict[str, set[str]] = {}
+    for table, _, column in columns:
+        updatable.setdefault(table, set()).add(column)
+    for table, rights in RIGHTS.items():
+        whole, _, listed = rights.partition("UPDATE (")
+        expected = {word.strip(" ,") for word in whole.split(",") if word.strip(" ,")}
+        if listed:
+            inside, _, rest = listed.partition(")")
+            expected |= {word.strip(" ,") for word in rest.split(",") if word.strip(" ,")}
+            assert updatable.pop(table) == {name.strip() for name in inside.split(",")}, table
+        assert had.pop(table, set()) == expected, table
+    assert not had
+    assert not updatable
+    assert public == []
