@@ -1,0 +1,70 @@
+"""`manage.py policy check|plan|apply FILE`, `manage.py policy show [VERSION]`. FILE can be - for standard input."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, override
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from grants.policy import versions
+from grants.policy.differences import differences
+from grants.policy.models import PolicyVersion
+from grants.policy.parse import parse_policy
+from grants.policy.yaml_marks import PolicyErrors
+
+
+class Command(BaseCommand):
+    help = "Check a policy file, say what it would change, put it in force, show what is."
+
+    @override
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        for verb, text in (
+            ("check", "read the file, without the database"),
+            ("plan", "say what applying it would change"),
+            ("apply", "put it in force"),
+        ):
+            verbs.add_parser(verb, help=text).add_argument("file", help="path, or - for standard input")
+        verbs.add_parser("show", help="print a version").add_argument("number", nargs="?", type=int)
+
+    @override
+    def handle(self, *args: Any, verb: str, **options: Any) -> None:
+        if verb == "show":
+            self.show(options["number"])
+            return
+        name = options["file"]
+        try:
+            text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{name}: {error}") from error
+        try:
+            getattr(self, verb)(text)
+        except PolicyErrors as errors:
+            told = "\n".join(f"{name}:{problem}" for problem in errors.problems)
+            raise CommandError(f"{told}\nNothing was changed.") from errors
+
+    def check(self, text: str) -> None:
+        policy = parse_policy(text)
+        self.stdout.write(f"{len(policy.rules)} rules, {len(policy.owners)} owners: well formed.")
+
+    def plan(self, text: str) -> None:
+        lines = versions.plan(text).lines
+        self.stdout.write("\n".join(lines) or "No difference to the policy in force.")
+
+    def apply(self, text: str) -> None:
+        before, had = versions.in_force_row(), versions.in_force()
+        row = versions.apply(text, by=None)
+        if before and row.pk == before.pk:
+            self.stdout.write(f"{row.ref} is in force already; nothing changed.")
+            return
+        now = versions.in_force()
+        self.stdout.write("\n".join(differences(had, now) if now else []))
+        self.stdout.write(f"{row.ref} is in force.")
+
+    def show(self, number: int | None) -> None:
+        row = PolicyVersion.objects.filter(pk=number).first() if number else versions.in_force_row()
+        if row is None:
+            raise CommandError("There is no such version." if number else "No policy is in force.")
+        self.stdout.write(row.text)

@@ -1,0 +1,228 @@
+"""The rules themselves: pure, and closed when in doubt.
+
+A rule applies when its `match` and its `ask` hold. Of the rules that apply, the strictest value of each
+field wins, and all their stages are gone through in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from grants.catalog.levels import LEVELS_OF, SERVICES_ONLY, Level
+from grants.policy.parse import Match, Policy, Rule
+from grants.policy.rulings import Allowed, Candidates, Denied, Facts, Owner, Person, Ruling, Source, Stage
+
+OWNER_TAG = "owner:"
+
+
+def owner_of(policy: Policy, facts: Facts) -> Owner:
+    """The first glob that matches, else the resource's tag (where tags count), else the connection's owner."""
+    for entry in policy.owners:
+        if _matches(entry.match, facts, level=None, owner=None):
+            return entry.owner
+    if policy.owner_tags:
+        tagged = sorted(tag.removeprefix(OWNER_TAG) for tag in facts.tags if tag.startswith(OWNER_TAG))
+        if len(tagged) == 1:  # two owners by tag are ambiguous: neither
+            return Owner(team=tagged[0])
+    return Owner(team=facts.connection_owner)
+
+
+def rule_on(policy: Policy, facts: Facts, asker: Person, level: str) -> Ruling:
+    """May this person ask for this much of this resource, and on which terms?"""
+    where = f"{facts.name} ({facts.connection}, {facts.environment})"
+    refused = _not_for_people(facts, level)
+    if refused:
+        return refused
+    applying, failed = _applying(policy, facts, asker, level)
+    if failed:
+        return Denied("rule_failed", f"Rule {failed} could not be judged, so nothing is allowed. Tell an admin.")
+    if not applying:
+        return Denied("no_rule", f"No rule lets you ask for {level} on {where}.")
+    for rule in applying:
+        if level not in rule.levels:
+            allowed = ", ".join(rule.levels)
+            return Denied("level", f"Rule {rule.name} allows {allowed} on {where}, not {level}.")
+    longest = min(applying, key=lambda rule: rule.longest)
+    default = min(applying, key=lambda rule: rule.default)
+    reason = max(applying, key=lambda rule: rule.reason_min)
+    stages = [
+        Stage(stage.need, stage.sources, (facts.id,), (rule.name,), rule.fallback or policy.fallback)
+        for rule in applying
+        for stage in rule.stages
+    ]
+    return Allowed(
+        longest=longest.longest,
+        default=min(default.default, longest.longest),
+        reason_min=reason.reason_min,
+        stages=_merged(stages, lambda _id: None),
+        because={
+            "longest": longest.name,
+            "default": default.name,
+            "reason": reason.name,
+            "levels": applying[0].name,
+            "stages": ", ".join(dict.fromkeys(rule.name for rule in applying if rule.stages)) or applying[0].name,
+        },
+    )
+
+
+def rule_on_all(policy: Policy, items: Sequence[tuple[Facts, str]], asker: Person) -> Ruling:
+    """A whole request: any item denied denies it; terms are the strictest, stages of all apply in order."""
+    rulings: list[Allowed] = []
+    for facts, level in items:
+        ruling = rule_on(policy, facts, asker, level)
+        if isinstance(ruling, Denied):
+            return ruling
+        rulings.append(ruling)
+    if not rulings:
+        return Denied("no_items", "Choose what you want access to.")
+    longest = min(rulings, key=lambda ruling: ruling.longest)
+    default = min(rulings, key=lambda ruling: ruling.default)
+    reason = max(rulings, key=lambda ruling: ruling.reason_min)
+    owners = {facts.id: owner_of(policy, facts) for facts, _ in items}
+    because = {
+        "longest": longest.because["longest"],
+        "default": default.because["default"],
+        "reason": reason.because["reason"],
+        "levels": ", ".join(dict.fromkeys(ruling.because["levels"] for ruling in rulings)),
+        "stages": ", ".join(dict.fromkeys(ruling.because["stages"] for ruling in rulings)),
+    }
+    return Allowed(
+        longest=longest.longest,
+        default=min(default.default, longest.longest),
+        reason_min=reason.reason_min,
+        stages=_merged([stage for ruling in rulings for stage in ruling.stages], owners.get),
+        because=because,
+    )
+
+
+def may_see(policy: Policy, facts: Facts, asker: Person) -> bool:
+    """Rules with `discoverable: false` hide a resource from who neither owns it nor may ask for it."""
+    hiding = [
+        rule for rule in policy.rules if not rule.discoverable and _reaches(rule.match, facts, owner_of(policy, facts))
+    ]
+    if not hiding or owns(policy, facts, asker):
+        return True
+    levels = (level.word for level in LEVELS_OF[facts.kind])
+    return any(isinstance(rule_on(policy, facts, asker, level), Allowed) for level in levels)
+
+
+def owns(policy: Policy, facts: Facts, person: Person) -> bool:
+    """Is this person the resource's owner, or on the team that is?"""
+    owner = owner_of(policy, facts)
+    return bool((owner.team and owner.team in person.teams) or (owner.person and owner.person == person.key))
+
+
+def candidates(
+    policy: Policy, stage: Stage, facts: Mapping[int, Facts], people: Iterable[Person], excluded: frozenset[int]
+) -> Candidates:
+    """Who can decide this stage now. The fallback joins only when too few others qualify."""
+    eligible = [person for person in people if person.id not in excluded]
+    found = [person.id for person in eligible if _qualifies(policy, stage, stage.sources, facts, person)]
+    if len(found) >= stage.need:
+        return Candidates(tuple(found), fallback=False)
+    extra = [
+        person.id
+        for person in eligible
+        if person.id not in found and _qualifies(policy, stage, stage.fallback, facts, person)
+    ]
+    return Candidates((*found, *extra), fallback=bool(extra))
+
+
+def may_approve(
+    policy: Policy,
+    stage: Stage,
+    facts: Mapping[int, Facts],
+    person: Person,
+    people: Iterable[Person],
+    excluded: frozenset[int],
+) -> bool:
+    """Can this person decide this stage now? Never the asker or who benefits."""
+    return person.id in candidates(policy, stage, facts, people, excluded).people
+
+
+def _not_for_people(facts: Facts, level: str) -> Denied | None:
+    try:
+        wanted = Level.of(level)
+    except ValueError:
+        return Denied("level_unknown", f"{level} is not a level.")
+    if wanted not in LEVELS_OF.get(facts.kind, ()):
+        return Denied("level_kind", f"A {facts.kind} has no level {level}.")
+    if wanted in SERVICES_ONLY:
+        return Denied("services_only", f"{level} is for machines; people do not poll and execute runs.")
+    return None
+
+
+def _applying(policy: Policy, facts: Facts, asker: Person, level: str) -> tuple[list[Rule], str]:
+    """The rules that apply, and the name of one that could not be judged."""
+    applying: list[Rule] = []
+    for rule in policy.rules:
+        try:
+            owner = owner_of(policy, facts)
+            if _matches(rule.match, facts, level=level, owner=owner) and _may_ask(rule, asker):
+                applying.append(rule)
+        except Exception:  # noqa: BLE001 (whatever a rule trips over, it denies)
+            return [], rule.name
+    return applying, ""
+
+
+def _may_ask(rule: Rule, asker: Person) -> bool:
+    return rule.ask is None or any(_is(source, asker) for source in rule.ask)
+
+
+def _is(source: Source, person: Person) -> bool:
+    return source.value in person.teams if source.kind == "team" else source.value == person.key
+
+
+def _matches(match: Match, facts: Facts, *, level: str | None, owner: Owner | None) -> bool:
+    """Every key that is given must hold; within one key any of its values may."""
+    if match.level and level not in match.level:
+        return False
+    return _reaches(match, facts, owner)
+
+
+def _reaches(match: Match, facts: Facts, owner: Owner | None) -> bool:
+    return (
+        _any(match.connection, facts.connection)
+        and _any(match.environment, facts.environment)
+        and (not match.kind or facts.kind in match.kind)
+        and _any(match.name, facts.name)
+        and (not match.tag or bool(facts.tags.intersection(match.tag)))
+        and (not match.owner or (owner is not None and bool(owner.team) and owner.team in match.owner))
+    )
+
+
+def _any(globs: Sequence[str], value: str) -> bool:
+    return not globs or any(fnmatchcase(value, glob) for glob in globs)
+
+
+def _qualifies(
+    policy: Policy, stage: Stage, sources: Sequence[Source], facts: Mapping[int, Facts], person: Person
+) -> bool:
+    return any(
+        # An owner must own all that the stage is about, and know all of it.
+        all(id in facts and owns(policy, facts[id], person) for id in stage.resources)
+        if source.kind == "owners"
+        else _is(source, person)
+        for source in sources
+    )
+
+
+def _merged(stages: Sequence[Stage], owner: Callable[[int], Owner | None]) -> tuple[Stage, ...]:
+    """Equal stages become one; owners' stages are equal only when the owner is."""
+    merged: dict[object, Stage] = {}
+    for stage in stages:
+        whose = owner(stage.resources[0]) if any(source.kind == "owners" for source in stage.sources) else None
+        key = (stage.need, stage.sources, stage.fallback, whose)
+        had = merged.get(key)
+        merged[key] = (
+            replace(
+                had,
+                resources=tuple(dict.fromkeys((*had.resources, *stage.resources))),
+                rules=tuple(dict.fromkeys((*had.rules, *stage.rules))),
+            )
+            if had
+            else stage
+        )
+    return tuple(merged.values())

@@ -1,0 +1,182 @@
+"""Which policy is in force, what another would change, and putting it in force."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from django.db import transaction
+from django.db.models import Prefetch
+
+from accounts.models import Identity, Membership, Subject
+from grants import clock
+from grants.audit import Verb, record
+from grants.catalog.models import Resource
+from grants.policy import rules
+from grants.policy.differences import differences
+from grants.policy.models import PolicyRefusal, PolicyVersion
+from grants.policy.parse import Policy, parse_policy, with_people
+from grants.policy.rulings import Facts, Person
+from grants.policy.yaml_marks import PolicyErrors, Problem, load
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What applying a text would change, in words; no lines: it is in force already."""
+
+    lines: tuple[str, ...]
+
+
+def in_force_row() -> PolicyVersion | None:
+    """The version with the greatest number."""
+    return PolicyVersion.objects.order_by("-id").first()
+
+
+def in_force() -> Policy | None:
+    """The policy in force, or None: there is none, or its text can no longer be read (in_force_problem())."""
+    newest = PolicyVersion.objects.order_by("-id").values_list("id", flat=True).first()
+    return _read(newest)[0] if newest else None
+
+
+def in_force_problem() -> str:
+    """Why the version in force can't be read by this release; "" when it can."""
+    newest = PolicyVersion.objects.order_by("-id").values_list("id", flat=True).first()
+    return _read(newest)[1] if newest else ""
+
+
+@lru_cache(maxsize=4)
+def _read(version: int) -> tuple[Policy | None, str]:
+    # Versions are never changed, so what was read once stays right. (Tests that roll back ask again: by text.)
+    row = PolicyVersion.objects.get(pk=version)
+    try:
+        policy = with_people(parse_policy(row.text), row.people)
+    except PolicyErrors as error:
+        return None, str(error)
+    return replace(policy, version=version), ""
+
+
+def plan(text: str) -> Plan:
+    """The difference to what is in force. Raises PolicyErrors, people who can't be found included."""
+    policy, people = _resolved(text)
+    row = in_force_row()
+    if row and row.text == text and row.people == people:
+        return Plan(())
+    return Plan(tuple(differences(in_force(), with_people(policy, people))))
+
+
+def apply(text: str, *, by: Subject | None) -> PolicyVersion:
+    """Put a policy in force; the same one again changes nothing and answers with the version in force.
+
+    Raises PolicyErrors: a broken text changes nothing, and admins see why until a good one is applied.
+    """
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    actor = by or "cli"
+    try:
+        _policy, people = _resolved(text)
+    except PolicyErrors as error:
+        with transaction.atomic():
+            refusal = PolicyRefusal.objects.create(
+                sha256=sha256, errors=[problem._asdict() for problem in error.problems], at=clock.now()
+            )
+            record(Verb.POLICY_REFUSED, by=actor, refusal=refusal.pk, sha256=sha256)
+        raise
+    with transaction.atomic():
+        row = in_force_row()
+        if row and row.text == text and row.people == people and not refusal_since(row):
+            return row
+        row = PolicyVersion.objects.create(
+            sha256=sha256, text=text, people=people, applied_by=by, applied_at=clock.now()
+        )
+        record(Verb.POLICY_APPLIED, by=actor, policy=row.pk, sha256=sha256)
+    return row
+
+
+def refusal_since(row: PolicyVersion | None) -> PolicyRefusal | None:
+    """The newest file that was refused after this version was applied."""
+    refusals = PolicyRefusal.objects.order_by("-id")
+    return (refusals.filter(at__gt=row.applied_at) if row else refusals).first()
+
+
+def facts_of(resource: Resource) -> Facts:
+    """A resource as the rules see it."""
+    return Facts(
+        id=resource.pk,
+        connection=resource.connection.slug,
+        environment=resource.connection.environment,
+        kind=resource.kind,
+        name=resource.name,
+        tags=frozenset(resource.tags),
+        connection_owner=resource.connection.owner_team,
+    )
+
+
+def person_of(subject: Subject) -> Person | None:
+    """A person as the rules see them; None for who is switched off, a machine, or unknown to every IdP."""
+    return next(_people(pk=subject.pk), None)
+
+
+def people() -> list[Person]:
+    """Everybody who could be asked to approve."""
+    return list(_people())
+
+
+def _people(**only: int) -> Iterator[Person]:
+    subjects = Subject.objects.filter(active=True, kind=Subject.Kind.PERSON, **only).prefetch_related(
+        Prefetch("identities", Identity.objects.select_related("idp").order_by("pk")),
+        Prefetch("memberships", Membership.objects.select_related("team")),
+    )
+    for subject in subjects:
+        identity = next(iter(subject.identities.all()), None)
+        if identity:
+            teams = frozenset(membership.team.slug for membership in subject.memberships.all())
+            yield Person(subject.pk, identity.idp.slug, identity.external_id, teams)
+
+
+def owns(subject: Subject, resource: Resource) -> bool:
+    """Does this person answer for this resource, by the policy in force?"""
+    policy, person = in_force(), person_of(subject)
+    return bool(policy and person and rules.owns(policy, facts_of(resource), person))
+
+
+def owned_by(subject: Subject) -> list[int]:
+    """Ids of the resources that this person answers for, retired ones included."""
+    policy, person = in_force(), person_of(subject)
+    if policy is None or person is None:
+        return []
+    resources = Resource.objects.select_related("connection")
+    return [resource.pk for resource in resources if rules.owns(policy, facts_of(resource), person)]
+
+
+def hidden_from(subject: Subject) -> list[int]:
+    """Ids of the resources that the policy hides from this person."""
+    policy, person = in_force(), person_of(subject)
+    if policy is None or all(rule.discoverable for rule in policy.rules):
+        return []
+    resources = Resource.objects.select_related("connection")
+    return [
+        resource.pk
+        for resource in resources
+        if person is None or not rules.may_see(policy, facts_of(resource), person)
+    ]
+
+
+def _resolved(text: str) -> tuple[Policy, dict[str, str]]:
+    """The policy of a text, and the external id of everybody it names. Raises PolicyErrors."""
+    policy = parse_policy(text)
+    resolved: dict[str, str] = {}
+    problems: list[Problem] = []
+    for key, place in policy.people:
+        idp, _, username = key.partition(":")
+        found = list(Identity.objects.filter(idp__slug=idp, username=username, subject__active=True)[:2])
+        if len(found) == 1:
+            resolved[key] = found[0].external_id
+            continue
+        why = "is not known" if not found else "is the user name of several people"
+        _value, marks = load(text)
+        hint = "sync the directory, or check the name" if not found else "name a team instead"
+        problems.append(marks.problem(place, f"{username} {why} at the identity provider {idp}: {hint}."))
+    if problems:
+        raise PolicyErrors(problems)
+    return policy, resolved

@@ -1,0 +1,136 @@
+"""YAML with the line and column of every value, and the problems that are said with them. Django-free."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from jsonschema import Draft202012Validator
+
+SIZE_MAX = 256 * 1024  # characters
+NODES_MAX = 20_000
+DEPTH_MAX = 20
+
+type Place = tuple[str | int, ...]
+
+
+class Problem(NamedTuple):
+    """What is wrong, where (from 1), and what to do."""
+
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}: {self.message}"
+
+
+class PolicyErrors(Exception):
+    """Everything that is wrong with a file, by line."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = sorted(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Marks(dict[Place, tuple[int, int]]):
+    """Place in the document -> line and column, from 1."""
+
+    def problem(self, place: Place, message: str) -> Problem:
+        """A problem at this place, or at the nearest one around it that is in the file."""
+        while place and place not in self:
+            place = place[:-1]
+        return Problem(*self.get(place, (1, 1)), message)
+
+
+def load(text: str) -> tuple[Any, Marks]:
+    """The document's plain values, and where each stands. Raises PolicyErrors."""
+    if len(text) > SIZE_MAX:
+        raise PolicyErrors([Problem(1, 1, f"The file is over {SIZE_MAX // 1024} KB.")])
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        _refuse_aliases(text)
+        marks = Marks()
+        value = _plain(loader, node, (), marks) if node else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise PolicyErrors([Problem(*where, f"This is not YAML: {error.problem or error.context}.")]) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise PolicyErrors([Problem(1, 1, f"This is not YAML: {error}.")]) from error
+    finally:
+        loader.dispose()
+    return value, marks
+
+
+def _refuse_aliases(text: str) -> None:
+    """Aliases make a small file huge; a policy has no use for them."""
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            raise PolicyErrors([_at(event.start_mark, "Write it out: aliases (*name) are not allowed here.")])
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if count > NODES_MAX or depth > DEPTH_MAX:
+            raise PolicyErrors([_at(event.start_mark, "The file holds too much, or is nested too deeply.")])
+
+
+def _at(mark: yaml.Mark, message: str) -> Problem:
+    return Problem(mark.line + 1, mark.column + 1, message)
+
+
+def _plain(loader: yaml.SafeLoader, node: yaml.Node, place: Place, marks: Marks) -> Any:
+    marks[place] = (node.start_mark.line + 1, node.start_mark.column + 1)
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(loader, child, (*place, n), marks) for n, child in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        value: dict[Any, Any] = {}
+        for key_node, child in node.value:
+            key = loader.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise PolicyErrors([_at(key_node.start_mark, f"{key!r} is no name: put it in quotes.")])
+            if key in value:
+                raise PolicyErrors([_at(key_node.start_mark, f"`{key}` stands here twice.")])
+            value[key] = _plain(loader, child, (*place, key), marks)
+            marks[(*place, key)] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        return value
+    return loader.construct_object(node, deep=True)
+
+
+def against(schema: str, value: Any, marks: Marks) -> list[Problem]:
+    """What the JSON Schema of this name says is wrong."""
+    errors = _validator(schema).iter_errors(value)
+    return list(dict.fromkeys(problem for error in errors for problem in _told(error, marks)))
+
+
+@cache
+def _validator(schema: str) -> Draft202012Validator:
+    path = Path(__file__).with_name(f"{schema}.schema.json")
+    return Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _told(error: Any, marks: Marks) -> Iterator[Problem]:
+    place: Place = tuple(error.absolute_path)
+    name = f"`{place[-1]}`" if place and isinstance(place[-1], str) else "this"
+    match error.validator:
+        case "additionalProperties":
+            known = sorted(error.schema.get("properties", {}))
+            for key in sorted(set(error.instance) - set(known)):
+                yield marks.problem((*place, key), f"`{key}` is not known here; known are {', '.join(known)}.")
+        case "required":
+            missing = [key for key in error.validator_value if key not in error.instance]
+            yield marks.problem(place, f"{', '.join(f'`{key}`' for key in missing)} is missing.")
+        case "enum":
+            yield marks.problem(place, f"{error.instance!r} is not one of {', '.join(map(str, error.validator_value))}.")
+        case "type":
+            wanted = error.validator_value
+            yield marks.problem(place, f"{name} must be a {wanted}, not {error.instance!r}.")
+        case "oneOf" | "anyOf" | "pattern":
+            hint = error.schema.get("description", f"{error.instance!r} does not fit here")
+            yield marks.problem(place, f"{name}: {hint}.")
+        case _:
+            yield marks.problem(place, f"{name}: {error.message}.")
