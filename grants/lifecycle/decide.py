@@ -1,0 +1,198 @@
+"""Decide on a request: approve, deny, withdraw, or let it lapse. One click, one transaction, one event."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from accounts.models import Subject
+from grants import clock
+from grants.audit import Verb, record
+from grants.lifecycle import hold
+from grants.lifecycle.errors import Conflict, NotAllowed
+from grants.lifecycle.models import Decision, Request
+from grants.lifecycle.stages import Judges, StageView, current
+from grants.lifecycle.states import State, move
+from grants.policy import rules, versions
+from grants.policy.rulings import Allowed, Denied
+
+NOTE_MAX = 4096
+
+
+def approve(request: Request, *, by: Subject, note: str = "") -> Request:
+    """Approve the current stage; with the last approval of the last stage, access opens.
+
+    Raises NotAllowed (not an approver, the policy in force no longer allows it) or Conflict (decided,
+    lapsed, approved by this person already).
+    """
+    with transaction.atomic():
+        request, now = _lock(request)
+        judges = Judges.now()
+        view = _stage_for(judges, request, by)
+        _still_allowed(judges, request)
+        if by.pk in {vote.approver_id for vote in request.decisions.filter(superseded=False)}:
+            raise Conflict("You have approved this already; somebody else must, too.")
+        decision = _decide(request, view, by, Decision.Verdict.APPROVE, note, judges, now)
+        last = current(judges.of(request)) is None
+        facts = {"request": request.pk, "decision": decision.pk, "stage": view.number}
+        if last:
+            move(request, State.APPROVED, now=now)
+            record(Verb.REQUEST_APPROVED, by=by, on=hold.open_grants(request, now=now), **facts)
+        else:
+            record(Verb.REQUEST_VOTED, by=by, **facts)
+    return request
+
+
+def deny(request: Request, *, by: Subject, note: str = "") -> Request:
+    """Say no; one is enough. An approver of an earlier stage may still change their mind. Raises as approve()."""
+    with transaction.atomic():
+        request, now = _lock(request)
+        judges = Judges.now()
+        votes = request.decisions.filter(superseded=False)
+        mine = votes.filter(approver=by).first()
+        view = current(judges.of(request)) if mine else _stage_for(judges, request, by)
+        if view is None:
+            raise Conflict(f"{request.ref} has all its approvals already.")
+        if mine:
+            votes.filter(approver=by).update(superseded=True)
+        decision = _decide(request, view, by, Decision.Verdict.DENY, note, judges, now)
+        move(request, State.DENIED, now=now)
+        record(Verb.REQUEST_DENIED, by=by, request=request.pk, decision=decision.pk, stage=view.number)
+    return request
+
+
+def withdraw(request: Request, *, by: Subject) -> Request:
+    """Take a pending request back. Raises NotAllowed for anybody but the one who asked, Conflict when decided."""
+    if by.pk != request.requester_id:
+        raise NotAllowed("Only who asked can withdraw a request.")
+    with transaction.atomic():
+        request, now = _lock(request)
+        move(request, State.WITHDRAWN, now=now)
+        record(Verb.REQUEST_WITHDRAWN, by=by, request=request.pk)
+    return request
+
+
+def lapse(*, limit: int = 50) -> int:
+    """Close requests that nobody decided in time, oldest first; returns how many. For the sweeper."""
+    with transaction.atomic():
+        now = clock.now()
+        due = Request.objects.filter(state=State.PENDING, lapses_at__lte=now).order_by("pk")
+        requests = list(due.select_for_update(skip_locked=True)[:limit])
+        for request in requests:
+            move(request, State.LAPSED, now=now)
+        for request in requests:
+            record(Verb.REQUEST_LAPSED, by="sweeper", request=request.pk)
+    return len(requests)
+
+
+def stages_of(request: Request) -> tuple[StageView, ...]:
+    """The stages, with who can decide each now and who did."""
+    return Judges.now().of(request)
+
+
+def why_not(request: Request, subject: Subject, judges: Judges | None = None) -> str:
+    """Why this person can't decide this request, in a sentence; "" when they can."""
+    try:
+        _open(request, clock.now())
+        judges = judges or Judges.now()
+        _stage_for(judges, request, subject)
+        if request.decisions.filter(approver=subject, superseded=False).exists():
+            return "You have approved this already; somebody else must, too."
+    except (NotAllowed, Conflict) as error:
+        return error.reason
+    return ""
+
+
+def may_decide(request: Request, subject: Subject) -> bool:
+    return not why_not(request, subject)
+
+
+def waiting_for(subject: Subject) -> list[Request]:
+    """The pending requests that this person can decide now, oldest first."""
+    pending = (
+        Request.objects.filter(state=State.PENDING, lapses_at__gt=clock.now())
+        .exclude(requester=subject)
+        .exclude(beneficiary=subject)
+        .select_related("requester", "beneficiary")
+        .prefetch_related("items__resource__connection", "decisions")
+        .order_by("pk")
+    )
+    if not pending:
+        return []
+    judges = Judges.now()
+    return [request for request in pending if not why_not(request, subject, judges)]
+
+
+def _lock(request: Request) -> tuple[Request, datetime]:
+    """Lock the request (votes queue here), then look at the clock."""
+    locked = Request.objects.select_for_update(of=("self",)).get(pk=request.pk)
+    now = clock.now()
+    _open(locked, now)
+    return locked, now
+
+
+def _open(request: Request, now: datetime) -> None:
+    if request.state != State.PENDING:
+        last = request.decisions.filter(superseded=False).select_related("approver").order_by("-pk").first()
+        by = f" by {last.approver.name}" if last and request.state in (State.APPROVED, State.DENIED) else ""
+        raise Conflict(f"{request.ref} is {request.get_state_display().lower()} already{by}.")
+    if now >= request.lapses_at:
+        raise Conflict(f"{request.ref} has lapsed: nobody decided in time.")
+
+
+def _stage_for(judges: Judges, request: Request, by: Subject) -> StageView:
+    """The stage this person may decide now. Raises NotAllowed with the reason."""
+    if by.pk == request.requester_id:
+        raise NotAllowed("You asked for this yourself, so somebody else decides.")
+    if by.pk == request.beneficiary_id:
+        raise NotAllowed("This is for you, so somebody else decides.")
+    if judges.policy is None:
+        raise NotAllowed("No policy is in force, so nothing can be decided. Tell an admin.")
+    view = current(judges.of(request))
+    if view is None or by.pk not in {approver.pk for approver in view.approvers}:
+        raise NotAllowed("You are not among those who are asked." if view else "All approvals are there.")
+    return view
+
+
+def _still_allowed(judges: Judges, request: Request) -> None:
+    """The policy may have changed since the asking; what it forbids now is not granted."""
+    beneficiary = request.beneficiary
+    items = list(request.items.select_related("resource__connection"))
+    gone = [item.resource.name for item in items if item.resource.retired_at]
+    if gone:
+        raise NotAllowed(f"{', '.join(gone)} is gone from its orchestrator, so it can't be granted.")
+    person = versions.person_of(beneficiary) if beneficiary.active else None
+    if person is None or judges.policy is None:
+        raise NotAllowed(f"{beneficiary.name} is switched off at the identity provider.")
+    asked = [(versions.facts_of(item.resource), item.level) for item in items]
+    ruling = rules.rule_on_all(judges.policy, asked, person)
+    if isinstance(ruling, Denied):
+        raise NotAllowed(f"The policy has changed since this was asked: {ruling.reason}")
+    if isinstance(ruling, Allowed) and request.duration > ruling.longest:
+        raise NotAllowed("The policy has changed since this was asked: it is longer than a rule now allows.")
+
+
+def _decide(
+    request: Request,
+    view: StageView,
+    by: Subject,
+    verdict: Decision.Verdict,
+    note: str,
+    judges: Judges,
+    now: datetime,
+) -> Decision:
+    note = note.strip()
+    if len(note) > NOTE_MAX:
+        raise NotAllowed(f"A note has {NOTE_MAX} characters at most; this has {len(note)}.")
+    return Decision.objects.create(
+        request=request,
+        requester_id=request.requester_id,
+        beneficiary_id=request.beneficiary_id,
+        stage=view.number,
+        approver=by,
+        verdict=verdict,
+        note=note,
+        policy_version_id=judges.policy.version if judges.policy else request.policy_version_id,
+        at=now,
+    )

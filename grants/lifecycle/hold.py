@@ -1,0 +1,105 @@
+"""The access itself: opened by the last approval, ended by the clock, its holder, an owner or an admin."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Coalesce, Least
+
+from accounts import roles
+from accounts.models import Subject
+from grants import clock
+from grants.audit import Verb, record
+from grants.clock import StintNow
+from grants.lifecycle.errors import Conflict, NotAllowed
+from grants.lifecycle.models import Grant, Request
+from grants.policy import versions
+
+EndReason = Grant.EndReason
+
+
+def open_grants(request: Request, *, now: datetime) -> list[Grant]:
+    """One grant an item, from now for as long as was asked. The caller records them with the approval."""
+    return [
+        Grant.objects.create(
+            request=request,
+            asked=request.duration,
+            beneficiary_id=request.beneficiary_id,
+            resource_id=item.resource_id,
+            level=item.level,
+            starts_at=now,
+            ends_at=now + request.duration,
+            drain_until=now + request.duration,
+        )
+        for item in request.items.order_by("pk")
+    ]
+
+
+def give_back(grant: Grant, *, by: Subject) -> Grant:
+    """The holder is done early. Raises NotAllowed for anybody else, Conflict when it is over already."""
+    if by.pk != grant.beneficiary_id:
+        raise NotAllowed("Only who holds an access can give it back.")
+    return _end(grant, EndReason.GIVEN_BACK, Verb.GRANT_GIVEN_BACK, by)
+
+
+def revoke(grant: Grant, *, by: Subject) -> Grant:
+    """An owner or an admin takes the access back. Raises NotAllowed, or Conflict when it is over already."""
+    if not may_revoke(grant, by):
+        raise NotAllowed("Only an owner of the resource or an admin can revoke this.")
+    return _end(grant, EndReason.REVOKED, Verb.GRANT_REVOKED, by)
+
+
+def may_revoke(grant: Grant, subject: Subject) -> bool:
+    """Owners of the resource and portal admins, whoever holds it."""
+    return roles.is_admin(subject) or versions.owns(subject, grant.resource)
+
+
+def close_elapsed(*, limit: int = 50) -> int:
+    """Close what is over; access ended at its time already, this only tidies. Returns how many."""
+    due = Grant.objects.alias(until=Coalesce("ended_at", "ends_at")).filter(until__lte=StintNow())
+    return _close(due, EndReason.ELAPSED, Verb.GRANT_ELAPSED, limit)
+
+
+def close_left(*, limit: int = 50) -> int:
+    """End what people hold who left. Returns how many."""
+    return _close(Grant.objects.filter(beneficiary__active=False), EndReason.LEFT, Verb.GRANT_LEFT, limit)
+
+
+def close_retired(*, limit: int = 50) -> int:
+    """End what is held on resources that are gone. Returns how many."""
+    gone = Grant.objects.filter(resource__retired_at__isnull=False)
+    return _close(gone, EndReason.RETIRED, Verb.GRANT_RETIRED, limit)
+
+
+def _end(grant: Grant, reason: Grant.EndReason, verb: Verb, by: Subject) -> Grant:
+    with transaction.atomic():
+        # Locked first: an UPDATE that waited for a mere lock does not look at the clock again.
+        grant = Grant.objects.select_for_update(no_key=True, of=("self",)).get(pk=grant.pk)
+        now = clock.now()
+        if grant.closed_at or grant.over_at <= now:
+            raise Conflict(f"{grant.ref} is over already.")
+        Grant.objects.filter(pk=grant.pk, closed_at=None).update(ended_at=now, closed_at=now, end_reason=reason)
+        record(verb, by=by, on=[grant], grant=grant.pk)
+    grant.refresh_from_db()
+    return grant
+
+
+def _close(due: QuerySet[Grant], reason: Grant.EndReason, verb: Verb, limit: int) -> int:
+    """Close a batch in one transaction, an event a row; what another worker holds is left to it."""
+    with transaction.atomic():
+        open_due = due.filter(closed_at=None).order_by("pk")
+        grants = list(open_due.select_for_update(no_key=True, skip_locked=True, of=("self",))[:limit])
+        if not grants:
+            return 0
+        now = clock.now()
+        rows = Grant.objects.filter(pk__in=[grant.pk for grant in grants], closed_at=None)
+        if reason == EndReason.ELAPSED:
+            rows.update(closed_at=now, end_reason=reason)
+        else:
+            # What had elapsed a moment ago keeps its end.
+            rows.update(closed_at=now, end_reason=reason, ended_at=Least(Coalesce("ended_at", "ends_at"), now))
+        for grant in grants:
+            record(verb, by="sweeper", on=[grant], grant=grant.pk)
+    return len(grants)

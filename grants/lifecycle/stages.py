@@ -1,0 +1,99 @@
+"""A request's stages as of now: which are met, which is next, and who can decide it.
+
+Stages are frozen at asking; who qualifies is judged by the policy in force and by today's teams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import prefetch_related_objects
+
+from accounts.models import Subject
+from grants.lifecycle.models import Decision, Request
+from grants.policy import rules, versions
+from grants.policy.parse import Policy
+from grants.policy.rulings import Facts, Person, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class StageView:
+    """One stage with the people who can decide it."""
+
+    number: int  # from 0
+    stage: Stage
+    approvers: tuple[Subject, ...]
+    fallback: bool  # they are the fallback, because too few others qualify
+    short: bool  # even so, fewer than the stage needs
+    given: tuple[Decision, ...] = ()
+
+    @property
+    def met(self) -> bool:
+        return len(self.given) >= self.stage.need
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """What judging needs to know, read once: the policy in force and everybody who could be asked."""
+
+    policy: Policy | None
+    people: tuple[Person, ...]
+    subjects: dict[int, Subject] = field(default_factory=dict)  # of the approvers met so far
+
+    @classmethod
+    def now(cls) -> Judges:
+        return cls(versions.in_force(), tuple(versions.people()))
+
+    def views(
+        self,
+        stages: Sequence[Stage],
+        facts: Mapping[int, Facts],
+        excluded: frozenset[int],
+        decisions: Iterable[Decision] = (),
+    ) -> tuple[StageView, ...]:
+        given: dict[int, list[Decision]] = {}
+        for decision in decisions:
+            if decision.verdict == Decision.Verdict.APPROVE and not decision.superseded:
+                given.setdefault(decision.stage, []).append(decision)
+        found = [
+            rules.candidates(self.policy, stage, facts, self.people, excluded) if self.policy else None
+            for stage in stages
+        ]
+        ids = {person for candidates in found if candidates for person in candidates.people}
+        self.subjects.update(Subject.objects.in_bulk(ids - self.subjects.keys()))
+        return tuple(
+            StageView(
+                number=number,
+                stage=stage,
+                approvers=tuple(
+                    sorted((self.subjects[i] for i in candidates.people), key=lambda s: s.name)
+                )
+                if candidates
+                else (),
+                fallback=bool(candidates and candidates.fallback),
+                short=candidates is None or len(candidates.people) < stage.need,
+                given=tuple(given.get(number, ())),
+            )
+            for number, (stage, candidates) in enumerate(zip(stages, found, strict=True))
+        )
+
+    def of(self, request: Request) -> tuple[StageView, ...]:
+        """The stages of a request that exists, its votes counted."""
+        stages = [Stage.from_json(stage) for stage in request.stages]
+        return self.views(stages, facts_of(request), excluded_from(request), request.decisions.all())
+
+
+def facts_of(request: Request) -> dict[int, Facts]:
+    prefetch_related_objects([request], "items__resource__connection")
+    return {item.resource_id: versions.facts_of(item.resource) for item in request.items.all()}
+
+
+def excluded_from(request: Request) -> frozenset[int]:
+    """Nobody approves for themselves, neither who asks nor who benefits."""
+    return frozenset({request.requester_id, request.beneficiary_id})
+
+
+def current(views: Sequence[StageView]) -> StageView | None:
+    """The first stage that is not met; stages go in order."""
+    return next((view for view in views if not view.met), None)

@@ -1,0 +1,39 @@
+"""Who sees what: admins and auditors everything, others their own and what they own or decide."""
+
+from __future__ import annotations
+
+from django.db.models import Q, QuerySet
+
+from accounts import roles
+from accounts.models import Subject
+from grants.catalog.models import Resource
+from grants.lifecycle import decide
+from grants.lifecycle.models import Grant, Request
+from grants.policy import versions
+
+
+def visible_requests(subject: Subject) -> QuerySet[Request]:
+    """Asked by or for this person, decided by them, waiting for them, or about what they own."""
+    if roles.sees_all(subject):
+        return Request.objects.all()
+    mine = Q(requester=subject) | Q(beneficiary=subject)
+    decided = Q(pk__in=subject.decisions.values("request"))
+    waiting = Q(pk__in=[request.pk for request in decide.waiting_for(subject)])
+    owned = Q(pk__in=Request.objects.filter(items__resource__in=versions.owned_by(subject)).values("pk"))
+    return Request.objects.filter(mine | decided | waiting | owned)
+
+
+def visible_grants(subject: Subject) -> QuerySet[Grant]:
+    if roles.sees_all(subject):
+        return Grant.objects.all()
+    decided = Q(request__in=subject.decisions.values("request"))
+    owned = Q(resource__in=versions.owned_by(subject))
+    return Grant.objects.filter(Q(beneficiary=subject) | decided | owned)
+
+
+def visible_resources(subject: Subject) -> QuerySet[Resource]:
+    """The catalog, without what the policy hides from who neither owns it nor may ask for it."""
+    resources = Resource.objects.select_related("connection")
+    if roles.sees_all(subject):
+        return resources
+    return resources.exclude(pk__in=versions.hidden_from(subject))
