@@ -154,7 +154,7 @@ class _Reader:
         ask = rule["ask"]
         default = self.length(rule["duration"]["default"], (*place, "duration", "default"))
         longest = self.length(rule["duration"]["longest"], (*place, "duration", "longest"))
-        if default > longest:
+        if timedelta(0) < longest < default:
             self.wrong((*place, "duration", "default"), f"Rule {name}: the default is longer than the longest.")
         return Rule(
             name=name,

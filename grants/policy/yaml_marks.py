@@ -51,11 +51,11 @@ def load(text: str) -> tuple[Any, Marks]:
     """The document's plain values, and where each stands. Raises PolicyErrors."""
     if len(text) > SIZE_MAX:
         raise PolicyErrors([Problem(1, 1, f"The file is over {SIZE_MAX // 1024} KB.")])
-    loader = yaml.SafeLoader(text)
+    marks = Marks()
     try:
-        node = loader.get_single_node()
         _refuse_aliases(text)
-        marks = Marks()
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
         value = _plain(loader, node, (), marks) if node else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -63,8 +63,6 @@ def load(text: str) -> tuple[Any, Marks]:
         raise PolicyErrors([Problem(*where, f"This is not YAML: {error.problem or error.context}.")]) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise PolicyErrors([Problem(1, 1, f"This is not YAML: {error}.")]) from error
-    finally:
-        loader.dispose()
     return value, marks
 
 

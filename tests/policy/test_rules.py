@@ -1,0 +1,308 @@
+"""The rules, by tables: what applies, which value wins, who decides, who sees. Pure: no database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grants.policy import rules
+from grants.policy.parse import Policy, parse_policy, with_people
+from grants.policy.rulings import Allowed, Denied, Facts, Owner, Person, Source, Stage
+
+ADA = Person(1, "sso", "id-ada", frozenset({"ingest"}))
+BEN = Person(2, "sso", "id-ben", frozenset({"ingest", "oncall"}))
+CHIARA = Person(3, "sso", "id-chiara", frozenset({"platform"}))
+TOMASZ = Person(4, "sso", "id-tomasz", frozenset({"platform"}))
+GRACE = Person(5, "sso", "id-grace", frozenset({"sre"}))
+OSCAR = Person(6, "sso", "id-oscar", frozenset())
+EVERYBODY = (ADA, BEN, CHIARA, TOMASZ, GRACE, OSCAR)
+NAMES = {"sso:grace": "id-grace", "sso:chiara": "id-chiara"}
+
+ETL = Facts(10, "prefect-prod", "production", "deployment", "etl/prod", frozenset({"pii", "owner:sre"}), "")
+POOL = Facts(11, "prefect-prod", "production", "pool", "etl", frozenset(), "platform")
+ML = Facts(12, "prefect-staging", "staging", "deployment", "ml/train", frozenset(), "ml")
+BLOCK = Facts(13, "prefect-prod", "production", "block", "secret/db", frozenset(), "platform")
+SERVER = Facts(14, "prefect-prod", "production", "server", "prefect-prod", frozenset(), "platform")
+
+
+def rule(name: str = "r", match: str = "{}", ask: str = "anyone", levels: str = "[view, run, operate, manage]",
+         default: str = "30m", longest: str = "8h", stages: str = "[{need: 1, from: [owners]}]", more: str = "") -> str:  # fmt: skip
+    return (
+        f"  - {{name: {name}, match: {match}, ask: {ask}, levels: {levels},"
+        f" duration: {{default: {default}, longest: {longest}}}, stages: {stages}{more}}}\n"
+    )
+
+
+def policy(*rules_: str, head: str = "") -> Policy:
+    return with_people(parse_policy(f"version: 1\n{head}rules:\n{''.join(rules_)}" if rules_ else f"version: 1\n{head}rules: []\n"), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("match", "facts", "level", "applies"),
+    [
+        ("{}", ETL, "run", True),
+        ("{connection: prefect-prod}", ETL, "run", True),
+        ("{connection: prefect-*}", ML, "run", True),
+        ("{connection: prefect-prod}", ML, "run", False),
+        ("{connection: PREFECT-PROD}", ETL, "run", False),
+        ("{environment: production}", ETL, "run", True),
+        ("{environment: production}", ML, "run", False),
+        ("{environment: [production, staging]}", ML, "run", True),
+        ("{kind: deployment}", ETL, "run", True),
+        ("{kind: deployment}", POOL, "run", False),
+        ("{kind: [pool, deployment]}", POOL, "run", True),
+        ("{name: 'etl/*'}", ETL, "run", True),
+        ("{name: 'etl/*'}", POOL, "run", False),
+        ("{name: 'etl*'}", POOL, "run", True),
+        ("{name: 'ETL*'}", POOL, "run", False),
+        ("{name: '*/prod'}", ETL, "run", True),
+        ("{name: 'et?'}", POOL, "run", True),
+        ("{name: ['x', 'etl']}", POOL, "run", True),
+        ("{tag: pii}", ETL, "run", True),
+        ("{tag: pii}", ML, "run", False),
+        ("{tag: [sox, pii]}", ETL, "run", True),
+        ("{owner: platform}", POOL, "run", True),
+        ("{owner: platform}", ML, "run", False),
+        ("{level: run}", ETL, "run", True),
+        ("{level: run}", ETL, "view", False),
+        ("{level: [run, view]}", ETL, "view", True),
+        ("{environment: production, tag: pii}", ETL, "run", True),
+        ("{environment: staging, tag: pii}", ETL, "run", False),
+    ],
+)
+def test_match(match: str, facts: Facts, level: str, applies: bool) -> None:
+    ruling = rules.rule_on(policy(rule(match=match)), facts, ADA, level)
+    assert isinstance(ruling, Allowed if applies else Denied)
+    if isinstance(ruling, Denied):
+        assert ruling.code == "no_rule"
+        assert facts.name in ruling.reason
+
+
+@pytest.mark.parametrize(
+    ("ask", "person", "may"),
+    [
+        ("anyone", OSCAR, True),
+        ("[{team: ingest}]", ADA, True),
+        ("[{team: ingest}]", OSCAR, False),
+        ("[{team: sre}, {team: ingest}]", ADA, True),
+        ("[{person: {idp: sso, username: grace}}]", GRACE, True),
+        ("[{person: {idp: sso, username: grace}}]", ADA, False),
+        ("[{person: {idp: sso, username: nobody-known}}]", OSCAR, False),
+        ("[{person: {idp: other, username: grace}}]", GRACE, False),
+    ],
+)
+def test_who_may_ask(ask: str, person: Person, may: bool) -> None:
+    assert isinstance(rules.rule_on(policy(rule(ask=ask)), ETL, person, "run"), Allowed) is may
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "code"),
+    [
+        (ETL, "work", "level_kind"),
+        (POOL, "work", "services_only"),
+        (SERVER, "work", "services_only"),
+        (ETL, "secret", "level_kind"),
+        (ETL, "admin", "level_kind"),
+        (POOL, "admin", "level_kind"),
+        (BLOCK, "run", "level_kind"),
+        (ETL, "nonsense", "level_unknown"),
+        (ETL, "", "level_unknown"),
+        (ETL, "VIEW", "level_unknown"),
+        (ETL._replace(kind="unheard"), "view", "level_kind"),
+    ],
+)
+def test_levels_that_are_never_peoples(facts: Facts, level: str, code: str) -> None:
+    everything = rule(levels="[view, run, operate, manage, work, secret, admin]")
+    ruling = rules.rule_on(policy(everything), facts, ADA, level)
+    assert isinstance(ruling, Denied)
+    assert ruling.code == code
+
+
+def test_no_rule_no_access() -> None:
+    assert isinstance(rules.rule_on(policy(), ETL, ADA, "view"), Denied)
+    assert isinstance(rules.rule_on_all(policy(rule()), [], ADA), Denied)
+
+
+def test_the_strictest_value_of_each_field_wins_and_is_named() -> None:
+    both = policy(
+        rule("wide", default="2h", longest="8h", more=", reason: {min: 5}"),
+        rule("short", match="{tag: pii}", default="3h", longest="4h"),
+        rule("chatty", match="{environment: production}", default="1h", longest="1d", more=", reason: {min: 40}"),
+    )
+    ruling = rules.rule_on(both, ETL, ADA, "run")
+    assert isinstance(ruling, Allowed)
+    assert (ruling.longest, ruling.default, ruling.reason_min) == (timedelta(hours=4), timedelta(hours=1), 40)
+    assert (ruling.because["longest"], ruling.because["default"], ruling.because["reason"]) == ("short", "chatty", "chatty")
+    assert len(ruling.stages) == 1
+    assert ruling.stages[0].rules == ("wide", "short", "chatty")
+
+
+def test_the_default_is_never_longer_than_the_longest() -> None:
+    ruling = rules.rule_on(policy(rule("a", default="6h"), rule("b", default="1h", longest="2h")), ETL, ADA, "run")
+    assert isinstance(ruling, Allowed)
+    assert ruling.default <= ruling.longest
+
+
+def test_levels_are_what_all_allow() -> None:
+    ruling = rules.rule_on(policy(rule("wide"), rule("narrow", match="{tag: pii}", levels="[view]")), ETL, ADA, "run")
+    assert isinstance(ruling, Denied)
+    assert "narrow" in ruling.reason
+    assert "view" in ruling.reason
+
+
+def test_a_rule_for_others_does_not_bind_me() -> None:
+    both = policy(rule("all"), rule("oncall", ask="[{team: oncall}]", longest="1h"))
+    ada, ben = (rules.rule_on(both, ETL, who, "run") for who in (ADA, BEN))
+    assert isinstance(ada, Allowed)
+    assert isinstance(ben, Allowed)
+    assert (ada.longest, ben.longest) == (timedelta(hours=8), timedelta(hours=1))
+
+
+def test_stages_of_all_apply_in_order_and_equal_ones_merge() -> None:
+    several = policy(
+        rule("a", stages="[{need: 1, from: [owners]}, {need: 1, from: [{team: sre}]}]"),
+        rule("b", stages="[{need: 2, from: [owners]}]"),
+        rule("c", stages="[{need: 1, from: [owners]}]"),
+        rule("d", stages="[]"),
+    )
+    ruling = rules.rule_on(several, ETL, ADA, "run")
+    assert isinstance(ruling, Allowed)
+    assert [(stage.need, stage.sources[0].kind, stage.rules) for stage in ruling.stages] == [
+        (1, "owners", ("a", "c")),
+        (1, "team", ("a",)),
+        (2, "owners", ("b",)),
+    ]
+
+
+def test_owners_of_one_thing_do_not_decide_anothers() -> None:
+    both = rules.rule_on_all(policy(rule()), [(POOL, "run"), (ML, "run")], ADA)
+    assert isinstance(both, Allowed)
+    assert [stage.resources for stage in both.stages] == [(11,), (12,)]
+    same = rules.rule_on_all(policy(rule()), [(POOL, "run"), (POOL._replace(id=20), "run")], ADA)
+    assert isinstance(same, Allowed)
+    assert [stage.resources for stage in same.stages] == [(11, 20)]
+
+
+def test_one_item_denied_denies_the_request() -> None:
+    ruling = rules.rule_on_all(policy(rule(match="{kind: pool}")), [(POOL, "run"), (ETL, "run")], ADA)
+    assert isinstance(ruling, Denied)
+    assert "etl/prod" in ruling.reason
+
+
+OWNERS = "owners: [{match: {name: 'etl/*'}, team: platform}, {match: {name: '*'}, person: {idp: sso, username: grace}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "facts", "owner"),
+    [
+        ("", POOL, Owner(team="platform")),
+        ("", ETL, Owner()),
+        (OWNERS, ETL, Owner(team="platform")),
+        (OWNERS, POOL, Owner(person="sso:id-grace")),
+        ("", ETL._replace(connection_owner="x"), Owner(team="x")),
+        ("owner_tags: false\n", ETL, Owner()),
+        ("owner_tags: true\n", ETL, Owner(team="sre")),
+        ("owner_tags: true\n", ETL._replace(connection_owner="x"), Owner(team="sre")),
+        ("owner_tags: true\n", ETL._replace(tags=frozenset({"owner:a", "owner:b"})), Owner()),
+        (f"owner_tags: true\n{OWNERS}", ETL, Owner(team="platform")),
+    ],
+)
+def test_owner(head: str, facts: Facts, owner: Owner) -> None:
+    assert rules.owner_of(policy(head=head), facts) == owner
+
+
+def stage(need: int = 1, *sources: Source, about: tuple[int, ...] = (11,), fallback: tuple[Source, ...] = ()) -> Stage:
+    return Stage(need, sources or (Source("owners"),), about, ("r",), fallback)
+
+
+FACTS = {facts.id: facts for facts in (ETL, POOL, ML, BLOCK, SERVER)}
+
+
+@pytest.mark.parametrize(
+    ("given", "excluded", "people", "fallback"),
+    [
+        (stage(), set(), {3, 4}, False),
+        (stage(), {3}, {4}, False),
+        (stage(1, Source("team", "sre")), set(), {5}, False),
+        (stage(1, Source("person", "sso:id-grace")), set(), {5}, False),
+        (stage(1, Source("person", "")), set(), set(), False),
+        (stage(1, Source("team", "")), set(), set(), False),
+        (stage(1, Source("owners"), Source("team", "sre")), set(), {3, 4, 5}, False),
+        (stage(about=(11, 12)), set(), set(), False),
+        (stage(about=(99,)), set(), set(), False),
+        (stage(about=(10,)), set(), set(), False),
+        (stage(about=(10,), fallback=(Source("team", "sre"),)), set(), {5}, True),
+        (stage(3, fallback=(Source("team", "sre"),)), set(), {3, 4, 5}, True),
+        (stage(2, fallback=(Source("team", "sre"),)), set(), {3, 4}, False),
+        (stage(2, fallback=(Source("team", "sre"),)), {4}, {3, 5}, True),
+        (stage(fallback=(Source("team", "sre"),)), {3, 4, 5}, set(), False),
+    ],
+)
+def test_candidates(given: Stage, excluded: set[int], people: set[int], fallback: bool) -> None:
+    found = rules.candidates(policy(), given, FACTS, EVERYBODY, frozenset(excluded))
+    assert (set(found.people), found.fallback) == (people, fallback)
+    for person in EVERYBODY:
+        may = rules.may_approve(policy(), given, FACTS, person, EVERYBODY, frozenset(excluded))
+        assert may is (person.id in people)
+
+
+@pytest.mark.parametrize(("person", "sees"), [(ADA, False), (CHIARA, True), (GRACE, True), (OSCAR, False)])
+def test_what_is_not_discoverable(person: Person, sees: bool) -> None:
+    hidden = policy(rule(match="{kind: block}", ask="[{team: sre}]", levels="[secret]", more=", discoverable: false"))
+    assert rules.may_see(hidden, BLOCK, person) is sees
+    assert rules.may_see(hidden, ETL, person)
+
+
+def test_a_rule_that_cannot_be_judged_denies(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> bool:
+        raise RuntimeError
+
+    monkeypatch.setattr(rules, "_may_ask", broken)
+    ruling = rules.rule_on(policy(rule("broken")), ETL, ADA, "run")
+    assert isinstance(ruling, Denied)
+    assert (ruling.code, "broken" in ruling.reason) == ("rule_failed", True)
+
+
+def test_stages_survive_being_frozen() -> None:
+    frozen = stage(2, Source("owners"), Source("team", "sre"), about=(1, 2), fallback=(Source("person", "a:b"),))
+    assert Stage.from_json(frozen.to_json()) == frozen
+
+
+some_rules = st.builds(
+    rule,
+    name=st.integers(0, 10**6).map(lambda n: f"r{n}"),
+    match=st.sampled_from(["{}", "{kind: deployment}", "{tag: pii}", "{name: 'etl*'}", "{environment: staging}", "{owner: platform}"]),
+    ask=st.sampled_from(["anyone", "[{team: ingest}]", "[{team: sre}]"]),
+    levels=st.sampled_from(["[view]", "[run]", "[view, run]", "[view, run, operate, manage]"]),
+    longest=st.sampled_from(["30m", "2h", "8h", "2d"]),
+    stages=st.sampled_from(["[]", "[{need: 1, from: [owners]}]", "[{need: 2, from: [{team: sre}]}]"]),
+)
+
+
+@given(
+    st.lists(some_rules, min_size=1, max_size=4, unique_by=lambda text: text.split(",")[0]),
+    some_rules,
+    st.sampled_from([ETL, POOL, ML]),
+    st.sampled_from(EVERYBODY),
+    st.sampled_from(["view", "run", "manage"]),
+)
+def test_a_further_rule_that_applies_never_widens(texts: list[str], more: str, facts: Facts, who: Person, level: str) -> None:
+    more = more.replace("name: r", "name: x", 1)
+    before = rules.rule_on(policy(*texts), facts, who, level)
+    after = rules.rule_on(policy(*texts, more), facts, who, level)
+    if isinstance(before, Denied) and before.code == "level":
+        assert isinstance(after, Denied)
+    if isinstance(before, Allowed) and isinstance(after, Allowed):
+        assert after.longest <= before.longest
+        assert after.reason_min >= before.reason_min
+        assert {(s.need, s.sources) for s in before.stages} <= {(s.need, s.sources) for s in after.stages}
+
+
+@given(st.sets(st.sampled_from([person.id for person in EVERYBODY])), st.integers(1, 4))
+def test_who_is_excluded_is_never_asked(excluded: set[int], need: int) -> None:
+    wide = stage(need, Source("owners"), *(Source("team", t) for t in ("ingest", "sre", "platform")), fallback=(Source("team", "oncall"),))
+    found = rules.candidates(policy(), wide, FACTS, EVERYBODY, frozenset(excluded))
+    assert not excluded & set(found.people)
