@@ -1,24 +1,5 @@
 """The one clock: the database's. Moves use stint_now() in SQL; pages read it once and pass it on."""
 
-from __future__ import annotations
+from accounts.clock import StintNow, now
 
-from datetime import datetime
-
-from django.db import connection
-from django.db.models import DateTimeField, Func
-
-
-class StintNow(Func):
-    """stint_now() in a query. Read at each evaluation, unlike SQL's now(); tests replace its body."""
-
-    function = "stint_now"
-    output_field = DateTimeField()
-    arity = 0
-
-
-def now() -> datetime:
-    """The database's time, aware UTC."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT stint_now()")
-        (at,) = cursor.fetchone()
-    return at
+__all__ = ["StintNow", "now"]

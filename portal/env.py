@@ -47,6 +47,7 @@ class Env(BaseSettings):
     oidc_issuer: Url = Field(description="Issuer URL; its discovery document is read at the first sign-in.")
     oidc_client_id: str = Field("stint", description="Client id of the portal at the provider.")
     oidc_client_secret: SecretStr = Field(description="Client secret of the portal at the provider.")
+    oidc_scopes: str = Field("openid profile email", description="Scopes asked for; add the one that carries groups.")
     oidc_groups_claim: str = Field("groups", description="Claim that lists a person's groups.")
     oidc_absent_groups_mean_none: bool = Field(
         False, description="A missing groups claim means no groups (Keycloak never sends an empty list)."

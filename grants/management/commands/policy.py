@@ -16,6 +16,7 @@ from grants.policy.yaml_marks import PolicyErrors
 
 
 class Command(BaseCommand):
+    requires_system_checks: tuple[str, ...] = ()  # `check` works without a database
     help = "Check a policy file, say what it would change, put it in force, show what is."
 
     @override

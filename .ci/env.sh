@@ -1,0 +1,21 @@
+# Sourced: gets uv and a CPython >= 3.12, installs what uv.lock says, sets VENV.
+set -eu
+if ! uv --version >/dev/null 2>&1; then  # a pyenv shim may be there and fail
+  PATH="$PWD/.cache/uv/bin:$PATH"
+  export PATH
+  if ! uv --version >/dev/null 2>&1; then
+    echo "Getting uv …" >&2
+    python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --target .cache/uv 'uv>=0.9,<1' >&2 \
+      || { echo "This needs uv, or a python3 that has pip." >&2; exit 1; }
+  fi
+fi
+if [ -z "${UV_PYTHON:-}" ] && ! uv python find -q --no-python-downloads '>=3.12,<3.15' >/dev/null 2>&1; then
+  for p in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-4].*/bin/python; do  # their shims are not to be trusted
+    if "$p" -c 'import ssl, sqlite3' 2>/dev/null; then UV_PYTHON="$p"; export UV_PYTHON; fi
+  done
+fi
+VENV="$PWD/.venv"
+export VENV
+uv sync --frozen --quiet \
+  || { echo "The packages could not be installed, or no CPython >= 3.12 is here: install one, or set UV_PYTHON." >&2; exit 1; }
+unset PYTHONDONTWRITEBYTECODE || true

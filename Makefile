@@ -1,0 +1,29 @@
+# Every target fetches what it needs: uv, a CPython, the packages of uv.lock.
+SHELL := /bin/bash
+RUN := . .ci/env.sh &&
+DUMMY := set -a && . .ci/check.env && set +a &&
+
+.PHONY: help demo demo-reset test check format docs
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: ## all of it with real parts, on this machine, until Ctrl-C
+	@$(RUN) exec "$$VENV/bin/python" -m portal.demo
+
+demo-reset: ## empty the demo's data
+	@$(RUN) exec "$$VENV/bin/python" -m portal.demo reset
+
+test: ## the tests, on a real PostgreSQL, Prefect and browser
+	@$(RUN) exec "$$VENV/bin/pytest" -n 2 --dist loadgroup
+
+check: ## format, lint, types, import contracts, migrations, tests
+	@$(RUN) $(DUMMY) PATH="$$VENV/bin:$$PATH" && ruff format --check . && ruff check . && mypy && lint-imports \
+	  && python manage.py makemigrations --check --dry-run
+	@$(MAKE) test
+
+format: ## write the code as the formatter has it
+	@$(RUN) PATH="$$VENV/bin:$$PATH" && ruff format . && ruff check --fix .
+
+docs: ## make docs/settings.md from portal/env.py
+	@$(RUN) "$$VENV/bin/python" -m portal.env > docs/settings.md

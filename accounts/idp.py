@@ -1,0 +1,27 @@
+"""The identity provider of this portal: its row, and the connection to it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from django.conf import settings
+
+from accounts.models import IdP
+from accounts.provider import Provider
+
+
+@cache
+def provider() -> Provider:
+    """The provider of the settings; nothing is asked of it before somebody signs in."""
+    return Provider(settings.ENV.oidc_issuer)
+
+
+def this_idp() -> IdP:
+    """The row that identities of this provider point at, made at its first use and kept with the settings."""
+    env = settings.ENV
+    wanted = {"kind": env.idp_kind, "issuer": env.oidc_issuer, "client_id": env.oidc_client_id}
+    idp, _ = IdP.objects.get_or_create(slug=env.idp_slug, defaults=wanted)
+    if any(getattr(idp, name) != value for name, value in wanted.items()):
+        IdP.objects.filter(pk=idp.pk).update(**wanted)
+        idp.refresh_from_db()
+    return idp

@@ -1,0 +1,231 @@
+"""Sign-in by OpenID Connect: mozilla-django-oidc's flow, with its known holes closed.
+
+Its states, nonces and PKCE are used as they are; every call to the provider, every check of a token and the
+finding of a person are ours. docs/sign-in.md lists hole by hole what closes it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from typing import Any, override
+from urllib.parse import urlencode
+
+import structlog
+from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from mozilla_django_oidc.auth import OIDCAuthenticationBackend
+from mozilla_django_oidc.middleware import SessionRefresh
+from mozilla_django_oidc.utils import absolutify
+from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthenticationRequestView
+
+from accounts import teams
+from accounts.clock import now
+from accounts.idp import provider, this_idp
+from accounts.jose import BadToken, UnknownKey, verify_id_token
+from accounts.models import Identity, Membership, Subject
+from accounts.provider import SignInRefused
+from accounts.signals import happened
+
+log = structlog.get_logger(__name__)
+
+
+def setting(attr: str, *default: Any) -> Any:
+    """mozilla-django-oidc's settings; the provider's addresses come from discovery, when they are needed."""
+    if attr.startswith("OIDC_OP_"):
+        return ""
+    return getattr(settings, attr, *default)
+
+
+class Backend(OIDCAuthenticationBackend):
+    """Finds the person that a checked ID token is about, by (provider, sub) and by nothing else."""
+
+    get_settings = staticmethod(setting)
+
+    @override
+    def authenticate(self, request: HttpRequest | None, **given: Any) -> Subject | None:
+        """The person, or None; the reason code is left on the request for the page."""
+        if request is None:
+            return None
+        try:
+            return self._sign_in(request, given.get("nonce"), given.get("code_verifier"))
+        except (SignInRefused, BadToken) as error:
+            request.sign_in_code = error.code  # type: ignore[attr-defined]
+            log.warning("sign_in_refused", code=error.code, detail=getattr(error, "detail", ""))
+            return None
+
+    @override
+    def get_user(self, user_id: int) -> Subject | None:
+        """Whoever left or was switched off has no session any more, from the next request on."""
+        return Subject.objects.filter(pk=user_id, active=True, kind=Subject.Kind.PERSON).first()
+
+    def _sign_in(self, request: HttpRequest, nonce: str | None, verifier: str | None) -> Subject:
+        if not nonce or not verifier:
+            raise SignInRefused("STATE_UNKNOWN")
+        answer = provider().token(
+            {
+                "grant_type": "authorization_code",
+                "client_id": self.OIDC_RP_CLIENT_ID,
+                "client_secret": self.OIDC_RP_CLIENT_SECRET,
+                "code": request.GET.get("code", ""),
+                "redirect_uri": absolutify(request, reverse("oidc_authentication_callback")),
+                "code_verifier": verifier,
+            }
+        )
+        claims = self._checked(answer.get("id_token"), nonce)
+        access_token = answer.get("access_token")
+        if not isinstance(access_token, str) or not access_token.isascii() or not access_token.isprintable():
+            raise SignInRefused("PROVIDER_ANSWER", "no access token")
+        info = provider().userinfo(access_token)
+        if not hmac.compare_digest(str(info.get("sub", "")).encode(), claims["sub"].encode()):
+            raise SignInRefused("SUB_MISMATCH")
+        request.id_token = answer["id_token"]  # type: ignore[attr-defined]
+        everything = {**info, **claims}
+        try:
+            return _person(request, everything)
+        except IntegrityError:
+            return _person(request, everything)  # their other tab was a moment faster
+
+    def _checked(self, token: object, nonce: str) -> dict[str, Any]:
+        idp = provider()
+        terms = {
+            "issuer": idp.issuer_in_tokens,
+            "client_id": self.OIDC_RP_CLIENT_ID,
+            "nonce": nonce,
+            "now": now(),
+        }
+        try:
+            return verify_id_token(token, idp.keys(), **terms)
+        except UnknownKey:
+            return verify_id_token(token, idp.keys(reload=True), **terms)
+
+
+def _person(request: HttpRequest, claims: dict[str, Any]) -> Subject:
+    """The subject of these claims, made at their first sign-in, brought up to date; one event."""
+    groups = teams.groups_in(claims)
+    username = claims.get("preferred_username", "")
+    name, email = claims.get("name") or username, claims.get("email", "")
+    with transaction.atomic():
+        idp = this_idp()
+        known = Identity.objects.select_related("subject").filter(idp=idp, external_id=claims["sub"]).first()
+        if known is None:
+            subject = teams.add_person(idp, claims["sub"], name=name, email=email, username=username)
+        else:
+            subject = known.subject
+            if not subject.active:
+                raise SignInRefused("INACTIVE", subject.ref)
+            teams.update_person(known, name=name, email=email, username=username)
+        changed = groups is not None and teams.set_teams(subject, groups, Membership.Source.OIDC)
+        given, taken = teams.set_roles(subject, groups, claims["sub"])
+        again = request.user.is_authenticated and request.user.pk == subject.pk
+        if not again or changed or given or taken:
+            happened.send(
+                sender=Backend,
+                verb="subject.changed" if again else "subject.signed_in",
+                by=subject,
+                subjects=[subject] if known is None or changed else [],
+                facts={"subject": subject.pk, "roles_given": given, "roles_taken": taken, "new": known is None},
+            )
+    return subject
+
+
+class Authenticate(OIDCAuthenticationRequestView):
+    """Sends the browser to the provider."""
+
+    get_settings = staticmethod(setting)
+
+    @override
+    def get(self, request: HttpRequest) -> HttpResponse:
+        try:
+            self.OIDC_OP_AUTH_ENDPOINT = provider().endpoint("authorization_endpoint")
+        except SignInRefused as error:
+            return failed(error.code, error.detail)
+        return super().get(request)
+
+
+class Callback(OIDCAuthenticationCallbackView):
+    """Where the provider sends the browser back to."""
+
+    get_settings = staticmethod(setting)
+
+    @override
+    def get(self, request: HttpRequest) -> HttpResponse:
+        states = request.session.get("oidc_states", {})
+        if request.GET.get("state") not in states:
+            return failed("STATE_UNKNOWN")  # also keeps a forged error from signing anybody out
+        try:
+            if "iss" in request.GET and request.GET["iss"] != provider().issuer_in_tokens:
+                return failed("ISS_MISMATCH", "in the callback")  # RFC 9207: an answer of another provider
+            if "error" not in request.GET and not request.GET.get("code"):
+                return failed("CODE_MISSING")
+            return super().get(request)
+        except SignInRefused as error:
+            return failed(error.code, error.detail)
+        except SuspiciousOperation as error:
+            return failed("STATE_UNKNOWN", str(error))
+
+    @override
+    def login_success(self) -> HttpResponse:
+        response = super().login_success()
+        # After login(), which may have emptied the session of somebody else. For the hint at sign-out.
+        self.request.session["oidc_id_token"] = self.request.id_token
+        return response
+
+    @override
+    def login_failure(self) -> HttpResponse:
+        error = self.request.GET.get("error", "")
+        if error in ("login_required", "interaction_required", "consent_required", "account_selection_required"):
+            return failed("SESSION_OVER", error)
+        if error:
+            return failed("PROVIDER_REFUSED", error[:80])
+        return failed(getattr(self.request, "sign_in_code", "UNKNOWN"), logged=True)
+
+
+class Refresh(SessionRefresh):
+    """Every 15 minutes a page is fetched by way of the provider, silently: is the person still signed in there?
+
+    When the provider does not answer, the page works on: asking and deciding must not wait for it. The
+    session's own end, twelve hours after sign-in, stands. Parts of pages (htmx) are left to the next page.
+    """
+
+    get_settings = staticmethod(setting)
+
+    @override
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        due = request.session.get("oidc_id_token_expiration", 0) <= time.time()
+        if not due or not self.is_refreshable_url(request) or request.headers.get("HX-Request"):
+            return None
+        if not provider().answers():
+            log.warning("session_not_refreshed", code="PROVIDER_DOWN")
+            return None
+        try:
+            self.OIDC_OP_AUTHORIZATION_ENDPOINT = provider().endpoint("authorization_endpoint")
+        except SignInRefused as error:
+            log.warning("session_not_refreshed", code=error.code)
+            return None
+        response: HttpResponse | None = super().process_request(request)
+        return response
+
+
+def logout_url(request: HttpRequest) -> str:
+    """Where to sign out at the provider, too (OpenID Connect RP-Initiated Logout 1.0); ours when it is down."""
+    home = f"{settings.ENV.public_url}{settings.LOGOUT_REDIRECT_URL}"
+    try:
+        endpoint = provider().endpoint("end_session_endpoint")
+    except SignInRefused as error:
+        log.warning("signed_out_here_only", code=error.code)
+        return home
+    query = {"client_id": settings.OIDC_RP_CLIENT_ID, "post_logout_redirect_uri": home}
+    if hint := request.session.get("oidc_id_token"):
+        query["id_token_hint"] = hint
+    return f"{endpoint}?{urlencode(query)}"
+
+
+def failed(code: str, detail: str = "", *, logged: bool = False) -> HttpResponse:
+    """To the page that says why, and what to do."""
+    if not logged:
+        log.warning("sign_in_refused", code=code, detail=detail)
+    return HttpResponseRedirect(f"{reverse('signin-failed')}?{urlencode({'code': code})}")

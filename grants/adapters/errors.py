@@ -1,0 +1,29 @@
+"""How a call to the outside world can fail, as its callers tell it apart.
+
+AdapterError
+├── Unavailable   no usable answer: down, slow, 5xx, 429, garbage. Ask again later and change nothing.
+├── Missing       it answered that the thing asked about is not there (404, 410).
+└── Refused       it answered no: credentials, rights, a redirect, a request that it does not take.
+"""
+
+from __future__ import annotations
+
+
+class AdapterError(Exception):
+    """Never raised itself. `reason` is a sentence for people, without secrets and without the answer's text."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Unavailable(AdapterError):
+    pass
+
+
+class Missing(AdapterError):
+    pass
+
+
+class Refused(AdapterError):
+    pass

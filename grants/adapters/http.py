@@ -1,0 +1,176 @@
+"""How Stint talks HTTP to servers it does not run: bounded in time, size and tries, failing in three kinds."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from grants.adapters.errors import AdapterError, Missing, Refused, Unavailable
+from grants.adapters.secrets import NoSecret
+
+TIMEOUT = httpx.Timeout(10, connect=3, pool=3)  # seconds of silence
+ANSWER_SECONDS = 30.0  # for one whole answer, so that a drip of bytes cannot hold us
+ANSWER_BYTES = 32 * 1024 * 1024  # after decompression
+TRIES = 3
+PAUSE = 0.25  # seconds before the second try, four times as long before the third
+RETRY_AFTER = 5.0  # seconds; the most that a server's Retry-After makes us wait
+
+# A proxy of the environment is for the world, not for this machine.
+_DIRECT = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
+
+
+class _Again(Exception):  # noqa: N818 (a signal between two functions, never seen outside)
+    """A failure that a second try may heal, and how long the server asked to wait."""
+
+    def __init__(self, failure: AdapterError, after: float | None = None) -> None:
+        self.failure = failure
+        self.after = after
+
+
+class Http:
+    """One outside server. `who` names it in the reasons of errors; addresses and headers never appear there.
+
+    Keeps a pool of connections: close it, or use it in a `with`.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        *,
+        who: str,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        """Raises Refused for a base that is not http(s) or carries a password."""
+        parts = urlsplit(base)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise Refused(f"The URL of {who} is not an http or https URL.")
+        if "@" in parts.netloc:  # it would show in logs
+            raise Refused(f"The URL of {who} carries a user name or password; a secret is given by reference.")
+        self.who = who
+        self._sleep = sleep
+        self._answer_seconds = answer_seconds
+        self._client = httpx.Client(
+            base_url=base,
+            headers={"Accept": "application/json", "User-Agent": "stint", **(headers or {})},
+            timeout=TIMEOUT,
+            limits=httpx.Limits(max_connections=4, max_keepalive_connections=2, keepalive_expiry=15),
+            follow_redirects=False,
+            transport=transport,
+            mounts=None if transport else _DIRECT,
+        )
+
+    def __enter__(self) -> Http:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
+        """The JSON at `path`. Raises Unavailable, Missing or Refused."""
+        return self._read("GET", path, params=params)
+
+    def query(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON that a POST answers which only reads, and so may be repeated. Raises as `get` does."""
+        return self._read("POST", path, json=body)
+
+    def _read(self, method: str, path: str, **content: Any) -> Any:
+        for left in range(TRIES - 1, -1, -1):
+            try:
+                return self._once(method, path, content)
+            except _Again as again:
+                if not left:
+                    raise again.failure from None
+                pause = PAUSE * 4 ** (TRIES - 1 - left) * random.uniform(0.8, 1.2)  # noqa: S311 (no secret)
+                self._sleep(min(RETRY_AFTER, again.after) if again.after is not None else pause)
+        raise AssertionError("unreachable")
+
+    def _once(self, method: str, path: str, content: Mapping[str, Any]) -> Any:
+        try:
+            with self._client.stream(method, path.lstrip("/"), **content) as response:
+                self._judge(response, path)
+                body = self._body(response)
+        except httpx.TimeoutException as error:
+            late = Unavailable(f"{self.who} did not answer in time.")
+            if isinstance(error, httpx.ConnectTimeout):
+                raise _Again(late) from None
+            raise late from None
+        except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError) as error:
+            raise _Again(Unavailable(self._why_not_reached(error))) from None
+        except (httpx.HTTPError, httpx.InvalidURL):  # their text can quote headers
+            raise Unavailable(f"{self.who} cannot be talked to.") from None
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):  # the text of a ValueError quotes the answer
+            raise Unavailable(f"{self.who} answered something that is not JSON.") from None
+
+    def _why_not_reached(self, error: httpx.TransportError) -> str:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return f"The certificate of {self.who} is not trusted."
+            cause = cause.__cause__ or cause.__context__
+        if isinstance(error, httpx.ConnectError):
+            return f"{self.who} cannot be reached."
+        return f"{self.who} broke the connection off."
+
+    def _judge(self, response: httpx.Response, path: str) -> None:
+        """Nothing for a 2xx; the kind of error for everything else. The answer's own text is never read."""
+        code = response.status_code
+        if 200 <= code < 300:
+            return
+        if code in {404, 410}:
+            raise Missing(f"{self.who} has nothing at {path} ({code}).")
+        if code in {401, 403}:
+            raise Refused(f"{self.who} refused Stint's credentials ({code}).")
+        if 300 <= code < 400:
+            raise Refused(f"{self.who} answers with a redirect ({code}) where its API should be; check its url.")
+        if code == 429:
+            raise _Again(Unavailable(f"{self.who} asks Stint to slow down (429)."), _retry_after(response))
+        if code == 503:
+            raise _Again(Unavailable(f"{self.who} is not available (503)."), _retry_after(response))
+        if code >= 500 or code in {408, 425}:
+            raise Unavailable(f"{self.who} failed ({code}).")
+        raise Refused(f"{self.who} does not take the request ({code}).")
+
+    def _body(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        deadline = time.monotonic() + self._answer_seconds
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > ANSWER_BYTES:
+                raise Unavailable(f"{self.who} sent more than {ANSWER_BYTES // 2**20} MiB in one answer.")
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{self.who} did not finish its answer in {self._answer_seconds:g} seconds.")
+        return bytes(body)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds that the server asked for; None for a date or nonsense, which gets our own pause."""
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
+
+
+def basic(secret: str) -> dict[str, str]:
+    """The header for `user:password`."""
+    return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
+
+
+def bearer(secret: str) -> dict[str, str]:
+    """The header for a token. Raises NoSecret when it cannot stand in a header."""
+    if not secret.isascii() or not secret.isprintable():  # else an error of the client would quote it
+        raise NoSecret("The secret has characters that cannot stand in an HTTP header.")
+    return {"Authorization": f"Bearer {secret}"}

@@ -1,0 +1,188 @@
+"""A Prefect server (3.9 or later) as a catalog: pools, deployments, blocks. Reads only, and never a secret."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import httpx
+
+from grants.adapters.errors import Unavailable
+from grants.adapters.http import Http, basic
+from grants.adapters.orchestrators.base import Found, Listing
+from grants.adapters.text import clean
+
+API_VERSION = "0.8.4"  # what Prefect 3.9 speaks; a server that no longer serves it says so (400)
+SERVER = Found("server", "server", "server")
+
+_PASSES = 4  # over everything, until two agree
+_MOST_ROWS = 50_000  # of one kind
+_MOST_PAGES = 1_000  # of one kind in one pass; a server's own page limit may be small
+_LISTING_SECONDS = 180.0
+_FLOWS_AT_ONCE = 100
+
+type Row = Mapping[str, Any]
+
+
+class _Pass(NamedTuple):
+    """What one reading of everything gave, and whether it may be believed to be everything."""
+
+    found: tuple[Found, ...]
+    steady: bool  # counts before and after agree with what was read, and nothing points nowhere
+    paged: bool  # some kind took several pages, between which rows may have moved
+
+    @property
+    def keys(self) -> set[tuple[str, str]]:
+        return {found.key for found in self.found}
+
+
+class Prefect:
+    """The Orchestrator of a Prefect server."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+        self._deadline = 0.0
+
+    @classmethod
+    def at(
+        cls, url: str, *, who: str, secret: str = "", transport: httpx.BaseTransport | None = None
+    ) -> Prefect:
+        """The server whose API is at `url` (".../api"). `secret` is its auth string, "" when it has none."""
+        headers = {"X-Prefect-Api-Version": API_VERSION, **(basic(secret) if secret else {})}
+        return cls(Http(url, who=who, headers=headers, transport=transport))
+
+    def close(self) -> None:
+        self._http.close()
+
+    def listing(self) -> Listing:
+        """The server, its pools, deployments and blocks, every page of them.
+
+        Prefect pages by offset, so a row that vanishes between two pages hides another one. Counts before and
+        after must agree with what was read, and where there were several pages, two passes in a row as well;
+        else the listing is not complete. Raises Unavailable, Missing or Refused.
+        """
+        self._deadline = time.monotonic() + _LISTING_SECONDS
+        before: set[tuple[str, str]] | None = None
+        for _ in range(_PASSES):
+            seen = self._everything()
+            if seen.steady and (not seen.paged or seen.keys == before):
+                return Listing(seen.found, complete=True)
+            before = seen.keys if seen.steady else None
+        return Listing(seen.found, complete=False, why=f"What {self._http.who} has kept changing while it was read.")
+
+    def _everything(self) -> _Pass:
+        pools, pools_steady, pools_paged = self._all("work_pools", {})
+        # By creation, not by name: many deployments share one name, and ties have no order across pages.
+        deployments, steady, paged = self._all("deployments", {"sort": "CREATED_DESC"})
+        blocks, blocks_steady, blocks_paged = self._all("block_documents", {"sort": "BLOCK_TYPE_AND_NAME_ASC"})
+        placed = self._deployments(deployments, {self._text(row, "name"): key for key, row in pools.items()})
+        return _Pass(
+            found=(SERVER, *self._pools(pools), *placed, *self._blocks(blocks)),
+            steady=pools_steady and steady and blocks_steady and len(placed) == len(deployments),
+            paged=pools_paged or paged or blocks_paged,
+        )
+
+    def _all(self, what: str, order: Mapping[str, str]) -> tuple[dict[str, Row], bool, bool]:
+        """Every row of one kind by id; whether the counts agree; whether it took several pages."""
+        total = self._count(what)
+        rows: dict[str, Row] = {}
+        read = pages = 0
+        while read < total:
+            # Without a limit: a server refuses one above its own, which its administrator may have lowered.
+            page = self._ask(f"/{what}/filter", {**order, "offset": read})
+            if not isinstance(page, list):
+                raise self._unreadable(what)
+            if not page:
+                break
+            read, pages = read + len(page), pages + 1
+            if pages > _MOST_PAGES or read > _MOST_ROWS:
+                raise Unavailable(f"{self._http.who} lists more {what.replace('_', ' ')} than Stint reads.")
+            rows.update((self._id(row, "id"), row) for row in page)
+        return rows, len(rows) == total == self._count(what), pages > 1
+
+    def _count(self, what: str) -> int:
+        total = self._ask(f"/{what}/count", {})
+        if type(total) is not int or total < 0:
+            raise self._unreadable(what)
+        return total
+
+    def _pools(self, rows: Mapping[str, Row]) -> list[Found]:
+        return [
+            Found("pool", key, self._name(row), self._description(row), (), SERVER.kind, SERVER.remote_id)
+            for key, row in rows.items()
+        ]
+
+    def _deployments(self, rows: Mapping[str, Row], pools: Mapping[str, str]) -> list[Found]:
+        """Those whose flow and pool are known. One whose are not came or went during this pass."""
+        flows = self._flow_names({self._id(row, "flow_id") for row in rows.values()})
+        placed = []
+        for key, row in rows.items():
+            flow, pool = flows.get(self._id(row, "flow_id")), row.get("work_pool_name")
+            if flow is None or (pool is not None and pool not in pools):
+                continue
+            # A served deployment (flow.serve) has no pool: its runs are its own process's.
+            parent = ("pool", pools[pool]) if pool is not None else SERVER.key
+            name = clean(f"{flow}/{self._text(row, 'name')}", 300)
+            placed.append(Found("deployment", key, name, self._description(row), self._tags(row), *parent))
+        return placed
+
+    def _flow_names(self, flow_ids: Collection[str]) -> dict[str, str]:
+        names: dict[str, str] = {}
+        wanted = sorted(flow_ids)
+        while wanted:
+            rows = self._ask("/flows/filter", {"flows": {"id": {"any_": wanted[:_FLOWS_AT_ONCE]}}})
+            if not isinstance(rows, list):
+                raise self._unreadable("flows")
+            names.update((self._id(row, "id"), self._text(row, "name")) for row in rows)
+            left = [flow_id for flow_id in wanted if flow_id not in names]
+            if len(left) == len(wanted):
+                break
+            wanted = left
+        return names
+
+    def _blocks(self, rows: Mapping[str, Row]) -> list[Found]:
+        found = []
+        for key, row in rows.items():
+            block_type = row.get("block_type")
+            if not isinstance(block_type, Mapping):
+                raise self._unreadable("block_documents")
+            name = clean(f"{self._text(block_type, 'slug')}/{self._text(row, 'name')}", 300)
+            description = self._description(block_type)
+            found.append(Found("block", key, name, description, (), SERVER.kind, SERVER.remote_id))
+        return found
+
+    def _ask(self, path: str, body: Mapping[str, Any]) -> Any:
+        if time.monotonic() > self._deadline:
+            raise Unavailable(f"{self._http.who} took more than {_LISTING_SECONDS:g} seconds to list what it has.")
+        return self._http.query(path, body)
+
+    def _id(self, row: object, field: str) -> str:
+        try:
+            return str(UUID(self._text(row, field)))
+        except ValueError:
+            raise self._unreadable(field) from None
+
+    def _text(self, row: object, field: str) -> str:
+        value = row.get(field) if isinstance(row, Mapping) else None
+        if not isinstance(value, str):
+            raise self._unreadable(field)
+        return value
+
+    def _name(self, row: Row) -> str:
+        return clean(self._text(row, "name"), 300)
+
+    def _description(self, row: Row) -> str:
+        if row.get("description") is None:
+            return ""
+        return clean(self._text(row, "description"), 4_000, lines=True).strip()
+
+    def _tags(self, row: Row) -> tuple[str, ...]:
+        tags = row.get("tags")
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise self._unreadable("tags")
+        return tuple(sorted({clean(tag, 200) for tag in tags} - {""}))
+
+    def _unreadable(self, what: str) -> Unavailable:
+        return Unavailable(f"{self._http.who} sent {what.replace('_', ' ')} that Stint cannot read; is it Prefect?")

@@ -1,0 +1,76 @@
+"""People and teams follow the identity provider's directory, so that an approver who never signed in is known.
+
+It sits beside the catalog's sync because it is the same errand: read the outside, hand it in whole.
+What becomes of the people is accounts' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from django.conf import settings
+
+from accounts import directory
+from accounts.idp import this_idp
+from grants.adapters.errors import AdapterError
+from grants.adapters.idp.base import Directory, DirectoryPerson
+from grants.adapters.idp.demo import Demo
+from grants.adapters.secrets import resolve_secret
+
+
+class DirectoryOutcome(NamedTuple):
+    """`done` is None when nothing was read: for want of a directory, or because of `why`."""
+
+    idp: str
+    done: directory.Outcome | None = None
+    why: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.why and not (self.done and self.done.held)
+
+    @property
+    def sentence(self) -> str:
+        """What happened, for a terminal or a log."""
+        if self.why:
+            return f"People of {self.idp}: failed. {self.why}"
+        if self.done is None:
+            return f"People of {self.idp}: only those who signed in; this provider has no directory."
+        done = self.done
+        counts = {"new": done.added, "changed": done.changed, "left": done.left}
+        said = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing new"
+        held = f" {done.held} vanished at once and are held." if done.held else ""
+        return f"People of {self.idp}: {said}.{held}"
+
+
+def _demo() -> Directory:
+    return Demo(settings.ENV.directory_url, secret=resolve_secret(settings.ENV.directory_secret_ref))
+
+
+DIRECTORIES: Mapping[str, Callable[[], Directory]] = {"demo": _demo}
+
+
+def sync_directory(*, client: Directory | None = None) -> DirectoryOutcome:
+    """Read everybody from the provider of the settings and apply it; without a directory, do nothing.
+
+    Failures of the provider are an outcome, kept on its row for the status page, not an exception.
+    """
+    idp = this_idp()
+    env = settings.ENV
+    if client is None and (env.idp_kind not in DIRECTORIES or env.directory_url is None):
+        return DirectoryOutcome(idp.slug)
+    try:
+        people = _people(client or DIRECTORIES[env.idp_kind](), close=client is None)
+    except AdapterError as error:
+        directory.failed(idp, error.reason)
+        return DirectoryOutcome(idp.slug, why=error.reason)
+    return DirectoryOutcome(idp.slug, directory.apply(idp, people))
+
+
+def _people(reader: Directory, *, close: bool) -> list[DirectoryPerson]:
+    try:
+        return reader.people()
+    finally:
+        if close:
+            reader.close()

@@ -1,0 +1,16 @@
+"""What connections.yaml says of one connection. Django-free: `policy.parse` makes these, `connections` applies them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ConnectionSpec(NamedTuple):
+    """One entry of connections.yaml, already checked by the parser. Strings are stripped; "" = not given."""
+
+    slug: str  # ^[a-z0-9]+(-[a-z0-9]+)*$, at most 50 characters; never changes
+    kind: str  # "prefect"
+    url: str  # base of the API, http(s), without a trailing slash: "http://prefect:4200/api"
+    environment: str  # "production", "staging" …, never ""
+    owner: str = ""  # slug of the team that owns what nothing else assigns
+    secret: str = ""  # "env:NAME" or "file:/absolute/path", never the secret itself

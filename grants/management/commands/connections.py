@@ -1,0 +1,53 @@
+"""Apply connections.yaml, or list what is there."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any, override
+
+from django.core.management.base import BaseCommand, CommandError
+
+from grants.catalog.connections import KindChanged, apply_connections
+from grants.catalog.models import Connection
+from grants.policy.parse import PolicyErrors, parse_connections
+
+
+class Command(BaseCommand):
+    help = "Adds and changes connections by their slug, from a file."
+
+    @override
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        apply = actions.add_parser("apply", help="make the connections what a file says")
+        apply.add_argument("file", type=Path, metavar="FILE")
+        actions.add_parser("list", help="the connections and their last sync")
+
+    @override
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        if action == "apply":
+            self._apply(options["file"])
+        else:
+            self._list()
+
+    def _apply(self, file: Path) -> None:
+        try:
+            specs = parse_connections(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{file} cannot be read: {error}") from None
+        except PolicyErrors as errors:
+            lines = [f"{file}:{problem.line}:{problem.column}: {problem.message}" for problem in errors.problems]
+            raise CommandError("\n".join([*lines, "Nothing was changed."])) from None
+        try:
+            applied = apply_connections(specs, by="cli")
+        except KindChanged as error:
+            raise CommandError(f"{error.reason} Nothing was changed.") from None
+        for one in applied:
+            self.stdout.write(one.sentence)
+
+    def _list(self) -> None:
+        for row in Connection.objects.order_by("slug"):
+            seen = f"synced {row.seen_at:%Y-%m-%d %H:%M:%S} UTC" if row.seen_at else "never synced"
+            held = f", {row.held} vanished and held" if row.held else ""
+            error = f", last try failed: {row.error}" if row.error else ""
+            self.stdout.write(f"{row.slug}: {row.kind}, {row.environment}, {row.url}, {seen}{held}{error}")

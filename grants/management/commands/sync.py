@@ -1,0 +1,44 @@
+"""Sync catalogs and the directory now, in the foreground."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any, override
+
+from django.core.management.base import BaseCommand, CommandError
+
+from grants.catalog.directory import sync_directory
+from grants.catalog.models import Connection
+from grants.catalog.sync import sync_connection
+
+
+class Command(BaseCommand):
+    help = "Reads the named connections now; without a name all of them, and the people of the identity provider."
+
+    @override
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("slugs", nargs="*", metavar="SLUG", help="connections to sync")
+        parser.add_argument(
+            "--accept-vanished", action="store_true", help="retire what vanished, however much it is (names needed)"
+        )
+
+    @override
+    def handle(self, *args: Any, slugs: list[str], accept_vanished: bool, **options: Any) -> None:
+        if accept_vanished and not slugs:
+            raise CommandError("Name the connection whose vanished resources you accept.")
+        connections = Connection.objects.order_by("slug")
+        if slugs:
+            connections = connections.filter(slug__in=slugs)
+            if unknown := set(slugs) - {row.slug for row in connections}:
+                raise CommandError(f"There is no connection {', '.join(sorted(unknown))}.")
+        failed = False
+        for connection in connections:
+            outcome = sync_connection(connection, accept_vanished=accept_vanished, by="cli")
+            failed = failed or not outcome.ok
+            self.stdout.write(outcome.sentence)
+        if not slugs:
+            directory = sync_directory()
+            failed = failed or not directory.ok
+            self.stdout.write(directory.sentence)
+        if failed:
+            raise CommandError("Not everything is in sync.")

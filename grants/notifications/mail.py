@@ -1,0 +1,125 @@
+"""Mail: reads the record from a cursor, so no mail is lost with a message, and tells people where to look.
+
+A mail links to a page; nothing is decided by opening it. At least once: a crash between sending and moving
+the cursor sends one event's mail again, under the same Message-ID.
+"""
+
+from __future__ import annotations
+
+import json
+import smtplib
+from collections.abc import Iterator
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import structlog
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.template.loader import render_to_string
+from django.utils import timezone
+
+from accounts.models import Subject
+from grants.audit import Verb
+from grants.audit.models import AuditEvent, AuditHead
+from grants.lifecycle import decide, stages
+from grants.lifecycle.models import Grant, Request
+from grants.notifications.models import Cursor
+
+log = structlog.get_logger(__name__)
+
+TELLS = (
+    Verb.REQUEST_ASKED,
+    Verb.REQUEST_VOTED,
+    Verb.REQUEST_APPROVED,
+    Verb.REQUEST_DENIED,
+    Verb.REQUEST_LAPSED,
+    Verb.GRANT_REVOKED,
+    Verb.GRANT_RETIRED,
+)
+
+
+def send_pending() -> int:
+    """Send what the record has and the cursor has not; returns how many mails.
+
+    Raises OSError (smtplib's errors are) when the server does not take it; the cursor then stays.
+    """
+    sent = 0
+    while (count := _next()) is not None:
+        sent += count
+    return sent
+
+
+def _next() -> int | None:
+    """One event's mails and the cursor in one transaction; None when nothing is left or another has it."""
+    with transaction.atomic():
+        cursor = Cursor.objects.select_for_update(skip_locked=True).filter(name="mail").first()
+        if cursor is None:
+            return None
+        head = AuditHead.objects.get().seq
+        unread = AuditEvent.objects.filter(seq__gt=cursor.seq, seq__lte=head, verb__in=TELLS).order_by("seq")
+        event = unread.first()
+        if event is None:
+            Cursor.objects.filter(pk="mail").update(seq=head, error="")
+            return None
+        try:
+            count = sum(_send(message) for message in messages(event))
+        except OSError as error:
+            failure = error
+        else:
+            Cursor.objects.filter(pk="mail").update(seq=event.seq, error="")
+            return count
+    Cursor.objects.filter(pk="mail").update(error=f"{type(failure).__name__}: {failure}"[:500])
+    raise failure
+
+
+def _send(message: EmailMessage) -> int:
+    try:
+        return message.send()
+    except smtplib.SMTPRecipientsRefused as error:
+        # Nobody else's mail waits for an address that does not exist.
+        log.warning("mail_refused", message_id=message.extra_headers["Message-ID"], error=str(error.args))
+        return 0
+
+
+def messages(event: AuditEvent) -> Iterator[EmailMessage]:
+    """The mails that an event causes, given how things stand now."""
+    facts: dict[str, Any] = json.loads(bytes(event.payload))
+    if event.verb in (Verb.GRANT_REVOKED, Verb.GRANT_RETIRED):
+        grant = Grant.objects.select_related("resource__connection", "beneficiary").get(pk=facts["grant"])
+        yield from _to(grant.beneficiary, "ended", event, f"/grants/{grant.pk}", grant=grant)
+        return
+    request = (
+        Request.objects.select_related("requester")
+        .prefetch_related("items__resource__connection")
+        .get(pk=facts["request"])
+    )
+    where = f"/requests/{request.pk}"
+    if event.verb not in (Verb.REQUEST_ASKED, Verb.REQUEST_VOTED):
+        last = request.decisions.filter(superseded=False).select_related("approver").order_by("-pk").first()
+        grants = list(request.grants.select_related("resource__connection").order_by("pk"))
+        yield from _to(request.requester, "decided", event, where, request=request, decision=last, grants=grants)
+        return
+    view = stages.current(decide.stages_of(request)) if request.state == Request.State.PENDING else None
+    told = event.verb == Verb.REQUEST_VOTED and view is not None and view.number == facts["stage"]
+    if view is None or told:
+        return  # decided meanwhile, or a stage whose people know already
+    for approver in view.approvers:
+        yield from _to(approver, "asked", event, where, request=request, stage=view)
+
+
+def _to(person: Subject, template: str, event: AuditEvent, where: str, **context: object) -> Iterator[EmailMessage]:
+    if not (person.active and person.email):
+        return
+    with timezone.override(ZoneInfo(person.time_zone or settings.ENV.time_zone)):
+        text = render_to_string(
+            f"mail/{template}.txt",
+            {**context, "person": person, "now": event.at, "url": f"{settings.ENV.public_url}{where}"},
+        )
+    subject, _, body = text.strip().partition("\n")
+    yield EmailMessage(
+        subject=" ".join(subject.removeprefix("Subject:").split()),
+        body=body.strip() + "\n",
+        to=[person.email],
+        headers={"Message-ID": f"<stint-{event.seq}-{person.pk}@{settings.ENV.host}>", "Auto-Submitted": "auto-generated"},
+    )

@@ -1,0 +1,47 @@
+"""What a policy says, in words for people. Django-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from grants.policy.parse import Match, Rule
+from grants.policy.rulings import Owner, Source
+
+
+def matching(match: Match) -> str:
+    """Which resources: "environment production, kind pool or deployment"."""
+    said = [f"{key} {' or '.join(values)}" for key, values in match._asdict().items() if values]
+    return ", ".join(said) or "everything"
+
+
+def askers(rule: Rule) -> str:
+    """Who may ask."""
+    return "anyone" if rule.ask is None else sources(rule.ask)
+
+
+def stages(rule: Rule) -> str:
+    """Who must approve, stage by stage."""
+    if not rule.stages:
+        return "none, granted at once"
+    return ", then ".join(f"{stage.need} of {sources(stage.sources)}" for stage in rule.stages)
+
+
+def sources(sources: Sequence[Source]) -> str:
+    """Where approvers come from."""
+    words = {"owners": "the owners", "team": "team {}", "person": "{}"}
+    return " or ".join(words[source.kind].format(source.value) for source in sources) or "nobody"
+
+
+def owner(owner: Owner) -> str:
+    """Who owns something."""
+    return f"team {owner.team}" if owner.team else owner.person or "nobody"
+
+
+def length(length: timedelta) -> str:
+    """As the policy file would say it, with a blank: "8 h"."""
+    minutes = int(length.total_seconds()) // 60
+    for unit, size in (("d", 1440), ("h", 60)):
+        if minutes % size == 0:
+            return f"{minutes // size} {unit}"
+    return f"{minutes} min"

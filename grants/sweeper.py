@@ -1,0 +1,124 @@
+"""The sweeper: in every Celery worker, does what must happen on time and publishes what is merely due.
+
+Two threads, so that a frozen broker delays no closing: one closes and exports, in place, woken by NOTIFY
+and at least twice a second; the other hands due jobs to Celery. Neither needs a message to arrive.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, override
+
+import structlog
+from celery import bootsteps
+from celery.worker import WorkController
+from django.conf import settings
+from django.db import DatabaseError, connection
+from kombu.exceptions import OperationalError as BrokerError
+from psycopg import Error as PostgresError
+from redis.exceptions import RedisError
+
+from grants import due
+from grants.audit.export import HeadKeyError, export_head
+from grants.lifecycle import decide, hold
+from grants.tasks import run
+
+log = structlog.get_logger(__name__)
+
+POLL = 0.5  # seconds; the most that a lost wake-up delays
+BEAT = 5.0
+HEADS_EVERY = timedelta(minutes=1)
+BATCH = 50
+NAME = f"worker {socket.gethostname()}:{os.getpid()}"
+
+
+def turn() -> int:
+    """Do once what is due on time; returns how many rows moved. Safe in any number of workers at once."""
+    moved = hold.close_elapsed(limit=BATCH) + hold.close_left(limit=BATCH) + hold.close_retired(limit=BATCH)
+    moved += decide.lapse(limit=BATCH)
+    for name in due.claim(heads=True):
+        try:
+            export_head()
+        except (HeadKeyError, OSError) as error:
+            log.error("head_not_exported", error=str(error))
+            due.done(name, again=timedelta(seconds=15))
+        else:
+            due.done(name, again=HEADS_EVERY)
+    return moved
+
+
+def publish() -> int:
+    """Hand due jobs to Celery; returns how many. What the broker does not take is due again in 2 s."""
+    names = due.claim(heads=False)
+    for name in names:
+        try:
+            run.apply_async(args=[name], retry=False)
+        except (BrokerError, RedisError, OSError) as error:
+            log.warning("broker_down", job=name, error=type(error).__name__)
+            due.done(name, again=timedelta(seconds=2))
+    return len(names)
+
+
+class SweeperStep(bootsteps.StartStopStep):
+    """Starts and stops the two threads with the worker, after its pool has forked."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: WorkController, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self.stopping = threading.Event()
+        self.threads: list[threading.Thread] = []
+
+    @override
+    def start(self, parent: WorkController) -> None:
+        self.threads = [
+            threading.Thread(target=self._keep, args=(loop,), name=loop.__name__, daemon=True)
+            for loop in (self.sweep, self.hand_on)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    @override
+    def stop(self, parent: WorkController) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(timeout=5)
+
+    def sweep(self) -> None:
+        """Until stopping or an error: turn, then wait for a NOTIFY or the poll."""
+        connection.ensure_connection()
+        connection.connection.execute("LISTEN stint")
+        if settings.ENV.directory_url:
+            due.ensure(f"directory:{settings.ENV.idp_slug}")
+        beaten = 0.0
+        while not self.stopping.is_set():
+            if time.monotonic() - beaten >= BEAT:
+                due.beat(NAME, settings.VERSION)
+                beaten = time.monotonic()
+            if turn() == 0:
+                for _ in connection.connection.notifies(timeout=POLL, stop_after=1):
+                    pass
+
+    def hand_on(self) -> None:
+        while not self.stopping.is_set():
+            publish()
+            self.stopping.wait(POLL)
+
+    def _keep(self, loop: Callable[[], None]) -> None:
+        """Run a loop for as long as the worker lives: the database may come and go."""
+        while not self.stopping.is_set():
+            try:
+                loop()
+            except (DatabaseError, PostgresError) as error:
+                log.warning("sweeper_waits_for_database", loop=loop.__name__, error=str(error))
+            except Exception:
+                # Whatever it was, the next turn must still close what is over.
+                log.exception("sweeper_failed", loop=loop.__name__)
+            connection.close()
+            self.stopping.wait(POLL)
+        connection.close()

@@ -1,0 +1,42 @@
+"""Celery tasks: ordinary work that the sweeper publishes. A row's name is the only argument."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+from celery import shared_task
+from django.conf import settings
+
+from grants import due
+from grants.adapters.errors import AdapterError
+from grants.catalog.directory import sync_directory
+from grants.catalog.models import Connection
+from grants.catalog.sync import sync_connection
+from grants.notifications.mail import send_pending
+
+log = structlog.get_logger(__name__)
+
+
+@shared_task(name="stint.run")
+def run(name: str) -> None:
+    """Run the due job called `name`, and say when it is due next. Run twice, it does no harm."""
+    kind, _, which = name.partition(":")
+    again = timedelta(seconds=settings.ENV.sync_seconds)
+    try:
+        match kind:
+            case "sync":
+                sync_connection(Connection.objects.get(slug=which))
+            case "directory":
+                sync_directory()
+            case "mail":
+                send_pending()
+                again = timedelta(0)  # due whenever the record has something unread
+            case _:
+                log.error("unknown_job", job=name)
+                again = timedelta(hours=1)
+    except (AdapterError, OSError) as error:
+        # Kept on the row it concerns, for the status page; the next turn tries again.
+        log.warning("job_failed", job=name, error=str(error))
+        again = max(again, timedelta(seconds=15))
+    due.done(name, again=again)

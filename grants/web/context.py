@@ -1,0 +1,77 @@
+"""What the frame around every page needs: who is here, what waits for them, which theme they chose."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from django.http import HttpRequest
+
+from accounts import roles
+from accounts.models import Membership, Subject
+from grants import clock
+from grants.lifecycle import decide
+from grants.lifecycle.models import Grant
+
+THEME_COOKIE = "stint-theme"
+THEMES = ("light", "dark")
+
+
+def theme_of(request: HttpRequest) -> str:
+    """The theme that was chosen; empty: as the system says."""
+    theme = request.COOKIES.get(THEME_COOKIE, "")
+    return theme if theme in THEMES else ""
+
+
+class Shell:
+    """Read lazily by the templates, so that a fragment or a bare page costs no query."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    @cached_property
+    def person(self) -> Subject | None:
+        user = getattr(self._request, "user", None)
+        return user if isinstance(user, Subject) and user.is_authenticated else None
+
+    @cached_property
+    def here(self) -> str:
+        """The name of the URL that is open."""
+        match = self._request.resolver_match
+        return (match.url_name or "") if match else ""
+
+    @cached_property
+    def waiting(self) -> int:
+        """Requests that this person may decide now."""
+        return len(decide.waiting_for(self.person)) if self.person else 0
+
+    @cached_property
+    def live(self) -> int:
+        """Grants this person holds now."""
+        return (
+            Grant.objects.live_at(clock.now()).filter(beneficiary=self.person).count() if self.person else 0
+        )
+
+    @cached_property
+    def sees_all(self) -> bool:
+        return bool(self.person and roles.sees_all(self.person))
+
+    @cached_property
+    def side_note(self) -> str:
+        """Under the name: portal role, else teams."""
+        if not self.person:
+            return ""
+        if roles.is_admin(self.person):
+            return "Admin"
+        if roles.is_auditor(self.person):
+            return "Auditor"
+        slugs = (
+            Membership.objects.filter(subject=self.person)
+            .order_by("team__slug")
+            .values_list("team__slug", flat=True)
+        )
+        return ", ".join(slugs[:3]) or "No team"
+
+
+def shell(request: HttpRequest) -> dict[str, Any]:
+    return {"shell": Shell(request), "theme": theme_of(request)}

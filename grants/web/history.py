@@ -1,0 +1,249 @@
+"""What was asked for and what became of it: one row per item asked, newest first, by keyset."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any, override
+
+from django import forms
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from accounts.models import Subject
+from grants.catalog.levels import WORDS
+from grants.catalog.models import Connection
+from grants.lifecycle import who
+from grants.lifecycle.models import Decision, Grant, Request, RequestItem
+from grants.web.timeline import standing_of
+
+PAGE = 50
+CHUNK = 500  # rows a query of the export: short queries, no long snapshot
+
+_ENDS = {reason.value: f"Ended: {reason.label}" for reason in Grant.EndReason}
+STATES = {
+    "pending": "Pending",
+    "live": "Live now",
+    "ended": "Ended, any way",
+    **_ENDS,
+    "denied": "Denied",
+    "withdrawn": "Withdrawn",
+    "lapsed": "Lapsed",
+}
+_EARLIEST, _LATEST = date(2000, 1, 1), date(2999, 12, 31)
+
+
+class Filter(forms.Form):
+    """The filters of the history, read from the URL. Unknown values are errors, never ignored."""
+
+    person = forms.CharField(required=False, max_length=100)
+    q = forms.CharField(required=False, max_length=200)
+    state = forms.ChoiceField(required=False, choices=STATES.items)
+    level = forms.ChoiceField(required=False, choices=[(word, word) for word in WORDS])
+    connection = forms.ChoiceField(required=False)
+    environment = forms.ChoiceField(required=False)
+    since = forms.DateField(required=False)
+    until = forms.DateField(required=False)
+    before = forms.IntegerField(required=False, min_value=1)
+    after = forms.IntegerField(required=False, min_value=0)
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        super().__init__(data)
+        rows = list(Connection.objects.order_by("slug").values_list("slug", "environment"))
+        self.connections = [slug for slug, _ in rows]
+        self.environments = sorted({environment for _, environment in rows})
+        _choices(self, "connection", self.connections)
+        _choices(self, "environment", self.environments)
+        for name, message in _MESSAGES.items():
+            field = self.fields[name]
+            field.error_messages |= dict.fromkeys(
+                ("invalid", "invalid_choice", "min_value", "max_value"), message
+            )
+
+    @override
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        for name in ("since", "until"):
+            day = cleaned.get(name)
+            if day and not _EARLIEST <= day <= _LATEST:
+                self.add_error(name, _MESSAGES[name])
+        since, until = cleaned.get("since"), cleaned.get("until")
+        if since and until and since > until:
+            self.add_error("until", "The last day is before the first: swap the two.")
+        return cleaned
+
+
+def _choices(form: forms.Form, name: str, values: Iterable[str]) -> None:
+    field = form.fields[name]
+    assert isinstance(field, forms.ChoiceField)
+    field.choices = [(value, value) for value in values]
+
+
+_MESSAGES = {
+    "state": "There is no such state: choose one from the list.",
+    "level": "There is no such level: choose one from the list.",
+    "connection": "There is no such connection: choose one from the list.",
+    "environment": "There is no such environment: choose one from the list.",
+    "since": "Write the day as 2026-11-24.",
+    "until": "Write the day as 2026-11-24.",
+    "before": "This page of the history does not exist: start again from the newest.",
+    "after": "This page of the history does not exist: start again from the newest.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One item asked for, and what became of it at `now`."""
+
+    item: RequestItem
+    grant: Grant | None
+    decisions: tuple[Decision, ...]
+    state: str  # of the design: pending granted scheduled ending ended denied withdrawn lapsed
+    word: str  # for people: "Ended early"
+
+    @property
+    def request(self) -> Request:
+        return self.item.request
+
+    @property
+    def ref(self) -> str:
+        return self.grant.ref if self.grant else self.item.request.ref
+
+    @property
+    def length(self) -> timedelta:
+        """How long access lasted or may last; what was asked for where nothing was granted."""
+        return self.grant.over_at - self.grant.starts_at if self.grant else self.item.request.duration
+
+    @property
+    def deciders(self) -> list[str]:
+        return [decision.approver.name for decision in self.decisions]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: Sequence[Row]
+    newer: int | None  # `after` of the page before this one
+    older: int | None  # `before` of the next
+
+
+def matching(filters: Mapping[str, Any], subject: Subject, now: datetime) -> QuerySet[RequestItem]:
+    """Items that pass the (cleaned) filters and that `subject` may see; days are in the active time zone."""
+    items = RequestItem.objects.filter(request__in=who.visible_requests(subject).order_by().values("pk"))
+    if person := filters.get("person"):
+        items = items.filter(_person(person))
+    for word in (filters.get("q") or "").split():
+        items = items.filter(_text(word))
+    for name, path in _EXACT.items():
+        if filters.get(name):
+            items = items.filter(**{path: filters[name]})
+    if state := filters.get("state"):
+        items = items.filter(_in_state(state, now))
+    if since := filters.get("since"):
+        items = items.filter(request__asked_at__gte=_midnight(since))
+    if until := filters.get("until"):
+        items = items.filter(request__asked_at__lt=_midnight(until + timedelta(days=1)))
+    return items.select_related("request__requester", "beneficiary", "resource__connection")
+
+
+_EXACT = {
+    "level": "level",
+    "connection": "resource__connection__slug",
+    "environment": "resource__connection__environment",
+}
+
+
+def _person(text: str) -> Q:
+    if ref := re.fullmatch(r"S-(\d{1,18})", text.strip(), re.IGNORECASE):
+        return Q(beneficiary_id=int(ref[1])) | Q(request__requester_id=int(ref[1]))
+    said = Q()
+    for word in text.split():
+        said &= (
+            Q(beneficiary__name__icontains=word)
+            | Q(beneficiary__email__icontains=word)
+            | Q(request__requester__name__icontains=word)
+            | Q(request__requester__email__icontains=word)
+        )
+    return said
+
+
+def _text(word: str) -> Q:
+    if ref := re.fullmatch(r"([RG])-(\d{1,18})", word, re.IGNORECASE):
+        if ref[1].upper() == "R":
+            return Q(request_id=int(ref[2]))
+        return Q(Exists(_grants_of_item().filter(pk=int(ref[2]))))
+    return Q(resource__name__icontains=word) | Q(request__reason__icontains=word)
+
+
+def _grants_of_item() -> QuerySet[Grant]:
+    return Grant.objects.filter(
+        request=OuterRef("request"), resource=OuterRef("resource"), level=OuterRef("level")
+    )
+
+
+def _in_state(state: str, now: datetime) -> Q:
+    if state == "pending":
+        return Q(state="pending", request__lapses_at__gt=now)
+    if state == "lapsed":  # also before the sweeper has said so
+        return Q(state="lapsed") | Q(state="pending", request__lapses_at__lte=now)
+    if state in ("denied", "withdrawn"):
+        return Q(state=state)
+    grants = _grants_of_item()
+    over = Q(ended_at__isnull=False, ended_at__lte=now) | Q(ends_at__lte=now)
+    if state == "live":
+        return Q(Exists(grants.filter(starts_at__lte=now).exclude(over)))
+    if state == "ended":
+        return Q(Exists(grants.filter(over)))
+    if state == Grant.EndReason.ELAPSED:
+        return Q(Exists(grants.filter(over, Q(end_reason="elapsed") | Q(end_reason=None, ended_at=None))))
+    return Q(Exists(grants.filter(end_reason=state)))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=timezone.get_current_timezone())
+
+
+def page(items: QuerySet[RequestItem], now: datetime, *, before: int | None, after: int | None) -> Page:
+    """PAGE rows older than item `before`, or newer than `after`, or the newest."""
+    if after is not None:
+        found = list(items.filter(pk__gt=after).order_by("pk")[: PAGE + 1])
+        more_newer, found = len(found) > PAGE, found[:PAGE][::-1]
+        more_older = bool(found) and items.filter(pk__lt=found[-1].pk).exists()
+    else:
+        older = items.filter(pk__lt=before) if before else items
+        found = list(older.order_by("-pk")[: PAGE + 1])
+        more_older, found = len(found) > PAGE, found[:PAGE]
+        more_newer = bool(before and found) and items.filter(pk__gt=found[0].pk).exists()
+    return Page(
+        rows=rows(found, now),
+        newer=found[0].pk if found and more_newer else None,
+        older=found[-1].pk if found and more_older else None,
+    )
+
+
+def every(items: QuerySet[RequestItem], now: datetime) -> Iterator[Row]:
+    """All rows, newest first, read in chunks."""
+    chunk = list(items.order_by("-pk")[:CHUNK])
+    while chunk:
+        yield from rows(chunk, now)
+        chunk = list(items.filter(pk__lt=chunk[-1].pk).order_by("-pk")[:CHUNK])
+
+
+def rows(items: Sequence[RequestItem], now: datetime) -> list[Row]:
+    """Items with their grants and decisions, in two queries however many there are."""
+    requests = {item.request_id for item in items}
+    grants = {
+        (grant.request_id, grant.resource_id, grant.level): grant
+        for grant in Grant.objects.filter(request__in=requests)
+    }
+    decisions: dict[int, list[Decision]] = {}
+    counted = Decision.objects.filter(request__in=requests, superseded=False)
+    for decision in counted.select_related("approver").order_by("pk"):
+        decisions.setdefault(decision.request_id, []).append(decision)
+    made = []
+    for item in items:
+        grant = grants.get((item.request_id, item.resource_id, item.level))
+        state, word = standing_of(item.request, grant, now)
+        made.append(Row(item, grant, tuple(decisions.get(item.request_id, ())), state, word))
+    return made

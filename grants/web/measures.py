@@ -1,0 +1,96 @@
+"""What /metrics tells: counts and ages read from the database at each scrape, with a registry of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db.models import Min
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from accounts.models import IdP
+from grants.audit.models import AuditHead
+from grants.catalog.models import Connection
+from grants.due import DueJob, ProcessBeat
+from grants.lifecycle.models import Grant, Request
+from grants.notifications.models import Cursor
+
+
+def exposition(now: datetime) -> bytes:
+    """The metrics at `now`, in Prometheus's text format. Names and slugs only; nobody's name."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_State(now))
+    return generate_latest(registry)
+
+
+class _State(Collector):
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # the registry need not ask the database what there is
+
+    def collect(self) -> Iterable[Metric]:
+        now = self._now
+        pending = Request.objects.filter(state=Request.State.PENDING, lapses_at__gt=now).count()
+        yield _one("stint_grants_live", "Grants whose window holds now.", Grant.objects.live_at(now).count())
+        yield _one("stint_requests_pending", "Requests that wait for a decision.", pending)
+        due = DueJob.objects.filter(due_at__lte=now).aggregate(oldest=Min("due_at"))["oldest"]
+        yield _one(
+            "stint_due_job_oldest_seconds", "By how much the oldest due job is overdue.", self._age(due) or 0
+        )
+        yield _one("stint_audit_seq", "Number of the last event of the record.", AuditHead.objects.get().seq)
+        yield self._syncs()
+        yield self._held()
+        yield self._beats()
+        yield self._cursors()
+
+    def _syncs(self) -> Metric:
+        family = GaugeMetricFamily(
+            "stint_sync_age_seconds",
+            "Since the last complete sync; absent if there was none.",
+            labels=("what", "slug"),
+        )
+        for what, rows in (
+            ("connection", Connection.objects.order_by("slug")),
+            ("idp", IdP.objects.order_by("slug")),
+        ):
+            for slug, seen_at in rows.values_list("slug", "seen_at"):
+                if (age := self._age(seen_at)) is not None:
+                    family.add_metric((what, slug), age)
+        return family
+
+    def _held(self) -> Metric:
+        family = GaugeMetricFamily(
+            "stint_sync_held", "Resources that vanished and are held.", labels=("slug",)
+        )
+        for slug, held in Connection.objects.order_by("slug").values_list("slug", "held"):
+            family.add_metric((slug,), held)
+        return family
+
+    def _beats(self) -> Metric:
+        family = GaugeMetricFamily(
+            "stint_beat_age_seconds", "Since a process's last sign of life.", labels=("process",)
+        )
+        for name, at in ProcessBeat.objects.order_by("name").values_list("name", "at"):
+            family.add_metric((name,), self._age(at) or 0)
+        return family
+
+    def _cursors(self) -> Metric:
+        family = GaugeMetricFamily(
+            "stint_cursor_seq", "How far a reader of the record has come.", labels=("reader",)
+        )
+        for name, seq in Cursor.objects.order_by("name").values_list("name", "seq"):
+            family.add_metric((name,), seq)
+        return family
+
+    def _age(self, at: datetime | None) -> float | None:
+        return None if at is None else max(0.0, (self._now - at).total_seconds())
+
+
+def _one(name: str, help_text: str, value: float) -> Metric:
+    family = GaugeMetricFamily(name, help_text)
+    family.add_metric((), value)
+    return family

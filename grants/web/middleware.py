@@ -1,0 +1,49 @@
+"""In whose time a page speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+ZONE_COOKIE = "stint-zone"  # stint.js puts the browser's zone there
+
+
+@cache
+def zones() -> frozenset[str]:
+    """The names that people may choose from."""
+    return frozenset(
+        name for name in available_timezones() if "/" in name and not name.startswith("Etc/")
+    ) | {"UTC"}
+
+
+def zone_of(request: HttpRequest, *, with_user: bool = True) -> ZoneInfo | None:
+    """The zone a person chose, else the browser's; None if neither names a zone we know."""
+    chosen = getattr(request.user, "time_zone", "") if with_user else ""
+    for name in (chosen, request.COOKIES.get(ZONE_COOKIE, "")):
+        # Looked up in a list first: a name from outside must not become a path under zoneinfo.
+        if name in zones():
+            return ZoneInfo(name)
+    return None
+
+
+class TimeZone:
+    """Middleware: templates and forms speak in the person's zone, or in the portal's (STINT_TIME_ZONE)."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return self.get_response(request)
+        finally:
+            timezone.deactivate()
+
+    def process_view(self, request: HttpRequest, view: Callable[..., Any], *_: object) -> None:
+        # Probes and sign-in pages need no login and must not ask the database who calls.
+        if zone := zone_of(request, with_user=getattr(view, "login_required", True)):
+            timezone.activate(zone)

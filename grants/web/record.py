@@ -1,0 +1,184 @@
+"""Events of the record in words. The record holds ids; names are looked up when somebody reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.urls import reverse
+
+from accounts.models import Subject
+from grants.audit.models import AuditEvent
+from grants.audit.verbs import SENTENCES, Verb
+from grants.catalog.models import Connection, Resource
+from grants.lifecycle.models import Grant
+
+_BIGGEST = 2**63 - 1  # of a row's id: a payload that was tampered with may hold anything
+
+# Fact → what its number names. A list of them ends in s.
+_KINDS = ("request", "grant", "subject", "resource", "connection", "policy", "decision")
+_LETTERS = {"request": "R", "grant": "G", "subject": "S", "connection": "C", "policy": "P"}
+_BAD = {
+    Verb.REQUEST_DENIED,
+    Verb.SIGN_IN_REFUSED,
+    Verb.POLICY_REFUSED,
+    Verb.CATALOG_HELD,
+    Verb.DIRECTORY_HELD,
+}
+_GOOD = {Verb.REQUEST_APPROVED}
+
+
+class Thing(NamedTuple):
+    """What an event is about: "Request R-17", with a page if there is one."""
+
+    word: str
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One event as people read it."""
+
+    seq: int
+    at: datetime
+    verb: str
+    who: str
+    sentence: str
+    things: tuple[Thing, ...]
+    facts: tuple[tuple[str, str], ...]
+    payload: str
+    hash: str
+    prev: str
+    tone: str
+    skipped: int  # events left out between this one and the line above
+
+
+def lines(events: Sequence[AuditEvent], *, above: int | None = None) -> list[Line]:
+    """Events in words, names looked up in three queries. `above`: number of the event over the first."""
+    read = [(event, _facts(bytes(event.payload))) for event in events]
+    names = _Names.of(read)
+    told = []
+    for event, facts in read:
+        told.append(_line(event, facts, names, 0 if above is None else above - event.seq - 1))
+        above = event.seq
+    return told
+
+
+def enders_of(grants: Sequence[Grant], viewer: Subject) -> dict[int, str]:
+    """Who ended each closed grant: its version is the number of the event that closed it."""
+    closed = {grant.version: grant.pk for grant in grants if grant.closed_at}
+    events = AuditEvent.objects.filter(pk__in=closed, verb__in=[Verb.GRANT_GIVEN_BACK, Verb.GRANT_REVOKED])
+    actors = {closed[event.seq]: _subject_id(event.actor) for event in events}
+    people = Subject.objects.in_bulk([pk for pk in actors.values() if pk])
+    return {
+        grant: "You" if pk == viewer.pk else people[pk].name
+        for grant, pk in actors.items()
+        if pk and pk in people
+    }
+
+
+def sentence_of(verb: str) -> str:
+    try:
+        return SENTENCES[Verb(verb)]
+    except ValueError:
+        return verb
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    subjects: Mapping[int, Subject]
+    resources: Mapping[int, Resource]
+    connections: Mapping[int, Connection]
+
+    @classmethod
+    def of(cls, read: Iterable[tuple[AuditEvent, Mapping[str, Any]]]) -> _Names:
+        wanted: dict[str, set[int]] = {kind: set() for kind in _KINDS}
+        for event, facts in read:
+            for kind, pk in _mentions(facts):
+                wanted[kind].add(pk)
+            if actor := _subject_id(event.actor):
+                wanted["subject"].add(actor)
+        return cls(
+            Subject.objects.in_bulk(wanted["subject"]),
+            Resource.objects.select_related("connection").in_bulk(wanted["resource"]),
+            Connection.objects.in_bulk(wanted["connection"]),
+        )
+
+    def actor(self, actor: str) -> str:
+        pk = _subject_id(actor)
+        return self.subjects[pk].name if pk in self.subjects else actor.capitalize() if not pk else actor
+
+    def thing(self, kind: str, pk: int) -> Thing:
+        ref = f"{_LETTERS.get(kind, kind)}-{pk}"
+        if kind in ("request", "grant"):
+            return Thing(kind.capitalize(), ref, reverse(kind, args=[pk]))
+        if kind == "resource":
+            resource = self.resources.get(pk)
+            name = f"{resource.name} ({resource.connection.slug})" if resource else f"number {pk}"
+            return Thing("Resource", name, reverse("resource", args=[pk]) if resource else "")
+        if kind == "connection":
+            found = self.connections.get(pk)
+            return Thing("Connection", found.slug if found else ref, reverse("connections"))
+        if kind == "policy":
+            return Thing("Policy", ref, reverse("policy"))
+        person = self.subjects.get(pk)
+        return Thing("Subject", f"{person.name} ({ref})" if person else ref, "")
+
+
+def _line(event: AuditEvent, facts: Mapping[str, Any], names: _Names, skipped: int) -> Line:
+    mentioned = [mention for mention in _mentions(facts) if mention[0] != "decision"]
+    named = {*_KINDS, *(f"{kind}s" for kind in _KINDS), "items"} - {"decision"}
+    return Line(
+        seq=event.seq,
+        at=event.at,
+        verb=event.verb,
+        who=names.actor(event.actor),
+        sentence=sentence_of(event.verb),
+        things=tuple(dict.fromkeys(names.thing(kind, pk) for kind, pk in mentioned[:20])),
+        facts=tuple((name, _plain(value)) for name, value in facts.items() if name not in named),
+        payload=bytes(event.payload).decode("utf-8", errors="replace"),
+        hash=bytes(event.hash).hex(),
+        prev=bytes(event.prev).hex(),
+        tone="denied" if event.verb in _BAD else "granted" if event.verb in _GOOD else "",
+        skipped=max(0, skipped),
+    )
+
+
+def _facts(payload: bytes) -> dict[str, Any]:
+    """What the payload says; nothing if it was tampered with until it says nothing (verify names it)."""
+    try:
+        facts = json.loads(payload)
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _mentions(facts: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The rows an event names, most telling kind first."""
+    found: list[tuple[str, int]] = []
+    for kind in _KINDS:
+        for value in (facts.get(kind), facts.get(f"{kind}s")):
+            found += [(kind, pk) for pk in (value if isinstance(value, list) else [value]) if _is_id(pk)]
+        if kind == "resource":
+            for item in facts.get("items") or () if isinstance(facts.get("items"), list) else ():
+                match = re.fullmatch(r"(\d{1,18}):\w+", str(item))
+                found += [("resource", int(match[1]))] if match else []
+    return found
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _BIGGEST
+
+
+def _subject_id(actor: str) -> int | None:
+    match = re.fullmatch(r"S-(\d{1,18})", actor)
+    return int(match[1]) if match else None
+
+
+def _plain(value: object) -> str:
+    return ", ".join(str(part) for part in value) if isinstance(value, list) else str(value)

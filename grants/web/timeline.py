@@ -1,0 +1,226 @@
+"""A request told in order: asked, put to people, decided, granted, over; and what is still to come.
+
+Pure but for what it is given; the pages render the steps (partials/r_timeline.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from accounts.models import Subject
+from grants.lifecycle.models import Decision, Grant, Request
+from grants.lifecycle.stages import StageView, current
+from grants.web import words
+
+_CLOSED_WORDS = {
+    Grant.EndReason.ELAPSED: "Ended",
+    Grant.EndReason.GIVEN_BACK: "Ended early",
+    Grant.EndReason.REVOKED: "Revoked",
+    Grant.EndReason.LEFT: "Ended: the person left",
+    Grant.EndReason.RETIRED: "Ended: the resource is gone",
+}
+
+
+class Standing(NamedTuple):
+    """A state of the design and the word for it."""
+
+    state: str
+    word: str
+
+
+def standing_of(request: Request, grant: Grant | None, now: datetime) -> Standing:
+    """What became of one item asked, derived from the clock: no sweep needs to have run."""
+    if grant is not None:
+        return grant_standing(grant, now)
+    state = request.state
+    if state == Request.State.PENDING and now >= request.lapses_at:
+        state = Request.State.LAPSED
+    return Standing(state, words.STATES[state].word)
+
+
+def grant_standing(grant: Grant, now: datetime) -> Standing:
+    state = words.state_of(grant.starts_at, grant.over_at, now)
+    if state == "ended":
+        return Standing(state, _CLOSED_WORDS[Grant.EndReason(grant.end_reason or Grant.EndReason.ELAPSED)])
+    return Standing(state, words.STATES[state].word)
+
+
+def request_standing(request: Request, grants: Sequence[Grant], now: datetime) -> Standing:
+    """Of a whole request: the liveliest of its grants, or its own state."""
+    if not grants:
+        return standing_of(request, None, now)
+    order = ("granted", "ending", "scheduled", "ended")
+    return min(
+        (grant_standing(grant, now) for grant in grants), key=lambda standing: order.index(standing.state)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the timeline. `who` is said before `what` in bold; `about` follows quietly."""
+
+    icon: str
+    what: str
+    who: tuple[str, ...] = ()
+    tone: str = ""  # data-state
+    at: datetime | None = None
+    about: str = ""
+    note: str = ""
+    rail: str = ""  # "", "live", "ahead" (what follows is still to come), "next" (still to come)
+    names: tuple[str, ...] = field(default=())  # people after `what`
+
+
+def steps(
+    request: Request,
+    stages: Sequence[StageView],
+    decisions: Sequence[Decision],
+    grants: Sequence[Grant],
+    *,
+    viewer: Subject,
+    now: datetime,
+    enders: Mapping[int, str],
+    with_reason: bool = False,
+) -> list[Step]:
+    """The timeline as `viewer` reads it. `enders` says who ended a grant, by its id."""
+    told = [_asked(request, viewer, with_reason=with_reason)]
+    told += [_decided(decision, request, viewer) for decision in decisions]
+    if closing := _closing(request, stages, viewer, now):
+        told.append(closing)
+    if grants:
+        told += _held(grants, request, viewer, now, enders)
+    elif standing_of(request, None, now).state == "pending":
+        told += _ahead(request, stages, viewer, now)
+    return told
+
+
+def name_of(subject: Subject, viewer: Subject) -> str:
+    return "You" if subject.pk == viewer.pk else subject.name
+
+
+def joined(names: Sequence[str], last: str = "and") -> str:
+    """Names in a sentence: "Ada", "Ada and Ben", "Ada, Ben and Chiara"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else ""
+
+
+def _asked(request: Request, viewer: Subject, *, with_reason: bool) -> Step:
+    return Step(
+        icon="message-square",
+        tone="info",
+        who=(name_of(request.requester, viewer),),
+        what="asked"
+        if request.requester_id == request.beneficiary_id
+        else f"asked for {request.beneficiary.name}",
+        at=request.asked_at,
+        note=request.reason if with_reason else "",
+    )
+
+
+def _decided(decision: Decision, request: Request, viewer: Subject) -> Step:
+    yes = decision.verdict == Decision.Verdict.APPROVE
+    took_back = " and changed their mind" if decision.superseded else ""
+    return Step(
+        icon="check" if yes else "x",
+        tone="granted" if yes else "denied",
+        who=(name_of(decision.approver, viewer),),
+        what=("approved" if yes else "denied") + took_back,
+        at=decision.at,
+        about=f"after {words.length(decision.at - request.asked_at)}",
+        note=decision.note,
+    )
+
+
+def _closing(request: Request, stages: Sequence[StageView], viewer: Subject, now: datetime) -> Step | None:
+    if request.state == Request.State.WITHDRAWN:
+        who = (name_of(request.requester, viewer),)
+        return Step("undo-2", "withdrew the request", who, "withdrawn", request.closed_at)
+    if standing_of(request, None, now).state == "lapsed":
+        at = min(request.closed_at or request.lapses_at, request.lapses_at)
+        return Step("alarm-clock-off", "Nobody decided in time", tone="lapsed", at=at)
+    if request.state == Request.State.APPROVED and not stages:
+        return Step(
+            "check", "Approved by the policy: nobody needs to be asked", tone="granted", at=request.closed_at
+        )
+    return None
+
+
+def _ahead(request: Request, stages: Sequence[StageView], viewer: Subject, now: datetime) -> list[Step]:
+    """What a pending request waits for, the dotted part of the rail."""
+    told: list[Step] = []
+    view = current(stages)
+    if view:
+        voted = {decision.approver_id for decision in view.given}
+        left = [approver for approver in view.approvers if approver.pk not in voted]
+        names = tuple("you" if approver.pk == viewer.pk else approver.name for approver in left)
+        if names:
+            told.append(Step("bell", "Asked", names=names, about="to decide", rail="ahead"))
+        mine = viewer.pk in {approver.pk for approver in left}
+        missing = view.stage.need - len(view.given)
+        about = need_words(missing, len(left))
+        told.append(
+            Step(
+                "hourglass",
+                "Your decision" if mine else "A decision",
+                tone="pending",
+                about=about,
+                rail="next",
+            )
+        )
+        for later in stages[view.number + 1 :]:
+            told.append(Step("hourglass", "Then", names=(later.stage.title,), tone="pending", rail="next"))
+    told.append(Step("key-round", "Access begins", about="as soon as it is approved", rail="next"))
+    about = f"{words.length(request.duration)} later"
+    return [*told, Step("timer-off", "Access ends", about=about, rail="next")]
+
+
+def _held(
+    grants: Sequence[Grant], request: Request, viewer: Subject, now: datetime, enders: Mapping[int, str]
+) -> list[Step]:
+    live = any(grant.is_live_at(now) for grant in grants)
+    began = Step(
+        icon="key-round",
+        what="Access began",
+        tone="granted" if live else "ended",
+        at=grants[0].starts_at,
+        rail="live" if live else "",
+    )
+    # Items of one request mostly end together; those are one line.
+    ends: dict[tuple[datetime, str, str], list[Grant]] = {}
+    for grant in sorted(grants, key=lambda grant: grant.over_at):
+        ends.setdefault((grant.over_at, grant.end_reason or "", enders.get(grant.pk, "")), []).append(grant)
+    return [began, *(_end(*end, some, grants, now) for end, some in ends.items())]
+
+
+def _end(
+    at: datetime, reason: str, ender: str, some: Sequence[Grant], every: Sequence[Grant], now: datetime
+) -> Step:
+    about = "" if len(some) == len(every) else f"on {joined([grant.resource.name for grant in some])}"
+    if now < at:
+        return Step("timer-off", "Access ends", at=at, about=about, rail="next")
+    if ender and reason == Grant.EndReason.GIVEN_BACK:
+        return Step("timer-off", "gave the access back", (ender,), "ended", at, about)
+    if ender and reason == Grant.EndReason.REVOKED:
+        return Step("timer-off", "revoked the access", (ender,), "ended", at, about)
+    why = {Grant.EndReason.LEFT: ": the person left", Grant.EndReason.RETIRED: ": the resource is gone"}
+    what = f"Access ended{why[Grant.EndReason(reason)]}" if reason in why else "Access ended"
+    return Step("timer-off", what, tone="ended", at=at, about=about)
+
+
+def need_words(missing: int, can: int) -> str:
+    """How many more are needed: "one of three is enough", "all two are needed"."""
+    if can == 0:
+        return "nobody can decide now; tell an admin"
+    if missing > can:
+        return f"{number(missing)} are needed, only {number(can)} can; tell an admin"
+    if missing == can:
+        return "nobody else can" if can == 1 else f"all {number(can)} are needed"
+    return f"{number(missing)} of {number(can)} {'is enough' if missing == 1 else 'are needed'}"
+
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def number(count: int) -> str:
+    return _NUMBERS[count] if 0 <= count < len(_NUMBERS) else str(count)

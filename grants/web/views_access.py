@@ -1,0 +1,126 @@
+"""What I hold and held; one grant, from its window to its end; giving it back, revoking it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.models import Subject
+from grants import clock
+from grants.lifecycle import decide, hold, who
+from grants.lifecycle.errors import Conflict, LifecycleError
+from grants.lifecycle.models import Grant, Request
+from grants.web import record, timeline, words
+from grants.web.signed_in import signed_in
+from grants.web.views_requests import does
+
+RECENT = 20
+
+
+@require_safe
+def access(request: HttpRequest) -> HttpResponse:
+    """What this person holds now, waits for, and held last."""
+    subject, now = signed_in(request), clock.now()
+    mine = Grant.objects.filter(beneficiary=subject).select_related("resource__connection")
+    live = list(mine.live_at(now).order_by("until", "pk"))
+    waiting = Request.objects.filter(requester=subject, state=Request.State.PENDING, lapses_at__gt=now)
+    over = (
+        mine.exclude(pk__in=[grant.pk for grant in live]).filter(starts_at__lte=now).order_by("-pk")[:RECENT]
+    )
+    context = {
+        "now": now,
+        "live": live,
+        "waiting": waiting.prefetch_related("items__resource__connection").order_by("-pk"),
+        "recent": [(grant, timeline.grant_standing(grant, now)) for grant in over],
+    }
+    return render(request, "access.html", context)
+
+
+@require_safe
+def grant(request: HttpRequest, pk: int) -> HttpResponse:
+    """One grant, for its holder, who decided it, owners, admins and auditors; 404 for everybody else."""
+    return _page(request, _visible(request, pk))
+
+
+@require_POST
+def give_back(request: HttpRequest, pk: int) -> HttpResponse:
+    held = _visible(request, pk)
+    try:
+        hold.give_back(held, by=signed_in(request))
+    except LifecycleError as error:
+        return _page(request, _visible(request, pk), problem=error)
+    messages.success(request, f"{held.ref} is over. {_can(held)} is refused from now on.")
+    return redirect("access") if request.POST.get("back") == "access" else redirect("grant", pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def revoke(request: HttpRequest, pk: int) -> HttpResponse:
+    """GET asks once more, POST does it: a revocation can't be undone."""
+    held = _visible(request, pk)
+    if request.method != "POST":
+        if not hold.may_revoke(held, signed_in(request)):
+            raise PermissionDenied("Only an owner of the resource or an admin can revoke this.")
+        now = clock.now()
+        if now >= held.over_at:
+            return redirect("grant", pk)
+        return render(request, "grant_revoke.html", {"grant": held, "now": now, "can": _can(held)})
+    try:
+        hold.revoke(held, by=signed_in(request))
+    except LifecycleError as error:
+        return _page(request, _visible(request, pk), problem=error)
+    messages.success(request, f"Revoked {held.ref}. The next call is refused.")
+    return redirect("grant", pk)
+
+
+def _visible(request: HttpRequest, pk: int) -> Grant:
+    grants = who.visible_grants(signed_in(request))
+    related = ("beneficiary", "resource__connection", "request__requester", "request__beneficiary")
+    return get_object_or_404(grants.select_related(*related), pk=pk)
+
+
+def _page(request: HttpRequest, held: Grant, problem: LifecycleError | None = None) -> HttpResponse:
+    status = 200 if problem is None else 409 if isinstance(problem, Conflict) else 403
+    context = _context(signed_in(request), held) | {"problem": problem.reason if problem else ""}
+    return render(request, "grant.html", context, status=status)
+
+
+def _context(viewer: Subject, held: Grant) -> dict[str, Any]:
+    now, asked = clock.now(), held.request
+    stages = decide.stages_of(asked)
+    decisions = list(asked.decisions.select_related("approver").order_by("pk"))
+    standing = timeline.grant_standing(held, now)
+    over = standing.state == "ended"
+    mine = viewer.pk == held.beneficiary_id
+    others = Grant.objects.live_at(now).filter(beneficiary=held.beneficiary_id, resource=held.resource_id)
+    visible = who.visible_grants(viewer).values("pk")
+    return {
+        "grant": held,
+        "asked": asked,
+        "now": now,
+        "title": _title(held, over=over, mine=mine),
+        "standing": standing,
+        "over": over,
+        "mine": mine,
+        "may_give_back": mine and not over,
+        "may_revoke": not over and hold.may_revoke(held, viewer),
+        "steps": timeline.steps(
+            asked, stages, decisions, [held], viewer=viewer, now=now,
+            enders=record.enders_of([held], viewer), with_reason=True,
+        ),
+        "others": list(others.filter(pk__in=visible).exclude(pk=held.pk).order_by("pk")),
+    }  # fmt: skip
+
+
+def _title(held: Grant, *, over: bool, mine: bool) -> str:
+    name = "You" if mine else held.beneficiary.name
+    return f"{name} {'could' if over else 'may'} {does(held.level)} {held.resource.name}"
+
+
+def _can(held: Grant) -> str:
+    """ "View on etl/prod": what ends with this grant."""
+    return f"{held.level.capitalize()} on {words.KINDS[held.resource.kind].word.lower()} {held.resource.name}"

@@ -1,0 +1,189 @@
+"""The record: its events in words, and whether it is whole. For admins and auditors."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from datetime import time as clock_time
+from typing import Any
+
+from django import forms
+from django.db.models import F, Func, Q, QuerySet, TextField, Value
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.models import Subject
+from grants import clock
+from grants.audit import export
+from grants.audit import verify as chain
+from grants.audit.models import AuditEvent, AuditHead
+from grants.audit.verbs import SENTENCES, Verb
+from grants.catalog.models import Connection, Resource
+from grants.web import record
+from grants.web.signed_in import sees_all
+
+PAGE = 50
+MATCHES = 50  # rows that a name may mean
+_DAY = "Write the day as 2026-11-24."
+_KINDS = {"R": "request", "G": "grant", "S": "subject", "C": "connection", "P": "policy"}
+
+
+class Filter(forms.Form):
+    verb = forms.ChoiceField(
+        required=False,
+        choices=[(verb.value, f"{verb.value}: {SENTENCES[verb]}") for verb in Verb],
+        error_messages={"invalid_choice": "There is no such verb: choose one from the list."},
+    )
+    actor = forms.CharField(required=False, max_length=100)
+    thing = forms.CharField(required=False, max_length=200)
+    since = forms.DateField(required=False, error_messages={"invalid": _DAY})
+    until = forms.DateField(required=False, error_messages={"invalid": _DAY})
+    before = forms.IntegerField(
+        required=False,
+        min_value=1,
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value"), "This page does not exist: start from the newest."
+        ),
+    )
+
+    def clean_since(self) -> date | None:
+        return self._day("since")
+
+    def clean_until(self) -> date | None:
+        return self._day("until")
+
+    def _day(self, name: str) -> date | None:
+        day: date | None = self.cleaned_data.get(name)
+        if day and not 2000 <= day.year < 3000:
+            raise forms.ValidationError(_DAY)
+        return day
+
+
+@require_safe
+def audit(request: HttpRequest) -> HttpResponse:
+    """Events, newest first."""
+    sees_all(request)
+    form = Filter(request.GET)
+    context = _seal() | {"form": form, "verbs": form.fields["verb"].choices}  # type: ignore[attr-defined]
+    if not form.is_valid():
+        return render(request, "audit.html", context | {"lines": [], "now": clock.now()}, status=400)
+    asked = form.cleaned_data
+    filtered = any(asked[name] for name in ("verb", "actor", "thing", "since", "until"))
+    events = _matching(asked)
+    if asked["before"]:
+        events = events.filter(seq__lt=asked["before"])
+    found = list(events.order_by("-seq")[: PAGE + 1])
+    context |= {
+        "now": clock.now(),
+        "lines": record.lines(found[:PAGE], above=asked["before"]),
+        "filtered": filtered,
+        "before": asked["before"],
+        "older": found[PAGE - 1].seq if len(found) > PAGE else None,
+    }
+    return render(request, "audit.html", context)
+
+
+@require_POST
+def verify(request: HttpRequest) -> HttpResponse:
+    """Walk the chain now and say whether it is whole."""
+    sees_all(request)
+    began = time.perf_counter()
+    try:
+        verdict, trouble = chain.verify(), ""
+    except (export.HeadKeyError, OSError) as error:
+        verdict, trouble = None, f"The exported heads could not be read: {error}"
+    context = _seal() | {
+        "now": clock.now(),
+        "verdict": verdict,
+        "trouble": trouble,
+        "took": time.perf_counter() - began,
+    }
+    if request.htmx:  # type: ignore[attr-defined]
+        return render(request, "audit.html#seal", context)
+    form = Filter({})
+    found = list(AuditEvent.objects.order_by("-seq")[: PAGE + 1])
+    context |= {
+        "form": form,
+        "verbs": form.fields["verb"].choices,  # type: ignore[attr-defined]
+        "lines": record.lines(found[:PAGE]),
+        "older": found[PAGE - 1].seq if len(found) > PAGE else None,
+    }
+    return render(request, "audit.html", context)
+
+
+def _seal() -> dict[str, Any]:
+    head = AuditHead.objects.get()
+    first = AuditEvent.objects.order_by("seq").values_list("at", flat=True).first()
+    try:
+        exported, trouble = export.last_exported(), ""
+    except (export.HeadKeyError, OSError) as error:
+        exported, trouble = None, f"The exported heads could not be read: {error}"
+    return {
+        "head": head,
+        "head_hash": bytes(head.hash).hex(),
+        "first": first,
+        "exported": exported,
+        "export_trouble": trouble,
+    }
+
+
+def _matching(asked: Mapping[str, Any]) -> QuerySet[AuditEvent]:
+    events = AuditEvent.objects.all()
+    if asked["verb"]:
+        events = events.filter(verb=asked["verb"])
+    if asked["actor"]:
+        events = events.filter(_by(asked["actor"].strip()))
+    if asked["thing"]:
+        events = events.alias(text=_payload_text()).filter(_about(asked["thing"].strip()))
+    if asked["since"]:
+        events = events.filter(at__gte=_midnight(asked["since"]))
+    if asked["until"]:
+        events = events.filter(at__lt=_midnight(asked["until"] + timedelta(days=1)))
+    return events
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, clock_time.min, tzinfo=timezone.get_current_timezone())
+
+
+def _by(actor: str) -> Q:
+    named = Subject.objects.filter(name__icontains=actor).values_list("pk", flat=True)[:MATCHES]
+    return Q(actor__iexact=actor) | Q(actor__in=[f"S-{pk}" for pk in named])
+
+
+def _payload_text() -> Func:
+    # `escape` never fails, whatever a tampered payload holds; convert_from() would.
+    return Func(F("payload"), Value("escape"), function="encode", output_field=TextField())
+
+
+def _about(thing: str) -> Q:
+    """Events that name R-17, or what a name means: people, resources, connections."""
+    if ref := re.fullmatch(r"([RGSCP])-(\d{1,18})", thing, re.IGNORECASE):
+        return _names(_KINDS[ref[1].upper()], [int(ref[2])])
+    named = Q(pk__in=[])
+    for kind, model, field in (
+        ("subject", Subject, "name"),
+        ("resource", Resource, "name"),
+        ("connection", Connection, "slug"),
+    ):
+        rows = model._default_manager.filter(**{f"{field}__icontains": thing})
+        if ids := list(rows.order_by("pk").values_list("pk", flat=True)[:MATCHES]):
+            named |= _names(kind, ids)
+    return named
+
+
+def _names(kind: str, ids: list[int]) -> Q:
+    """Payloads are canonical JSON without blanks, so an id stands between known characters."""
+    any_id = "|".join(str(pk) for pk in ids)
+    said = Q(text__regex=rf'"{kind}":({any_id})[,}}]') | Q(
+        text__regex=rf'"{kind}s":\[([0-9]+,)*({any_id})[],]'
+    )
+    if kind == "resource":
+        said |= Q(text__regex=rf'"items":\[("[^"]*",)*"({any_id}):')
+    if kind == "subject":
+        said |= Q(actor__in=[f"S-{pk}" for pk in ids])
+    return said

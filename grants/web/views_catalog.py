@@ -1,0 +1,117 @@
+"""Find a resource; see what it is, who answers for it and what may be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from grants import clock
+from grants.catalog.models import Connection, Resource
+from grants.lifecycle import who
+from grants.lifecycle.ask import Preview, Wanted, preview
+from grants.lifecycle.models import Grant, RequestItem
+from grants.web import browse, history, words
+from grants.web.asking import Asker, Option
+from grants.web.signed_in import signed_in
+
+PAGE = 25
+HISTORY = 8
+
+
+class Row(NamedTuple):
+    entry: browse.Entry
+    held: list[Grant]
+    pending: list[RequestItem]
+    may_ask: bool
+
+
+class Chip(NamedTuple):
+    """A filter that is on, and the address without it."""
+
+    word: str
+    href: str
+
+
+@require_safe
+def catalog(request: HttpRequest) -> HttpResponse:
+    """Everything this person may see, narrowed by the address."""
+    me, now = signed_in(request), clock.now()
+    asker = Asker.of(me, now)
+    found = browse.browse(me, asker, request.GET)
+    page = Paginator(found.entries, PAGE).get_page(request.GET.get("page"))
+    context = {
+        "now": now,
+        "q": request.GET.get("q", "")[:200],
+        "found": found,
+        "page": page,
+        "rows": [_row(entry, asker) for entry in page],
+        "chips": list(_chips(request.GET)),
+        "mine": [(value, word, value in request.GET.getlist("mine")) for value, word in browse.MINE.items()],
+        "retired": request.GET.get("retired") == "1",
+        "lead": _lead(found, now),
+    }
+    return render(request, "catalog.html", context)
+
+
+def _row(entry: browse.Entry, asker: Asker) -> Row:
+    pk = entry.resource.pk
+    return Row(entry, asker.grants.get(pk, []), asker.pending.get(pk, []), asker.may_ask(entry.resource))
+
+
+def _chips(query: QueryDict) -> Iterator[Chip]:
+    for name in (*browse.FACETS, "mine", "retired"):
+        for value in query.getlist(name):
+            rest = query.copy()
+            rest.setlist(name, [other for other in query.getlist(name) if other != value])
+            rest.pop("page", None)
+            word = {"mine": browse.MINE.get(value, value), "retired": "with retired"}.get(name)
+            yield Chip(word or browse.facet_word(name, value), f"?{rest.urlencode()}")
+
+
+def _lead(found: browse.Found, now: datetime) -> str:
+    """How much there is, from where and how fresh."""
+    connections = list(Connection.objects.all())
+    synced = [connection.seen_at for connection in connections if connection.seen_at]
+    fresh = f" Synced {words.ago(min(synced), now)}." if synced and len(synced) == len(connections) else ""
+    return (
+        f"{words.count(found.total, 'resource')} from {words.count(len(connections), 'connection')}.{fresh}"
+    )
+
+
+@require_safe
+def resource(request: HttpRequest, pk: int) -> HttpResponse:
+    """One resource; 404 for whom the policy hides it from."""
+    me, now = signed_in(request), clock.now()
+    thing = get_object_or_404(who.visible_resources(me), pk=pk)
+    asker = Asker.of(me, now)
+    options = asker.options(thing)
+    items = RequestItem.objects.filter(
+        resource=thing, request__in=who.visible_requests(me).order_by().values("pk")
+    )
+    items = items.select_related("request__requester", "beneficiary", "resource__connection").order_by("-pk")
+    context = {
+        "now": now,
+        "resource": thing,
+        "parent": who.visible_resources(me).filter(children=thing).first(),  # it may be hidden
+        "owner": browse.owners_of(asker.policy, [thing])[thing.pk],
+        "options": options,
+        "can_ask": any(option.can_ask for option in options),
+        "held": asker.grants.get(thing.pk, []),
+        "asked": _approvers(thing, options, request),
+        "rows": history.rows(list(items[:HISTORY]), now),
+    }
+    return render(request, "resource.html", context)
+
+
+def _approvers(thing: Resource, options: list[Option], request: HttpRequest) -> Preview | None:
+    """Who would be asked for the least level that may be asked for."""
+    for option in options:
+        if option.allowed:
+            return preview([Wanted(thing, option.level)], by=signed_in(request))
+    return None

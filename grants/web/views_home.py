@@ -1,0 +1,167 @@
+"""The first page: what waits for this person, what they hold, what happened; for admins, trouble first."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from accounts import roles
+from accounts.models import IdP, Subject
+from grants import clock
+from grants.catalog.models import Connection
+from grants.due import ProcessBeat
+from grants.lifecycle import decide
+from grants.lifecycle.models import Grant, Request, RequestItem
+from grants.policy import versions
+from grants.web import history, timeline, words
+from grants.web.lanes import lanes
+from grants.web.signed_in import signed_in
+
+WAITING_SHOWN = 5
+RECENT = 6
+WORKER_STALE = timedelta(seconds=30)
+
+
+class Trouble(NamedTuple):
+    """What an admin should look at now, and what still holds meanwhile."""
+
+    state: str
+    title: str
+    text: str
+    href: str
+    link: str
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    me, now = signed_in(request), clock.now()
+    waiting = decide.waiting_for(me)
+    held = list(_held(me, now))
+    trouble = list(_trouble(now)) if roles.sees_all(me) else []
+    context = {
+        "now": now,
+        "title": _title(len(waiting), len(trouble), len({grant.resource_id for grant in held})),
+        "lead": _lead(waiting, held, now),
+        "trouble": trouble,
+        "waiting": waiting[:WAITING_SHOWN],
+        "waiting_more": max(0, len(waiting) - WAITING_SHOWN),
+        "held": held,
+        "lanes": lanes(held, now, timezone.get_current_timezone()),
+        "pending": _pending(me, now),
+        "recent": history.rows(_recent(me), now),
+    }
+    return render(request, "home.html", context)
+
+
+def _held(me: Subject, now: datetime) -> list[Grant]:
+    """Live now, the first to end first."""
+    live = Grant.objects.live_at(now).filter(beneficiary=me)
+    found = live.select_related("resource__connection", "request")
+    return sorted(found, key=lambda grant: (grant.over_at, grant.pk))
+
+
+def _pending(me: Subject, now: datetime) -> list[Request]:
+    mine = Request.objects.filter(Q(requester=me) | Q(beneficiary=me), state="pending", lapses_at__gt=now)
+    return list(mine.prefetch_related("items__resource__connection").order_by("-pk")[:WAITING_SHOWN])
+
+
+def _recent(me: Subject) -> list[RequestItem]:
+    """What was decided or ended of one's own, latest first."""
+    closed = RequestItem.objects.filter(Q(beneficiary=me) | Q(request__requester=me)).exclude(state="pending")
+    closed = closed.select_related("request__requester", "beneficiary", "resource__connection")
+    return list(closed.order_by("-request__closed_at", "pk")[:RECENT])
+
+
+def _title(waiting: int, trouble: int, held: int) -> str:
+    if waiting:
+        return (
+            f"{timeline.number(waiting).capitalize()} request{'s wait' if waiting > 1 else ' waits'} for you"
+        )
+    if trouble:
+        return f"{timeline.number(trouble).capitalize()} thing{'s need' if trouble > 1 else ' needs'} a look"
+    if held:
+        return f"You hold access to {timeline.number(held)} resource{'s' if held > 1 else ''}"
+    return "Nothing waits for you"
+
+
+def _lead(waiting: list[Request], held: list[Grant], now: datetime) -> str:
+    if not held:
+        return "You hold no access now."
+    ends = f"ends in {words.length(held[0].over_at - now)}"
+    if len(held) == 1:
+        return (
+            f"You hold {held[0].level} on {held[0].resource.name}. It {ends}." if waiting else f"It {ends}."
+        )
+    told = (
+        f"You hold access to {words.count(len({grant.resource_id for grant in held}), 'resource')}. "
+        if waiting
+        else ""
+    )
+    return f"{told}The next one {ends}."
+
+
+def _trouble(now: datetime) -> list[Trouble]:
+    return [*_catalog_trouble(), *_people_trouble(), *_policy_trouble(), *_worker_trouble(now)]
+
+
+def _catalog_trouble() -> list[Trouble]:
+    """Connections whose last sync failed, or that lost too much at once."""
+    troubled = Connection.objects.filter(~Q(error="") | Q(held__gt=0)).order_by("slug")
+    href = reverse("connections")
+    found = []
+    for connection in troubled:
+        if connection.held:
+            title = f"{connection.held} resources of {connection.slug} vanished at once"
+            text = "None is retired until you have looked. Access to them keeps ending on time."
+        else:
+            title = f"{connection.slug} could not be read"
+            text = f"{connection.error} Asking and deciding work on with what is known."
+        found.append(Trouble("warning", title, text, href, "Connections"))
+    return found
+
+
+def _people_trouble() -> list[Trouble]:
+    text = "{} Who joined or left since the last reading is not known here."
+    return [
+        Trouble(
+            "warning",
+            f"People and teams of {idp.slug} could not be read",
+            text.format(idp.error),
+            reverse("status"),
+            "Status",
+        )
+        for idp in IdP.objects.exclude(error="").order_by("slug")
+    ]
+
+
+def _policy_trouble() -> list[Trouble]:
+    """Nothing in force, what is in force can't be read any more, or a newer file was refused."""
+    row, href, found = versions.in_force_row(), reverse("policy"), []
+    if row is None:
+        text = "Nobody can ask for anything until one is applied."
+        found.append(Trouble("bad", "No policy is in force", text, href, "Policy"))
+    elif problem := versions.in_force_problem():
+        found.append(
+            Trouble("bad", f"{row.ref} can’t be read, so nothing is allowed", problem, href, "Policy")
+        )
+    if versions.refusal_since(row):
+        kept = f"{row.ref} stays in force." if row else "There was none before."
+        found.append(Trouble("warning", "The last policy offered was refused", kept, href, "See why"))
+    return found
+
+
+def _worker_trouble(now: datetime) -> list[Trouble]:
+    """No Celery worker has shown a sign of life lately."""
+    last = ProcessBeat.objects.order_by("-at").first()
+    if last and now - last.at <= WORKER_STALE:
+        return []
+    since = f"The last one was heard {words.ago(last.at, now)}." if last else "None has been heard yet."
+    text = f"{since} Access still ends on time; catalogs, mail and the signed head of the record wait."
+    return [Trouble("bad", "No Celery worker is alive", text, reverse("status"), "Status")]

@@ -1,0 +1,224 @@
+"""One request with its story and the decision where it is read; and the inbox of what waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.models import Subject
+from grants import clock
+from grants.lifecycle import decide, who
+from grants.lifecycle.errors import Conflict, LifecycleError
+from grants.lifecycle.models import Decision, Grant, Request
+from grants.lifecycle.stages import StageView, current
+from grants.web import history, record, timeline, words
+from grants.web.signed_in import signed_in
+
+PAGE = 25
+BACK = ("inbox", "access", "home")  # lists that decide in place
+BEFORE = 3  # earlier asks for the same things, beside the decision
+
+_DOES = {"work": "work on", "secret": "read the secret of", "admin": "administer"}
+_SOURCES = {"team": "you are in team {value}", "person": "you are named in the rule", "owners": "you own it"}
+
+
+class Note(forms.Form):
+    note = forms.CharField(
+        required=False,
+        max_length=decide.NOTE_MAX,
+        error_messages={
+            "max_length": "A note has %(limit_value)d characters at most; this has %(show_value)d."
+        },
+    )
+
+
+@require_safe
+def request_page(request: HttpRequest, pk: int) -> HttpResponse:
+    """One request, for whoever may see it; 404 for everybody else."""
+    return _page(request, _visible(request, pk))
+
+
+@require_POST
+def approve(request: HttpRequest, pk: int) -> HttpResponse:
+    return _decide(request, pk, decide.approve, "Approved {ref}: {thing}.")
+
+
+@require_POST
+def deny(request: HttpRequest, pk: int) -> HttpResponse:
+    return _decide(request, pk, decide.deny, "Denied {ref}: {thing}. {name} is told.")
+
+
+@require_POST
+def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
+    def act(asked: Request, *, by: Subject, note: str) -> Request:
+        return decide.withdraw(asked, by=by)
+
+    return _decide(request, pk, act, "Withdrew {ref}: {thing}.")
+
+
+@require_safe
+def inbox(request: HttpRequest) -> HttpResponse:
+    """What waits for this person, or (?tab=decided) what they decided."""
+    subject, now = signed_in(request), clock.now()
+    waiting = decide.waiting_for(subject)
+    tab = "decided" if request.GET.get("tab") == "decided" else "waiting"
+    context = {
+        "now": now,
+        "tab": tab,
+        "waiting_count": len(waiting),
+        "oldest": waiting[0] if waiting else None,
+    }
+    before, problem = _before(request)
+    if tab == "decided":
+        mine = Decision.objects.filter(approver=subject, superseded=False).select_related(
+            "request__beneficiary"
+        )
+        mine = mine.prefetch_related("request__items__resource__connection").order_by("-pk")
+        found: Sequence[Any] = list((mine.filter(pk__lt=before) if before else mine)[: PAGE + 1])
+    else:
+        # Oldest first: they lapse first. The page goes on after the last one that was shown.
+        found = [asked for asked in waiting if not before or asked.pk > before][: PAGE + 1]
+    more = found[PAGE - 1].pk if len(found) > PAGE else None
+    context |= {"rows": found[:PAGE], "more": more, "before": before, "problem": problem}
+    return render(request, "inbox.html", context, status=400 if problem else 200)
+
+
+def _before(request: HttpRequest) -> tuple[int | None, str]:
+    raw = request.GET.get("before", "")
+    if not raw:
+        return None, ""
+    if raw.isascii() and raw.isdigit() and len(raw) < 19:
+        return int(raw), ""
+    return None, "This page of the inbox does not exist; here is the first."
+
+
+def _visible(request: HttpRequest, pk: int) -> Request:
+    requests = who.visible_requests(signed_in(request)).select_related(
+        "requester", "beneficiary", "policy_version"
+    )
+    return get_object_or_404(requests.prefetch_related("items__resource__connection"), pk=pk)
+
+
+def _decide(request: HttpRequest, pk: int, act: Callable[..., Request], done: str) -> HttpResponse:
+    """Act once, then show the request again: by redirect, or in place for htmx. A refusal keeps the note."""
+    asked = _visible(request, pk)
+    form = Note(request.POST)
+    if not form.is_valid():
+        return _page(
+            request, asked, note=request.POST.get("note", ""), note_error=form.errors["note"][0], status=400
+        )
+    note = form.cleaned_data["note"]
+    try:
+        act(asked, by=signed_in(request), note=note)
+    except LifecycleError as error:
+        status = 409 if isinstance(error, Conflict) else 403
+        return _page(request, _visible(request, pk), note=note, problem=error.reason, status=status)
+    said = done.format(ref=asked.ref, thing=_thing(asked), name=asked.beneficiary.name)
+    if request.htmx:  # type: ignore[attr-defined]
+        return _page(request, _visible(request, pk), said=said)
+    messages.success(request, said)
+    back = request.POST.get("back")
+    return redirect(back) if back in BACK else redirect("request", pk)
+
+
+def _page(request: HttpRequest, asked: Request, *, status: int = 200, **said: str) -> HttpResponse:
+    template = "request.html#matter" if request.htmx else "request.html"  # type: ignore[attr-defined]
+    return render(request, template, _context(signed_in(request), asked) | said, status=status)
+
+
+def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
+    now = clock.now()
+    stages = decide.stages_of(asked)
+    decisions = list(asked.decisions.select_related("approver").order_by("pk"))
+    grants = list(asked.grants.select_related("resource__connection").order_by("pk"))
+    refusal = decide.why_not(asked, viewer)
+    pending = timeline.standing_of(asked, None, now).state == "pending"
+    voted = any(vote.approver_id == viewer.pk and not vote.superseded for vote in decisions)
+    return {
+        "asked": asked,
+        "now": now,
+        "title": title(asked, viewer),
+        "standing": timeline.request_standing(asked, grants, now),
+        "items": asked.items.all(),
+        "stages": stages,
+        "grants": grants,
+        "would_end": now + asked.duration if pending else None,
+        "pending": pending,
+        "may_decide": not refusal,
+        "may_still_deny": pending and voted,
+        "may_withdraw": pending and viewer.pk == asked.requester_id,
+        "refusal": refusal,
+        "why_you": "" if refusal else why_you(stages, viewer),
+        "note_max": decide.NOTE_MAX,
+        "steps": timeline.steps(
+            asked, stages, decisions, grants, viewer=viewer, now=now, enders=record.enders_of(grants, viewer)
+        ),
+        "mine": viewer.pk == asked.beneficiary_id,
+        **_beside(viewer, asked, now),
+    }
+
+
+def _beside(viewer: Subject, asked: Request, now: datetime) -> dict[str, Any]:
+    """What helps to decide: what the person holds already, and what they asked before on the same things."""
+    resources = [item.resource_id for item in asked.items.all()]
+    held = who.visible_grants(viewer).filter(beneficiary=asked.beneficiary, resource__in=resources)
+    live = Grant.objects.live_at(now).filter(pk__in=held.values("pk")).exclude(request=asked)
+    earlier = history.matching({}, viewer, now).filter(
+        beneficiary=asked.beneficiary_id, resource__in=resources, request__lt=asked.pk
+    )
+    return {
+        "holds": list(live.select_related("resource").order_by("pk")),
+        "earlier": history.rows(list(earlier.order_by("-pk")[:BEFORE]), now),
+    }
+
+
+def title(asked: Request, viewer: Subject) -> str:
+    """The request in a sentence: "Ada Okafor asks to run etl/prod for 30 min"."""
+    who_asks = "You" if viewer.pk == asked.beneficiary_id else asked.beneficiary.name
+    asks = "asked" if asked.state != Request.State.PENDING else "ask" if who_asks == "You" else "asks"
+    return f"{who_asks} {asks} to {_thing(asked)}"
+
+
+def _thing(asked: Request) -> str:
+    """ "run etl/prod for 30 min", "use 3 things for 4 h"."""
+    items = list(asked.items.all())
+    length = words.length(asked.duration)
+    if len(items) != 1:
+        return f"use {timeline.number(len(items))} things for {length}"
+    return f"{does(items[0].level)} {items[0].resource.name} for {length}"
+
+
+def does(level: str) -> str:
+    """The level as a verb that takes the resource as its object."""
+    return _DOES.get(level, level)
+
+
+def why_you(stages: Sequence[StageView], viewer: Subject) -> str:
+    """Why this person is asked, by which rule: "You own it, rule pool-owners"."""
+    view = current(stages)
+    if view is None:
+        return ""
+    rules = timeline.joined(view.stage.rules)
+    rule = f", rule{'s' if len(view.stage.rules) > 1 else ''} {rules}" if rules else ""
+    if view.fallback:
+        return f"You stand in: too few of {view.stage.title} can decide{rule}"
+    kinds = [source for source in view.stage.sources if _qualifies(source.kind, source.value, viewer)]
+    said = _SOURCES[kinds[0].kind].format(value=kinds[0].value) if kinds else "you are among those asked"
+    return f"{said[0].upper()}{said[1:]}{rule}"
+
+
+def _qualifies(kind: str, value: str, viewer: Subject) -> bool:
+    """Which of a stage's sources names this person. Only for the sentence; who may decide is the policy's."""
+    if kind == "team":
+        return viewer.memberships.filter(team__slug=value).exists()
+    if kind == "person":
+        idp, _, external_id = value.partition(":")
+        return viewer.identities.filter(idp__slug=idp, external_id=external_id).exists()
+    return kind == "owners"

@@ -1,0 +1,177 @@
+"""Connections, policy and status pages, and /metrics: how Stint and what it depends on are doing."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from accounts import roles
+from accounts.models import IdP, Subject
+from grants import clock
+from grants.audit import export
+from grants.audit.models import AuditEvent, AuditHead
+from grants.catalog.models import Connection
+from grants.due import DueJob, ProcessBeat
+from grants.lifecycle.models import Grant, Request
+from grants.notifications.models import Cursor
+from grants.policy import versions
+from grants.policy.models import PolicyVersion
+from grants.web import policy_words, words
+from grants.web.measures import exposition
+from grants.web.signed_in import sees_all, signed_in
+
+VERSIONS = 20
+BEAT_STALE = timedelta(seconds=30)
+OVERDUE = timedelta(seconds=30)  # a due job not taken for this long has no sweeper
+
+
+class Health(NamedTuple):
+    """A state of words.STATES with a word for this place and, in a sentence, what it means."""
+
+    state: str
+    word: str
+    text: str = ""
+
+
+@require_safe
+def connections(request: HttpRequest) -> HttpResponse:
+    """Every connection and its health for everybody; errors, addresses and counts for admins and auditors."""
+    now, all_seen = clock.now(), roles.sees_all(signed_in(request))
+    counted = Connection.objects.annotate(
+        active=Count("resources", filter=Q(resources__retired_at=None)),
+        retired=Count("resources", filter=Q(resources__retired_at__isnull=False)),
+    )
+    rows = [(connection, health_of(connection, now)) for connection in counted.order_by("slug")]
+    return render(request, "connections.html", {"now": now, "rows": rows, "all_seen": all_seen})
+
+
+def health_of(connection: Connection, now: datetime) -> Health:
+    """How a connection does, from what its last sync left."""
+    if connection.error:
+        return Health(
+            "bad", "No complete answer", "What was known before is still shown and can be asked for."
+        )
+    if connection.seen_at is None:
+        return Health("warning", "Not synced yet", "Its catalog appears after the first sync.")
+    if connection.held:
+        text = (
+            "More than a fifth of its catalog vanished at once, so nothing was retired. An admin looks at it."
+        )
+        return Health("warning", f"{connection.held} vanished, held", text)
+    if now - connection.seen_at > _stale():
+        return Health("warning", "Sync is late", f"Last synced {words.ago(connection.seen_at, now)}.")
+    return Health("good", "Working")
+
+
+def _stale() -> timedelta:
+    return timedelta(seconds=3 * settings.ENV.sync_seconds + 30)
+
+
+@require_safe
+def policy(request: HttpRequest) -> HttpResponse:
+    """The policy in force in words; its text, owners and versions for admins and auditors."""
+    subject = signed_in(request)
+    all_seen = roles.sees_all(subject)
+    in_force, row = versions.in_force(), versions.in_force_row()
+    context: dict[str, Any] = {
+        "now": clock.now(),
+        "row": row,
+        "unreadable": versions.in_force_problem(),
+        "all_seen": all_seen,
+        "rules": policy_words.rules(in_force, hidden_too=all_seen) if in_force else [],
+    }
+    if all_seen:
+        context |= {
+            "owners": policy_words.owners(in_force) if in_force else [],
+            "fallback": policy_words.fallback(in_force) if in_force else "",
+            "versions": PolicyVersion.objects.select_related("applied_by").defer("text")[:VERSIONS],
+            "refusal": versions.refusal_since(row),
+        }
+    return render(request, "policy.html", context)
+
+
+@require_safe
+def status(request: HttpRequest) -> HttpResponse:
+    """Workers, due jobs, syncs, policy, record and mail, for admins and auditors."""
+    sees_all(request)
+    now = clock.now()
+    head = AuditHead.objects.get()
+    row = versions.in_force_row()
+    context = {
+        "now": now,
+        "workers": [(beat, now - beat.at <= BEAT_STALE) for beat in ProcessBeat.objects.order_by("name")],
+        "jobs": [(job, _lateness(job, now)) for job in DueJob.objects.order_by("due_at")],
+        "connections": [(one, health_of(one, now)) for one in Connection.objects.order_by("slug")],
+        "idps": [(idp, _idp_health(idp, now)) for idp in IdP.objects.order_by("slug")],
+        "policy": row,
+        "refusal": versions.refusal_since(row),
+        "head": head,
+        "last_event": AuditEvent.objects.filter(pk=head.seq).first(),
+        "cursors": [(cursor, head.seq - cursor.seq) for cursor in Cursor.objects.order_by("name")],
+        "pending": Request.objects.filter(state=Request.State.PENDING, lapses_at__gt=now).count(),
+        "live": Grant.objects.live_at(now).count(),
+        **_exported(now),
+    }
+    context["working"] = any(fresh for _, fresh in context["workers"])
+    return render(request, "status.html", context)
+
+
+def _lateness(job: DueJob, now: datetime) -> timedelta | None:
+    """By how much a job is overdue; None while it is in time or somebody has it."""
+    taken = job.lease_until is not None and job.lease_until > now
+    return None if taken or now - job.due_at < OVERDUE else now - job.due_at
+
+
+def _idp_health(idp: IdP, now: datetime) -> Health:
+    if idp.error:
+        return Health("bad", "No complete answer", idp.error)
+    if idp.seen_at is None:
+        return Health("info", "Sign-in only", "No directory is read from it.")
+    if now - idp.seen_at > _stale():
+        return Health("warning", "Sync is late", f"Last synced {words.ago(idp.seen_at, now)}.")
+    return Health("good", "Working")
+
+
+def _exported(now: datetime) -> dict[str, Any]:
+    try:
+        last = export.last_exported()
+    except (export.HeadKeyError, OSError) as error:
+        return {"exported": None, "export_trouble": str(error)}
+    late = last is None or now - last[1] > timedelta(minutes=3)
+    return {"exported": last, "export_trouble": "Not exported for more than three minutes." if late else ""}
+
+
+@login_not_required
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus text, for the bearer of STINT_METRICS_TOKEN or an admin or auditor who is signed in."""
+    refused = _may_scrape(request)
+    if refused:
+        response = HttpResponse("Not allowed.\n", status=refused, content_type="text/plain; charset=utf-8")
+        if refused == 401:
+            response["WWW-Authenticate"] = 'Bearer realm="stint"'
+        return response
+    response = HttpResponse(exposition(clock.now()), content_type=CONTENT_TYPE_LATEST)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _may_scrape(request: HttpRequest) -> int:
+    """0 if so, else the status: 401 for nobody we know, 403 for somebody who may not."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    token = settings.ENV.metrics_token
+    if scheme.lower() == "bearer":
+        wanted = token.get_secret_value() if token else ""
+        return 0 if wanted and constant_time_compare(given.strip(), wanted) else 401
+    if not isinstance(request.user, Subject):
+        return 401
+    return 0 if roles.sees_all(request.user) else 403

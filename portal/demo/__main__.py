@@ -1,0 +1,243 @@
+"""`python -m portal.demo`: the whole of Stint with real parts, on this machine alone, until Ctrl-C.
+
+`python -m portal.demo reset` empties its folder. STINT_DEMO_DIR says which folder, STINT_DEMO_*_PORT which ports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from portal.demo.process import Parts, answers, listens, taken
+from portal.embedded import ROLES, EmbeddedError, Postgres, valkey_command
+
+HERE = Path(__file__).resolve().parent
+PYTHON = sys.executable
+PORTS = {"WEB": 8000, "PREFECT": 4200, "OIDC": 9400, "POSTGRES": 54320, "VALKEY": 63790}
+SECRETS = ("secret_key", "client", "directory", "provider_key", "metrics", *ROLES)
+
+
+class Demo:
+    """One demo: its folder, ports, secrets and processes."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.folder = Path(os.environ.get("STINT_DEMO_DIR", ".stint")).resolve()
+        self.ports = {name: int(os.environ.get(f"STINT_DEMO_{name}_PORT", port)) for name, port in PORTS.items()}
+        self.parts = Parts(self.folder)
+        self.web = f"http://127.0.0.1:{self.ports['WEB']}"
+        self.prefect = f"http://127.0.0.1:{self.ports['PREFECT']}"
+        self.oidc = f"http://127.0.0.1:{self.ports['OIDC']}"
+
+    def run(self) -> None:
+        """Start everything, say what to do, and stay until a part ends or somebody stops us."""
+        self.prepare()
+        try:
+            self.start()
+            self.tell()
+            while True:
+                self.parts.check()
+                time.sleep(0.5)
+        except Stopped:
+            print("\nStopping …", flush=True)
+        finally:
+            for sig in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(sig, signal.SIG_IGN)  # one Ctrl-C is enough; a second must not leave half of it
+            self.parts.stop()
+            self.say("stopped; `make demo` goes on with the data, `make demo-reset` empties it")
+
+    def prepare(self) -> None:
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        (self.folder / "mail").mkdir(exist_ok=True)
+        if os.geteuid() == 0:
+            self.folder.chmod(0o711)  # PostgreSQL runs as nobody then, and must get through to its data
+        if cleared := self.parts.clear_leftovers():
+            self.say(f"cleared what a killed start had left: {', '.join(cleared)}")
+        for name, port in self.ports.items():
+            if taken(port):
+                raise EmbeddedError(f"Port {port} is taken. Free it, or choose another: STINT_DEMO_{name}_PORT=… make demo")
+        self.secrets = self.read_secrets()
+
+    def read_secrets(self) -> dict[str, str]:
+        """Made once, for the data of a start is read by the next."""
+        file = self.folder / "secrets.json"
+        known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        whole = {name: known.get(name) or secrets.token_urlsafe(40) for name in SECRETS}
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            json.dump(whole, out)
+        return whole
+
+    def start(self) -> None:
+        """The slow ones first, what needs them after; from one thread, for PDEATHSIG is a thread's."""
+        run = self.parts
+        run.start("prefect", [PYTHON, "-m", "prefect", "server", "start", "--host", "127.0.0.1",
+                              "--port", str(self.ports["PREFECT"])], self.prefect_env())  # fmt: skip
+        run.start("provider", [PYTHON, "-m", "portal.demo.provider"], self.provider_env())
+        run.start("valkey", valkey_command(self.ports["VALKEY"], self.folder), base_env())
+        postgres = Postgres(self.folder / "postgres", self.ports["POSTGRES"])
+        postgres.start(log=run.log("postgres"))
+        assert postgres.process
+        run.keep("postgres", postgres.process)
+        postgres.roles({role: self.secrets[role] for role in ROLES})
+        postgres.database("stint")
+        self.say("PostgreSQL and Valkey")
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("collectstatic", "--noinput", "--verbosity", "0")
+        self.manage("audit_key")
+        run.wait("provider", answers(f"{self.oidc}/o/.well-known/openid-configuration"))
+        self.say("the tables, the identity provider")
+        run.wait("prefect", answers(f"{self.prefect}/api/health"), 90)
+        self.once([PYTHON, "-m", "portal.demo.prefect_seed"], self.prefect_env(), "seed")
+        run.start("prefect-worker", [PYTHON, "-m", "prefect", "worker", "start", "--pool", "etl", "--type", "process",
+                                     "--name", "etl-worker"], self.prefect_env())  # fmt: skip
+        self.say("Prefect, with its pools and deployments")
+        self.apply()
+        run.start("web", WEB(self.ports["WEB"]), self.stint_env())
+        run.start("worker", WORKER, self.stint_env())
+        run.wait("web", answers(f"{self.web}/readyz"))
+        self.say("Stint")
+
+    def apply(self) -> None:
+        """The demo's connection and policy; a policy that somebody applied since stays in force."""
+        connections = (HERE / "connections.yaml").read_text(encoding="utf-8")
+        (self.folder / "connections.yaml").write_text(connections.replace("PREFECT_URL", f"{self.prefect}/api"))
+        self.manage("connections", "apply", str(self.folder / "connections.yaml"))
+        self.manage("sync")
+        mine = self.folder / "policy.yaml"
+        if not mine.exists():
+            shutil.copyfile(HERE / "policy.yaml", mine)
+            self.manage("policy", "apply", str(mine))
+
+    def manage(self, *arguments: str) -> None:
+        self.once([PYTHON, str(HERE.parent.parent / "manage.py"), *arguments], self.stint_env(), "manage")
+
+    def once(self, command: list[str], env: dict[str, str], name: str) -> None:
+        """Run a command to its end. Raises EmbeddedError with what it said."""
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        with self.parts.log(name).open("a", encoding="utf-8") as log:
+            log.write(done.stdout + done.stderr)
+        if done.returncode:
+            raise EmbeddedError(f"{' '.join(command[1:])} failed:\n{(done.stderr or done.stdout)[-2000:]}")
+
+    def stint_env(self) -> dict[str, str]:
+        postgres = f"@127.0.0.1:{self.ports['POSTGRES']}/stint"
+        return base_env() | {
+            "DJANGO_SETTINGS_MODULE": "portal.settings",
+            "STINT_SECRET_KEY": self.secrets["secret_key"],
+            "STINT_PUBLIC_URL": self.web,
+            "STINT_DATABASE_URL": f"postgresql://stint_app:{self.secrets['stint_app']}{postgres}",
+            "STINT_DATABASE_OWNER_URL": f"postgresql://stint_owner:{self.secrets['stint_owner']}{postgres}",
+            "STINT_BROKER_URL": f"redis://127.0.0.1:{self.ports['VALKEY']}/0",
+            "STINT_IDP_SLUG": "demo",
+            "STINT_IDP_KIND": "demo",
+            "STINT_OIDC_ISSUER": f"{self.oidc}/o",
+            "STINT_OIDC_CLIENT_SECRET": self.secrets["client"],
+            "STINT_OIDC_SCOPES": "openid profile email groups",
+            "STINT_OIDC_TEAM_PREFIX": "team-",
+            "STINT_DIRECTORY_URL": self.oidc,
+            "STINT_DIRECTORY_SECRET_REF": "env:STINT_DEMO_DIRECTORY_SECRET",
+            "STINT_DEMO_DIRECTORY_SECRET": self.secrets["directory"],
+            "STINT_MAIL_DIR": str(self.folder / "mail"),
+            "STINT_AUDIT_KEY_FILE": str(self.folder / "audit.pem"),
+            "STINT_AUDIT_HEADS_FILE": str(self.folder / "heads.jsonl"),
+            "STINT_STATIC_ROOT": str(self.folder / "static"),
+            "STINT_METRICS_TOKEN": self.secrets["metrics"],
+            "STINT_SYNC_SECONDS": "15",
+            "STINT_LOG_FORMAT": "console",
+        }
+
+    def provider_env(self) -> dict[str, str]:
+        return base_env() | {
+            "STINT_DEMO_DIR": str(self.folder),
+            "STINT_DEMO_OIDC_PORT": str(self.ports["OIDC"]),
+            "STINT_DEMO_PORTAL_URL": self.web,
+            "STINT_DEMO_DIRECTORY_SECRET": self.secrets["directory"],
+            "STINT_DEMO_CLIENT_SECRET": self.secrets["client"],
+            "STINT_DEMO_PROVIDER_KEY": self.secrets["provider_key"],
+        }
+
+    def prefect_env(self) -> dict[str, str]:
+        return base_env() | {
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "PREFECT_API_URL": f"{self.prefect}/api",
+            "PREFECT_UI_API_URL": "/api",
+            "PREFECT_UI_STATIC_DIRECTORY": str(self.folder / "prefect-ui"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "DO_NOT_TRACK": "1",
+        }
+
+    def say(self, what: str) -> None:
+        print(f"  {time.monotonic() - self.began:5.1f} s  {what}", flush=True)
+
+    def tell(self) -> None:
+        print(f"""
+Stint      {self.web}
+Prefect    {self.prefect}
+Mail       {self.folder / "mail"}
+Settings   {self.folder}  (policy.yaml is yours to edit)
+
+Sign in as ada (asks), chiara or tomasz (approve, team Platform), priya (admin), olga (auditor), oscar (outsider).
+
+Three things to try:
+  1. As ada: Catalog, orders/nightly, ask to run it for 30 minutes. The form says who will be asked.
+  2. As chiara, in another browser profile: approve it from the home page. Ada has a countdown now.
+  3. As olga: History, then Audit, Verify. Every step is there, and the chain is whole.
+
+Ctrl-C stops all of it.""", flush=True)  # fmt: skip
+
+
+def WEB(port: int) -> list[str]:  # noqa: N802 (a command like WORKER, with its port)
+    """Stint's web process; docker-compose.yml has the same command."""
+    return [PYTHON, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
+            "--blocking-threads", "8", "--no-ws", "portal.wsgi:application"]  # fmt: skip
+
+
+WORKER = [PYTHON, "-m", "celery", "-A", "portal.celery", "worker", "--pool", "threads", "--concurrency", "4",
+          "--loglevel", "INFO", "--without-gossip", "--without-mingle"]  # fmt: skip
+
+
+class Stopped(Exception):
+    """Somebody pressed Ctrl-C, or asked us to end."""
+
+
+def base_env() -> dict[str, str]:
+    """Our environment without what would leak into a part: somebody's Prefect, another Stint, a proxy."""
+    strange = ("PREFECT_", "STINT_", "DJANGO_", "CELERY_", "GRANIAN_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
+    return kept | {"PYTHONUNBUFFERED": "1", "NO_PROXY": "127.0.0.1,localhost", "PYTHONPATH": str(HERE.parent.parent)}
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def main() -> int:
+    demo = Demo()
+    if sys.argv[1:] == ["reset"]:
+        demo.parts.clear_leftovers()
+        shutil.rmtree(demo.folder, ignore_errors=True)
+        print(f"{demo.folder} is gone.")
+        return 0
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sig, _stop)
+    try:
+        demo.run()
+    except EmbeddedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Stopped:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

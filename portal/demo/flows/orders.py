@@ -1,0 +1,46 @@
+"""The demo's flows: small, and they really run."""
+
+from __future__ import annotations
+
+import time
+
+from prefect import flow, get_run_logger, task
+
+
+@task
+def extract(source: str) -> list[int]:
+    get_run_logger().info("reading orders from %s", source)
+    time.sleep(1)
+    return list(range(10))
+
+
+@task
+def load(rows: list[int]) -> int:
+    time.sleep(1)
+    return len(rows)
+
+
+@flow
+def orders(source: str = "adyen", broken: bool = False) -> int:
+    """Orders into the warehouse; `broken` shows what a failed run looks like."""
+    rows = extract(source)
+    if broken:
+        raise ValueError(f"{source} sent a schema that nobody knows")
+    return load(rows)
+
+
+@flow
+def report(day: str = "today") -> str:
+    """A report for finance."""
+    get_run_logger().info("report for %s", day)
+    time.sleep(1)
+    return f"report of {day}"
+
+
+@flow
+def train(epochs: int = 2) -> int:
+    """A model, or something like one."""
+    for epoch in range(epochs):
+        get_run_logger().info("epoch %s", epoch)
+        time.sleep(1)
+    return epochs

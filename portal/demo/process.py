@@ -1,0 +1,145 @@
+"""Starting parts, waiting for their sign of life, stopping them, and clearing what a killed start left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from portal.embedded import EmbeddedError, die_with_parent, stop
+
+type Ready = Callable[[], bool]
+
+
+@dataclass
+class Parts:
+    """The processes of one demo, in the order in which they were started; stopped in the opposite one."""
+
+    folder: Path
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
+        """Start a part in a session of its own, so that Ctrl-C reaches us alone; its output goes to a file."""
+        with self.log(name).open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 (started from the main thread alone)
+            )
+        self.keep(name, process)
+
+    def keep(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        self.running[name] = process
+        (self.folder / "pids").mkdir(exist_ok=True)
+        (self.folder / "pids" / name).write_text(f"{process.pid}\n{command_of(process.pid)}", encoding="utf-8")
+
+    def wait(self, name: str, ready: Ready, seconds: float = 60) -> None:
+        """Until the part shows its own sign of life. Raises EmbeddedError."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            self.check(name)
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"{name} was not ready in {seconds:.0f} s: see {self.log(name)}")
+            time.sleep(0.1)
+
+    def check(self, *names: str) -> None:
+        """Raises EmbeddedError when one of these (or any) has ended."""
+        for name in names or tuple(self.running):
+            if (code := self.running[name].poll()) is not None:
+                raise EmbeddedError(f"{name} ended with {code}: see {self.log(name)}\n{self.tail(name)}")
+
+    def log(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name}.log"
+
+    def tail(self, name: str) -> str:
+        lines = self.log(name).read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(f"    {line}" for line in lines[-8:])
+
+    def stop(self) -> None:
+        """Everything, last started first: what needs a part ends before it."""
+        for name, process in reversed(self.running.items()):
+            stop(process, signal.SIGINT if name == "postgres" else signal.SIGTERM)
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # children that it did not take along
+            (self.folder / "pids" / name).unlink(missing_ok=True)
+        self.running.clear()
+
+    def clear_leftovers(self) -> list[str]:
+        """End what a start that was killed hard left running; a pid that is somebody else's by now is let be."""
+        cleared = []
+        for file in sorted((self.folder / "pids").glob("*")):
+            pid, _, command = file.read_text(encoding="utf-8").partition("\n")
+            if command and command_of(int(pid)) == command:
+                cleared.append(file.name)
+                _end(int(pid), signal.SIGINT if file.name == "postgres" else signal.SIGTERM)
+            file.unlink()
+        return cleared
+
+
+def _end(pid: int, sig: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, sig)
+        for _ in range(100):
+            if not command_of(pid):
+                break
+            time.sleep(0.1)
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process; "" when it is gone or a zombie."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").replace("\0", " ").strip()
+    except OSError:
+        if Path("/proc/self").exists():
+            return ""
+    told = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return told.stdout.strip()
+
+
+def answers(url: str) -> Ready:
+    """Ready when this address answers with 200."""
+
+    def ready() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as response:
+                return bool(response.status == 200)  # noqa: PLR2004
+        except (urllib.error.URLError, OSError):
+            return False
+
+    return ready
+
+
+def listens(port: int) -> Ready:
+    """Ready when something takes connections on this port; for parts that speak no HTTP."""
+
+    def ready() -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    return ready
+
+
+def taken(port: int) -> bool:
+    """Is the port somebody else's? Tried by binding it: an answer on it would prove nothing."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False

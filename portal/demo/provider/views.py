@@ -1,0 +1,88 @@
+"""Sign-in by choosing who to be, and the admin routes. The protocol itself is django-oauth-toolkit's."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import login
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+from oauth2_provider.oauth2_validators import OAuth2Validator
+
+from portal.demo.provider.models import Person
+
+PAGE = 100
+
+
+class Backend:
+    """Whoever is switched off has no session."""
+
+    def authenticate(self, _request: HttpRequest, **_: Any) -> None:
+        return None
+
+    def get_user(self, sub: str) -> Person | None:
+        return Person.objects.filter(sub=sub, enabled=True).first()
+
+
+class Validator(OAuth2Validator):
+    """The claims, in the ID token and at userinfo alike: `groups` as they are at this moment."""
+
+    oidc_claim_scope = None
+
+    def get_additional_claims(self, request: Any) -> dict[str, Any]:
+        person = Person.objects.get(sub=request.user.pk)
+        return {
+            "preferred_username": person.username,
+            "name": person.name,
+            "email": person.email,
+            "email_verified": True,
+            "groups": person.groups,
+        }
+
+
+@require_http_methods(["GET", "POST"])
+def signin(request: HttpRequest) -> HttpResponse:
+    """Who do you want to be? There are no passwords: this provider listens on this machine alone."""
+    following = request.GET.get("next", "")
+    if not url_has_allowed_host_and_scheme(following, {request.get_host()}):
+        following = settings.PORTAL
+    if request.method == "POST":
+        person = Person.objects.filter(sub=request.POST.get("sub", ""), enabled=True).first()
+        if person:
+            login(request, person, backend=settings.AUTHENTICATION_BACKENDS[0])
+            return redirect(following)
+    people = Person.objects.filter(enabled=True)
+    return render(request, "signin.html", {"people": people, "portal": settings.PORTAL})
+
+
+@csrf_exempt
+@require_http_methods(["GET", "PATCH"])
+def users(request: HttpRequest, sub: str = "") -> JsonResponse:
+    """GET /admin/users?offset=: people by pages. PATCH /admin/users/SUB: `enabled`, `groups`."""
+    wanted = f"Bearer {settings.ADMIN_SECRET}".encode()
+    if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted):
+        return JsonResponse({"error": "the directory needs its secret"}, status=401)
+    if request.method == "GET":
+        offset = request.GET.get("offset", "0")
+        if not offset.isdecimal():
+            return JsonResponse({"error": "offset must be a number"}, status=400)
+        people = list(Person.objects.order_by("sub")[int(offset) : int(offset) + PAGE + 1])
+        following = int(offset) + PAGE if len(people) > PAGE else None
+        return JsonResponse({"users": [person.as_json() for person in people[:PAGE]], "next": following})
+    person = Person.objects.filter(sub=sub).first()
+    if person is None:
+        return JsonResponse({"error": "there is nobody of this id"}, status=404)
+    try:
+        given = json.loads(request.body)
+        person.enabled = bool(given.get("enabled", person.enabled))
+        person.groups = [str(group) for group in given.get("groups", person.groups)]
+    except (ValueError, AttributeError, TypeError):
+        return JsonResponse({"error": "a JSON object with `enabled` or `groups` is wanted"}, status=400)
+    person.save(update_fields=["enabled", "groups"])
+    return JsonResponse(person.as_json())

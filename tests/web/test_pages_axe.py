@@ -1,0 +1,240 @@
+"""Every page in a real browser: axe in both schemes and at phone width, no sideways scroll, a quiet console.
+
+SHOTS=folder keeps a picture of each.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings as django_settings
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.management import call_command
+from django.test import Client
+from django.test.testcases import QuietWSGIRequestHandler, ThreadedWSGIServer
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from pytest_django import Settings
+
+from accounts.models import Subject
+from grants.lifecycle.models import Grant, Request
+from tests.cast import Cast
+from tests.web.scene import busy_day
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+SHOTS = os.environ.get("SHOTS")
+VIEWS = {"light": ("light", 1360, 900), "dark": ("dark", 1360, 900), "phone": ("light", 390, 844)}
+RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "preload": False,
+}
+
+type Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no Chromium: apt-get install chromium, or set CHROMIUM")
+        pytest.skip("no Chromium: apt-get install chromium, or set CHROMIUM")
+    # Playwright runs a loop in this thread, which Django takes for async code.
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def server(commits: None, settings: Settings, tmp_path: Path) -> Iterator[str]:
+    """The portal as it is served: files collected, named by content, sent by WhiteNoise."""
+    settings.STATIC_ROOT = tmp_path
+    settings.STORAGES = {
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
+    }
+    call_command("collectstatic", interactive=False, verbosity=0)
+    httpd = ThreadedWSGIServer(("127.0.0.1", 0), QuietWSGIRequestHandler)
+    httpd.set_app(WSGIHandler())
+    thread = Thread(target=httpd.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{httpd.server_port}"
+    httpd.shutdown()
+    httpd.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def scene(commits: None, cast: Cast) -> Cast:
+    busy_day(cast)
+    return cast
+
+
+@pytest.fixture(params=VIEWS)
+def look(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def visit(browser: Browser, server: str, look: str) -> Iterator[Open]:
+    scheme, width, height = VIEWS[look]
+    contexts = []
+
+    def open_as(subject: Subject, *, script: bool = True) -> Page:
+        client = Client()
+        client.force_login(subject)
+        options: Any = {"color_scheme": scheme, "viewport": {"width": width, "height": height}}
+        context = browser.new_context(
+            base_url=server,
+            timezone_id="Europe/Berlin",
+            has_touch=look == "phone",
+            java_script_enabled=script,
+            **options,
+        )
+        contexts.append(context)
+        name = django_settings.SESSION_COOKIE_NAME
+        context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": server}])
+        return context.new_page()
+
+    yield open_as
+    for context in contexts:
+        context.close()
+
+
+def check(page: Page, address: str, look: str, label: str) -> None:
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    answer = page.goto(address)
+    assert answer is not None
+    assert answer.status == 200, address
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"{label}-{look}.png", full_page=True)
+    assert said == []
+    found = Axe().run(page, options=RULES).response["violations"]
+    told = [
+        f"{one['id']}: {node['html'][:160]} {node['failureSummary'][:200]}"
+        for one in found
+        for node in one["nodes"][:3]
+    ]
+    assert told == [], f"{address} {look}"
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0, f"{address} scrolls {wide} px sideways"
+
+
+def test_every_page_is_accessible(scene: Cast, visit: Open, look: str) -> None:
+    asked = scene.ben.requests_made.order_by("-pk")[0]
+    grant = Grant.objects.filter(beneficiary=scene.ada)[0]
+    pages = {
+        "home": (scene.ada, "/"),
+        "home-approver": (scene.chiara, "/"),
+        "home-admin": (scene.priya, "/"),
+        "catalog": (scene.ada, "/catalog?connection=prefect-prod"),
+        "catalog-nothing": (scene.ada, "/catalog?q=ordrs-nigtly"),
+        "resource": (scene.ada, f"/catalog/{scene.deployment.pk}"),
+        "ask": (scene.ben, f"/requests/new?item={scene.deployment.pk}:view"),
+        "ask-several": (
+            scene.ben,
+            f"/requests/new?item={scene.deployment.pk}:view&item={scene.pool.pk}:manage&find=orders",
+        ),
+        "ask-nobody": (scene.ada, f"/requests/new?item={scene.orphan.pk}"),
+        "ask-empty": (scene.ada, "/requests/new"),
+        "settings": (scene.ada, "/settings"),
+        "request": (scene.chiara, f"/requests/{asked.pk}"),
+        "inbox": (scene.chiara, "/inbox"),
+        "access": (scene.ada, "/access"),
+        "grant": (scene.ada, f"/grants/{grant.pk}"),
+        "history": (scene.priya, "/history"),
+        "audit": (scene.priya, "/audit"),
+        "connections": (scene.priya, "/connections"),
+        "policy": (scene.priya, "/policy"),
+        "status": (scene.priya, "/status"),
+    }
+    opened: dict[int, Page] = {}
+    for label, (subject, address) in pages.items():
+        page = opened.get(subject.pk) or opened.setdefault(subject.pk, visit(subject))
+        check(page, address, look, label)
+
+
+REASON = "Nodes were replaced at noon and the runs hang."
+
+
+@pytest.mark.parametrize("look", ["light"], indirect=True)
+def test_the_form_answers_while_it_is_filled(scene: Cast, visit: Open) -> None:
+    page = visit(scene.oscar)
+    page.goto(f"/requests/new?item={scene.deployment.pk}")
+    page.get_by_label("Why").fill(REASON)
+    expect(page.get_by_text(f"{len(REASON)} so far.")).to_be_visible()
+    preview, send = page.locator("#preview"), page.locator("#send button[value=send]")
+    expect(preview).to_contain_text("in 30 min")
+    page.get_by_label("4 h", exact=True).check(force=True)
+    expect(preview).to_contain_text("in 4 h")
+    expect(page.locator("#length-240")).to_be_focused()
+    # Something else is added; its rules are stricter, and the form says so at once.
+    page.get_by_label("Add another").press_sequentially("etl", delay=20)
+    page.get_by_role("button", name="Add etl", exact=True).click()
+    expect(page.get_by_text("How much of")).to_have_count(2)
+    expect(page.get_by_label("Why")).to_have_value(REASON)
+    expect(preview).to_contain_text("2 of these must agree")
+    page.get_by_label("8 h", exact=True)
+    page.get_by_role("button", name="Remove etl", exact=True).click()
+    page.locator("#length-until").check(force=True)
+    page.get_by_label("Until in Berlin").fill("2020-01-01T10:00")
+    page.get_by_label("Why").focus()
+    expect(page.locator("#until-error")).to_contain_text("That is over already")
+    page.locator("#length-30").check(force=True)
+    expect(preview).to_contain_text("in 30 min")
+    send.dblclick()
+    page.wait_for_url("**/requests/*")
+    expect(page.locator("h1")).to_contain_text("You ask to view etl/prod")
+    assert Request.objects.filter(requester=scene.oscar).count() == 1
+
+
+@pytest.mark.parametrize("look", ["light"], indirect=True)
+def test_the_form_works_without_a_script(scene: Cast, visit: Open) -> None:
+    page = visit(scene.oscar, script=False)
+    page.goto("/requests/new")
+    page.get_by_label("Find it").fill("etl/prod")
+    page.get_by_label("Find it").press("Enter")
+    page.get_by_role("button", name="Add etl/prod").click()
+    page.get_by_label("Why").fill(REASON)
+    page.locator("#length-other").check(force=True)
+    page.get_by_label("Minutes").fill("45")
+    page.get_by_label("Minutes").press("Enter")  # checks, does not send or drop
+    expect(page.locator("#preview")).to_contain_text("in 45 min")
+    assert not Request.objects.filter(requester=scene.oscar).exists()
+    page.locator("#send button[value=send]").click()
+    expect(page.locator("h1")).to_contain_text("You ask to view etl/prod for 45 min")
+
+
+@pytest.mark.parametrize("look", ["light"], indirect=True)
+def test_what_is_left_ticks(scene: Cast, visit: Open) -> None:
+    page = visit(scene.ada)
+    page.clock.install()
+    page.goto("/")
+    left = page.locator(".countdown").first
+    expect(left).to_have_text("24 min left")
+    page.clock.fast_forward("20:30")
+    expect(left).to_contain_text("4 min")
+    expect(left).to_contain_text("s left")
+    page.clock.fast_forward("05:00")
+    expect(left).to_have_text("ended")
+    expect(left).to_have_attribute("data-state", "ended")
+
+
+@pytest.mark.parametrize("look", ["phone"], indirect=True)
+def test_the_side_opens_as_a_drawer(scene: Cast, visit: Open) -> None:
+    page = visit(scene.ada)
+    page.goto("/")
+    side = page.get_by_role("link", name="My access 2")
+    expect(side).to_be_hidden()
+    page.get_by_role("button", name="Menu").click()
+    expect(side).to_be_visible()
+    page.locator("summary.me").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
