@@ -192,6 +192,7 @@ class Refresh(SessionRefresh):
     """
 
     get_settings = staticmethod(setting)
+    exempt_urls = frozenset({"/oidc/start", "/oidc/callback", "/signout", "/healthz", "/readyz", "/metrics"})
 
     @override
     def process_request(self, request: HttpRequest) -> HttpResponse | None:

@@ -23,7 +23,7 @@ def _page(request: HttpRequest, status: int, title: str, text: str) -> HttpRespo
     return HttpResponse(page, status=status)
 
 
-def bad_request(request: HttpRequest, _exception: Exception) -> HttpResponse:
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 (Django names it)
     return _page(
         request,
         400,
@@ -38,7 +38,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _page(request, 403, "This is not yours to open", text)
 
 
-def not_found(request: HttpRequest, _exception: Exception) -> HttpResponse:
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 (Django names it)
     return _page(
         request,
         404,

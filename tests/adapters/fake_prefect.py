@@ -92,7 +92,7 @@ class FakePrefect(httpx.BaseTransport):
             rows = [row for row in rows if row["id"] in wanted]
         rows = rows[body.get("offset", 0) :][: self.page]
         shown = [{key: value for key, value in row.items() if key != "hidden" or body.get("include_secrets")} for row in rows]
-        return httpx.Response(200, json=shown)
+        return httpx.Response(200, content=json.dumps(shown).encode(), headers={"Content-Type": "application/json"})
 
 
 def answers(status: int, **headers: str) -> Fault:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from grants.lifecycle import decide, hold
@@ -59,8 +58,7 @@ class TestGrantPage:
 
     @pytest.mark.parametrize("name", ["grant-give-back", "grant-revoke"])
     def test_another_site_cannot_post(self, cast: Cast, grant: Grant, name: str) -> None:
-        client = Client(enforce_csrf_checks=True)
-        client.force_login(cast.ada if name == "grant-give-back" else cast.chiara)
+        client = signed_in(cast.ada if name == "grant-give-back" else cast.chiara, csrf=True)
         assert client.post(url(name, grant)).status_code == 403
         grant.refresh_from_db()
         assert grant.closed_at is None

@@ -35,6 +35,8 @@ RULES = {
     "preload": False,
 }
 
+OK = 200
+
 type Open = Callable[..., Page]
 
 
@@ -86,9 +88,7 @@ def visit(browser: Browser, server: str, look: str) -> Iterator[Open]:
     scheme, width, height = VIEWS[look]
     contexts = []
 
-    def open_as(subject: Subject, *, script: bool = True) -> Page:
-        client = Client()
-        client.force_login(subject)
+    def open_as(subject: Subject | None, *, script: bool = True) -> Page:
         options: Any = {"color_scheme": scheme, "viewport": {"width": width, "height": height}}
         context = browser.new_context(
             base_url=server,
@@ -98,8 +98,11 @@ def visit(browser: Browser, server: str, look: str) -> Iterator[Open]:
             **options,
         )
         contexts.append(context)
-        name = django_settings.SESSION_COOKIE_NAME
-        context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": server}])
+        if subject:
+            client = Client()
+            client.force_login(subject)
+            name = django_settings.SESSION_COOKIE_NAME
+            context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": server}])
         return context.new_page()
 
     yield open_as
@@ -107,13 +110,16 @@ def visit(browser: Browser, server: str, look: str) -> Iterator[Open]:
         context.close()
 
 
-def check(page: Page, address: str, look: str, label: str) -> None:
+def check(page: Page, address: str, look: str, label: str, *, status: int = OK) -> None:
     said: list[str] = []
-    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console",
+        lambda message: said.append(message.text) if message.type == "error" and status == OK else None,
+    )
     page.on("pageerror", lambda error: said.append(str(error)))
     answer = page.goto(address)
     assert answer is not None
-    assert answer.status == 200, address
+    assert answer.status == status, address
     if SHOTS:
         page.screenshot(path=Path(SHOTS) / f"{label}-{look}.png", full_page=True)
     assert said == []
@@ -160,6 +166,9 @@ def test_every_page_is_accessible(scene: Cast, visit: Open, look: str) -> None:
     for label, (subject, address) in pages.items():
         page = opened.get(subject.pk) or opened.setdefault(subject.pk, visit(subject))
         check(page, address, look, label)
+    stranger = visit(None)
+    check(stranger, "/signin", look, "signin")
+    check(stranger, "/nothing/here", look, "not-found", status=404)
 
 
 REASON = "Nodes were replaced at noon and the runs hang."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -14,9 +15,13 @@ from grants.lifecycle.models import Decision, Grant, Request
 from tests.cast import Cast
 
 
-def signed_in(who: Subject) -> Client:
-    client = Client(enforce_csrf_checks=False)
+def signed_in(who: Subject, *, csrf: bool = False) -> Client:
+    """A browser whose session the provider need not be asked about."""
+    client = Client(enforce_csrf_checks=csrf)
     client.force_login(who)
+    session = client.session
+    session["oidc_id_token_expiration"] = time.time() + 900
+    session.save()
     return client
 
 
@@ -142,8 +147,7 @@ class TestStrangers:
     @pytest.mark.parametrize("name", ["request-approve", "request-deny", "request-withdraw"])
     def test_another_site_cannot_post(self, cast: Cast, name: str) -> None:
         asked = cast.asks()
-        client = Client(enforce_csrf_checks=True)
-        client.force_login(cast.chiara)
+        client = signed_in(cast.chiara, csrf=True)
         assert client.post(url(name, asked)).status_code == 403
         asked.refresh_from_db()
         assert asked.state == "pending"

@@ -19,8 +19,9 @@ OPEN = {
     "readyz",  # its database answers
     "metrics",  # a bearer token opens it, or an admin
     "signin",  # where a login begins
-    "oidc/authenticate/",
-    "oidc/callback/",  # where the provider sends people back
+    "signin/failed",  # why it did not work
+    "oidc/start",
+    "oidc/callback",  # where the provider sends people back
 }
 HOST = {"host": "127.0.0.1:8000"}
 

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+from django.db import transaction
+
+from grants import clock
+from grants.audit import Verb, record
+from grants.catalog.models import Connection, Resource
+from grants.catalog.search import search
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def catalog() -> None:
+    with transaction.atomic():
+        prod = Connection.objects.create(slug="prefect-prod", kind="prefect", url="http://p/api", environment="production", owner_team="platform")
+        lab = Connection.objects.create(slug="lab", kind="prefect", url="http://l/api", environment="staging")
+        rows = [
+            _add(prod, "deployment", "orders-nightly/prod", tags=["prod", "pii"], description="Loads all orders"),
+            _add(prod, "deployment", "etl/orders", tags=["two words"]),
+            _add(lab, "deployment", "invoices/test", description="Like orders, 100% fake"),
+            _add(lab, "pool", "k8s_orders"),
+            _add(lab, "pool", "KÖLN"),
+        ]
+        record(Verb.CATALOG_SYNCED, by="cli", on=[prod, lab, *rows])
+
+
+def _add(connection: Connection, kind: str, name: str, **more: object) -> Resource:
+    return Resource.objects.create(connection=connection, kind=kind, name=name, remote_id=name, seen_at=clock.now(), **more)
+
+
+def find(text: str, **options: object) -> list[str]:
+    return [one.name for one in search(Resource.objects.all(), text, **options)]  # type: ignore[arg-type]
+
+
+def test_a_name_that_starts_with_it_comes_first() -> None:
+    assert find("orders") == ["orders-nightly/prod", "etl/orders", "k8s_orders", "invoices/test"]
+    assert find("ETL/ORDERS")[0] == "etl/orders"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("pii", {"orders-nightly/prod"}),
+        ("orders staging", {"k8s_orders", "invoices/test"}),
+        ("  ORDERS\tplatform ", {"orders-nightly/prod", "etl/orders"}),
+        ("lab pool", {"k8s_orders", "KÖLN"}),
+        ("köln", {"KÖLN"}),
+        ("words two", {"etl/orders"}),
+        ("prodpii", set()),  # not across two tags
+        ("{prod", set()),  # not the array's own punctuation
+        ("orders nowhere", set()),
+        ("100%", {"invoices/test"}),
+        ("%", {"invoices/test"}),
+        ("8s_o", {"k8s_orders"}),
+        ("s-_o", set()),
+        ("\\", set()),
+        ("' OR 1=1 --", set()),
+        ("orders\x00nightly", {"orders-nightly/prod"}),
+    ],
+)
+def test_every_word_must_occur_somewhere(text: str, names: set[str]) -> None:
+    assert set(find(text)) == names
+
+
+def test_nothing_asked_is_everything_by_name() -> None:
+    assert find(" ") == find("") == sorted(find(""))
+    assert len(find("")) == 5
+
+
+def test_owners_of_the_policy_are_searchable() -> None:
+    pool = Resource.objects.get(name="KÖLN").pk
+    assert find("finance") == []
+    assert find("FINANCE", owned={"finance-data": [pool], "other": []}) == ["KÖLN"]
+    assert find("finance köln", owned={"finance-data": [pool]}) == ["KÖLN"]
+
+
+def test_a_long_text_is_cut() -> None:
+    assert find("orders " * 10_000)[0] == "orders-nightly/prod"
+
+
+def test_it_stays_within_what_it_is_given() -> None:
+    assert [one.name for one in search(Resource.objects.filter(kind="pool"), "orders")] == ["k8s_orders"]

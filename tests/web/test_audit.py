@@ -1,0 +1,167 @@
+"""The audit page: for two roles only, ids named at reading, whole or broken said after a look at every event."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from grants.audit import export
+from grants.audit.models import AuditEvent
+from grants.audit.verbs import Verb
+from grants.lifecycle import decide, hold
+from grants.lifecycle.models import Grant
+from tests.cast import Cast
+from tests.conftest import connect
+from tests.web.test_requests import signed_in
+
+
+def seqs(client: Client, query: str = "") -> list[int]:
+    answer = client.get(f"/audit{query}")
+    assert answer.status_code == 200
+    return [line.seq for line in answer.context["lines"]]
+
+
+def verbs(client: Client, query: str = "") -> list[str]:
+    return [line.verb for line in client.get(f"/audit{query}").context["lines"]]
+
+
+class TestWho:
+    @pytest.mark.parametrize("who", ["ada", "chiara", "oscar"])
+    def test_others_are_refused(self, cast: Cast, who: str) -> None:
+        client = signed_in(getattr(cast, who))
+        assert client.get("/audit").status_code == 403
+        assert client.post("/audit/verify").status_code == 403
+
+    @pytest.mark.parametrize("who", ["priya", "olga"])
+    def test_admin_and_auditor_read(self, cast: Cast, who: str) -> None:
+        assert signed_in(getattr(cast, who)).get("/audit").status_code == 200
+
+    def test_verify_is_a_post_from_here(self, cast: Cast) -> None:
+        assert signed_in(cast.olga).get("/audit/verify").status_code == 405
+        assert signed_in(cast.olga, csrf=True).post("/audit/verify").status_code == 403
+        assert Client().post("/audit/verify").status_code == 302
+
+
+class TestEvents:
+    def test_names_are_looked_up(self, cast: Cast) -> None:
+        asked = cast.asks()
+        decide.approve(asked, by=cast.chiara)
+        page = " ".join(signed_in(cast.olga).get("/audit").content.decode().split())
+        assert "<strong>Chiara</strong> approved, access opened" in page
+        assert "<strong>Ada</strong> asked for access" in page
+        assert reverse("request", args=[asked.pk]) in page
+        assert reverse("grant", args=[asked.grants.get().pk]) in page
+        assert "etl/prod (prefect-prod)" in page
+        payload = bytes(AuditEvent.objects.get(verb=Verb.REQUEST_ASKED).payload).decode()
+        assert "Ada" not in payload
+        assert "etl" not in payload
+
+    def test_filters(self, cast: Cast) -> None:
+        asked = cast.asks()
+        decide.approve(asked, by=cast.chiara)
+        grant = Grant.objects.get()
+        hold.revoke(grant, by=cast.tomasz)
+        other = cast.asks(cast.ben)
+        client = signed_in(cast.olga)
+        assert verbs(client, f"?thing={asked.ref}") == ["request.approved", "request.asked"]
+        assert verbs(client, f"?thing={grant.ref.lower()}") == ["grant.revoked", "request.approved"]
+        assert verbs(client, "?verb=request.asked&actor=ben") == ["request.asked"]
+        assert verbs(client, f"?actor={cast.tomasz.ref}") == ["grant.revoked"]
+        assert "request.asked" in verbs(client, "?thing=etl/prod")
+        assert verbs(client, f"?thing={other.ref}") == ["request.asked"]
+        assert verbs(client, "?thing=nobody-is-called-this") == []
+        assert verbs(client, "?until=2001-01-01") == []
+
+    def test_one_id_is_not_a_part_of_another(self, cast: Cast) -> None:
+        asked = [cast.asks(cast.ada, (cast.deployment, level)) for level in ("view", "run", "operate")]
+        client = signed_in(cast.olga)
+        for one in asked:
+            assert len(seqs(client, f"?thing={one.ref}")) == 1
+        assert seqs(client, f"?thing=R-{asked[0].pk}0") == []
+
+    def test_gaps_are_said_when_filtered(self, cast: Cast) -> None:
+        cast.asks()
+        page = signed_in(cast.olga).get("/audit?verb=subject.added&thing=Ada").content.decode()
+        assert "about something else" in page or page.count('class="link"') == 1
+
+    @pytest.mark.parametrize(
+        ("query", "said"),
+        [
+            ("?verb=world.ended", "There is no such verb"),
+            ("?since=soon", "Write the day as"),
+            ("?since=0001-01-01", "Write the day as"),
+            ("?before=x", "does not exist"),
+            ("?before=0", "does not exist"),
+            ("?thing=a%00", "Null characters"),
+        ],
+    )
+    def test_bad_filters_are_said(self, cast: Cast, query: str, said: str) -> None:
+        answer = signed_in(cast.olga).get(f"/audit{query}")
+        assert answer.status_code == 400
+        assert said in answer.content.decode()
+
+    @pytest.mark.parametrize("thing", ["R-999999999999999999", "(", "[a-", "\\", "%", "'; --", '"', "S-1|.*"])
+    def test_no_filter_is_a_pattern(self, cast: Cast, thing: str) -> None:
+        assert signed_in(cast.olga).get("/audit", {"thing": thing, "actor": thing}).status_code == 200
+
+    def test_pages(self, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("grants.web.views_audit.PAGE", 4)
+        client = signed_in(cast.olga)
+        last = AuditEvent.objects.order_by("-seq")[0].seq
+        assert seqs(client) == [last, last - 1, last - 2, last - 3]
+        assert seqs(client, f"?before={last - 3}")[0] == last - 4
+        assert seqs(client, f"?before={'9' * 30}")[0] == last
+
+
+class TestVerify:
+    @pytest.fixture(autouse=True)
+    def key(self, commits: None, settings) -> None:
+        if not settings.ENV.audit_key_file.exists():
+            export.make_key(settings.ENV.audit_key_file)
+        settings.ENV.audit_heads_file.unlink(missing_ok=True)
+
+    def test_whole(self, commits: None, cast: Cast) -> None:
+        cast.asks()
+        export.export_head()
+        page = signed_in(cast.olga).post("/audit/verify").content.decode()
+        assert "The record is whole" in page
+
+    def test_in_place(self, commits: None, cast: Cast) -> None:
+        page = signed_in(cast.olga).post("/audit/verify", headers={"HX-Request": "true"}).content.decode()
+        assert "The record is whole" in page
+        assert "<html" not in page
+
+    @pytest.mark.parametrize(
+        "tamper",
+        [
+            "UPDATE grants_auditevent SET actor = 'S-999' WHERE seq = {seq}",
+            "UPDATE grants_auditevent SET payload = convert_to('{{\"request\":1}}', 'UTF8') WHERE seq = {seq}",
+            "UPDATE grants_auditevent SET payload = '\\xff00fe' WHERE seq = {seq}",
+            "UPDATE grants_auditevent SET verb = 'no.verb' WHERE seq = {seq}",
+            "DELETE FROM grants_auditevent WHERE seq = {seq}",
+        ],
+    )
+    def test_the_first_broken_event_is_named(self, commits: None, cast: Cast, tamper: str) -> None:
+        cast.asks()
+        seq = AuditEvent.objects.get(verb=Verb.REQUEST_ASKED).seq
+        cast.asks(cast.ben)
+        with connect("stint_owner") as owner:
+            owner.execute("ALTER TABLE grants_auditevent DISABLE TRIGGER unchangeable")
+            owner.execute(tamper.format(seq=seq))
+            owner.execute("ALTER TABLE grants_auditevent ENABLE TRIGGER unchangeable")
+        client = signed_in(cast.olga)
+        page = client.post("/audit/verify").content.decode()
+        assert f"The record is broken at event {seq}" in page
+        # What was tampered with can still be read, listed and filtered.
+        assert client.get("/audit").status_code == 200
+        assert client.get("/audit?thing=Ada").status_code == 200
+
+    def test_heads_that_cannot_be_read_are_said(self, commits: None, cast: Cast, settings) -> None:
+        export.export_head()
+        settings.ENV.audit_key_file.unlink()
+        client = signed_in(cast.olga)
+        assert "could not be read" in client.get("/audit").content.decode()
+        answer = client.post("/audit/verify")
+        assert answer.status_code == 200
+        assert "could not be checked" in answer.content.decode()

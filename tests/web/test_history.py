@@ -1,0 +1,251 @@
+"""The history: whose it shows, what the filters find, and a CSV that no spreadsheet runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import Subject
+from grants.lifecycle import ask, decide, hold
+from grants.lifecycle.models import Request
+from grants.web import views_history
+from tests.cast import Cast
+from tests.web.test_requests import signed_in
+
+
+@pytest.fixture
+def past(cast: Cast) -> dict[str, Request]:
+    """One request of every fate, by ada, but for ben's."""
+    made = {level: cast.asks(cast.ada, (cast.deployment, level)) for level in ("view", "run", "operate")}
+    pool = {level: cast.asks(cast.ada, (cast.pool, level)) for level in ("view", "run", "operate")}
+    decide.approve(made["view"], by=cast.chiara)
+    decide.approve(made["run"], by=cast.tomasz)
+    hold.revoke(made["run"].grants.get(), by=cast.chiara)
+    decide.deny(made["operate"], by=cast.chiara, note="No.")
+    decide.withdraw(pool["view"], by=cast.ada)
+    bens = cast.asks(cast.ben)
+    decide.approve(bens, by=cast.chiara)
+    hold.give_back(bens.grants.get(), by=cast.ben)
+    return {
+        "live": made["view"],
+        "revoked": made["run"],
+        "denied": made["operate"],
+        "withdrawn": pool["view"],
+        "pending": pool["run"],
+        "pending too": pool["operate"],
+        "given_back": bens,
+    }
+
+
+def found(client: Client, query: str = "") -> list[dict[str, str]]:
+    answer = client.get(f"/history.csv{query}")
+    assert answer.status_code == 200, answer.content
+    text = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def refs(client: Client, query: str = "") -> set[str]:
+    return {row["request"] for row in found(client, query)}
+
+
+class TestWhose:
+    def test_admin_and_auditor_see_all(self, cast: Cast, past: dict[str, Request]) -> None:
+        everything = {request.ref for request in past.values()}
+        assert refs(signed_in(cast.priya)) == everything
+        assert refs(signed_in(cast.olga)) == everything
+
+    def test_owners_see_what_they_own(self, cast: Cast, past: dict[str, Request]) -> None:
+        assert refs(signed_in(cast.chiara)) == {request.ref for request in past.values()}
+
+    def test_others_see_their_own(self, cast: Cast, past: dict[str, Request]) -> None:
+        assert refs(signed_in(cast.ben)) == {past["given_back"].ref}
+        assert refs(signed_in(cast.oscar)) == set()
+
+    def test_filters_reach_no_further(self, cast: Cast, past: dict[str, Request]) -> None:
+        client = signed_in(cast.oscar)
+        for query in ("?person=Ada", f"?q={past['live'].ref}", "?state=denied", f"?person={cast.ada.ref}"):
+            assert refs(client, query) == set()
+            page = client.get(f"/history{query}").content.decode()
+            assert "Nothing matches" in page
+            assert "etl/prod" not in page
+
+    def test_page_links_to_grants_and_requests(self, cast: Cast, past: dict[str, Request]) -> None:
+        page = signed_in(cast.priya).get("/history").content.decode()
+        assert reverse("grant", args=[past["live"].grants.get().pk]) in page
+        assert reverse("request", args=[past["denied"].pk]) in page
+        assert "Revoked" in page
+        assert "Ended early" in page
+
+    def test_signed_out(self, cast: Cast) -> None:
+        assert Client().get("/history.csv").status_code == 302
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        ("query", "fates"),
+        [
+            ("?state=live", {"live"}),
+            ("?state=revoked", {"revoked"}),
+            ("?state=given_back", {"given_back"}),
+            ("?state=ended", {"revoked", "given_back"}),
+            ("?state=elapsed", set()),
+            ("?state=denied", {"denied"}),
+            ("?state=withdrawn", {"withdrawn"}),
+            ("?state=pending", {"pending", "pending too"}),
+            ("?state=lapsed", set()),
+            ("?person=ben", {"given_back"}),
+            ("?person=BEN@example.org", {"given_back"}),
+            ("?level=operate", {"denied", "pending too"}),
+            ("?q=etl%2Fprod&level=view", {"live"}),
+            ("?q=nightly+schema&person=ben", {"given_back"}),
+            ("?connection=prefect-prod&environment=production&state=denied", {"denied"}),
+            ("?since=2000-01-01&until=2000-01-02", set()),
+        ],
+    )
+    def test_find(self, cast: Cast, past: dict[str, Request], query: str, fates: set[str]) -> None:
+        assert refs(signed_in(cast.priya), query) == {past[fate].ref for fate in fates}
+
+    def test_ids(self, cast: Cast, past: dict[str, Request]) -> None:
+        client = signed_in(cast.priya)
+        assert refs(client, f"?q={past['denied'].ref.lower()}") == {past["denied"].ref}
+        assert refs(client, f"?q={past['live'].grants.get().ref}") == {past["live"].ref}
+        assert refs(client, f"?person={cast.ben.ref}") == {past["given_back"].ref}
+
+    def test_time_alone_moves_states(self, cast: Cast, past: dict[str, Request], at) -> None:
+        client = signed_in(cast.priya)
+        at(timedelta(hours=1))
+        assert refs(client, "?state=live") == set()
+        assert refs(client, "?state=elapsed") == {past["live"].ref}
+        at(timedelta(days=4))
+        assert refs(client, "?state=pending") == set()
+        assert refs(client, "?state=lapsed") == {past["pending"].ref, past["pending too"].ref}
+
+    def test_days_are_the_persons(self, cast: Cast, at) -> None:
+        at(datetime(2031, 5, 1, 22, 30, tzinfo=UTC))  # 2 May 00:30 in Berlin
+        asked = cast.asks()
+        Subject.objects.filter(pk=cast.ada.pk).update(time_zone="Europe/Berlin")
+        client = signed_in(cast.ada)
+        assert refs(client, "?since=2031-05-02") == {asked.ref}
+        assert refs(client, "?until=2031-05-01") == set()
+        Subject.objects.filter(pk=cast.ada.pk).update(time_zone="America/New_York")
+        assert refs(client, "?until=2031-05-01") == {asked.ref}
+
+    @pytest.mark.parametrize(
+        ("query", "said"),
+        [
+            ("?state=gone", "There is no such state"),
+            ("?level=root", "There is no such level"),
+            ("?connection=airflow", "There is no such connection"),
+            ("?environment=moon", "There is no such environment"),
+            ("?since=yesterday", "Write the day as"),
+            ("?since=0001-01-01", "Write the day as"),
+            ("?until=9999-12-31", "Write the day as"),
+            ("?since=2026-02-02&until=2026-01-01", "The last day is before the first"),
+            ("?before=x", "does not exist"),
+            ("?before=-5", "does not exist"),
+            ("?q=a%00b", "Null characters"),
+            (f"?q={'x' * 201}", "at most 200"),
+        ],
+    )
+    def test_bad_ones_are_said(self, cast: Cast, query: str, said: str) -> None:
+        client = signed_in(cast.priya)
+        page, text = client.get(f"/history{query}"), client.get(f"/history.csv{query}")
+        assert (page.status_code, text.status_code) == (400, 400)
+        assert said in page.content.decode()
+        assert said in text.content.decode()
+
+    @pytest.mark.parametrize(
+        "query", [f"?before={'9' * 30}", f"?after={'9' * 30}", f"?q=R-{'9' * 18}", "?person=S-0"]
+    )
+    def test_ids_too_big_find_nothing_or_all(self, cast: Cast, query: str) -> None:
+        assert signed_in(cast.priya).get(f"/history{query}").status_code == 200
+
+    def test_typed_filters_stay_typed(self, cast: Cast) -> None:
+        page = signed_in(cast.priya).get("/history?q=%22%3E%3Cscript%3E&state=denied").content.decode()
+        assert "<script>" not in page.replace('<script src="', "")
+        assert "&quot;&gt;&lt;script&gt;" in page
+        assert '<option value="denied" selected>' in page
+
+
+class TestPages:
+    def test_go_back_and_forth(
+        self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("grants.web.history.PAGE", 3)
+        client = signed_in(cast.priya)
+        seen: list[list[int]] = []
+        page = client.get("/history?level=view&level=").context["page"]
+        while True:
+            seen.append([row.item.pk for row in page.rows])
+            if not page.older:
+                break
+            page = client.get(f"/history?before={page.older}").context["page"]
+        everything = [pk for page in seen for pk in page]
+        assert [len(page) for page in seen] == [3, 3, 1]
+        assert everything == sorted(everything, reverse=True)
+        newer = client.get(f"/history?after={page.newer}").context["page"]
+        assert [row.item.pk for row in newer.rows] == seen[1]
+        assert newer.newer is not None
+        assert newer.older is not None
+
+    def test_links_keep_the_filters(
+        self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("grants.web.history.PAGE", 1)
+        page = signed_in(cast.priya).get("/history?person=ada").content.decode()
+        assert "?person=ada&amp;before=" in page
+        assert "/history.csv?person=ada" in page
+
+    def test_the_export_is_read_in_chunks(
+        self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("grants.web.history.CHUNK", 2)
+        assert len(found(signed_in(cast.priya))) == len(past)
+
+
+class TestCsv:
+    def test_columns_and_times(self, cast: Cast, past: dict[str, Request]) -> None:
+        row = next(row for row in found(signed_in(cast.priya), "?state=given_back"))
+        assert tuple(row) == views_history.COLUMNS
+        assert row["person"] == "Ben"
+        assert row["environment"] == "production"
+        assert row["end_reason"] == "given_back"
+        assert row["decided_by"] == "Chiara"
+        assert datetime.fromisoformat(row["began_at"]).utcoffset() == timedelta(0)
+        assert row["began_at"].endswith("Z")
+
+    @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+    def test_no_cell_is_a_formula(self, cast: Cast, start: str) -> None:
+        Subject.objects.filter(pk=cast.ada.pk).update(name=f'{start}HYPERLINK("https://evil.example","x")')
+        asked = ask.ask(
+            [ask.Wanted(cast.deployment, "run")],
+            by=cast.ada,
+            duration=timedelta(minutes=30),
+            reason="=cmd|' /C calc'!A0 and more",
+            idempotency_key="k",
+        )
+        (row,) = found(signed_in(cast.priya), f"?q={asked.ref}")
+        assert row["person"].startswith(f"'{start}")
+        assert row["reason"].startswith("'=")
+
+    def test_quoting_survives_commas_quotes_and_lines(self, cast: Cast) -> None:
+        reason = 'first, "second"\r\nthird line; done'
+        ask.ask(
+            [ask.Wanted(cast.deployment, "run")],
+            by=cast.ada,
+            duration=timedelta(minutes=30),
+            reason=reason,
+            idempotency_key="k",
+        )
+        client = signed_in(cast.ada)
+        (row,) = found(client)
+        assert row["reason"] == reason
+        answer = client.get("/history.csv")
+        assert answer["Content-Type"] == "text/csv; charset=utf-8"
+        assert "attachment" in answer["Content-Disposition"]
+        assert b"".join(answer.streaming_content).count(b"\r\n") == 3  # type: ignore[attr-defined]
