@@ -34,7 +34,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "NBF_FUTURE": ("The proof of who you are is from the future.", "A clock is wrong: tell an admin."),
 }
 CODES = frozenset(
-    {*REASONS, "ALG_NOT_ALLOWED", "SIG_BAD", "KID_UNKNOWN", "KID_AMBIGUOUS", "KEY_BAD", "CRIT_UNKNOWN", "MALFORMED",
+    {*REASONS, "ALG_NOT_ALLOWED", "SIG_BAD", "KID_UNKNOWN", "KID_AMBIGUOUS", "KEY_BAD", "MALFORMED",
      "ISS_MISMATCH", "AUD_MISMATCH", "AZP_MISMATCH", "CLAIM_MISSING", "SUB_MISSING", "SUB_MISMATCH", "NONCE_MISMATCH",
      "UNKNOWN"}
 )  # fmt: skip

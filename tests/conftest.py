@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connection
-from pytest_django import DjangoDbBlocker
+from pytest_django import DjangoDbBlocker, Settings
 
 from grants import clock
 from tests.cast import Cast, make_cast
@@ -63,6 +63,12 @@ def connect(role: str, **options: object) -> psycopg.Connection:
     if role != "superuser":
         info["user"] = role
     return psycopg.connect(**info, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def plain_static(settings: Settings) -> None:
+    """Pages are rendered with plain file names: the manifest is made, and tested, in tests/web/test_design.py."""
+    settings.STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 
 
 @pytest.fixture

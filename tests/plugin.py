@@ -38,6 +38,7 @@ def pytest_load_initial_conftests() -> None:
         del os.environ[name]
     folder = Path(tempfile.mkdtemp(prefix="stint-test-"))
     folder.chmod(0o755)  # PostgreSQL runs as nobody when this is root
+    (folder / "static").mkdir()  # WhiteNoise wants it to be there
     postgres = Postgres(folder / "pg", _free_port())
     _running.append((postgres, folder))
     postgres.start(*FAST)

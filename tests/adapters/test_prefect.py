@@ -27,7 +27,11 @@ class Peer(NamedTuple):
     do: Callable[..., list[Any]]
 
     def listing(self) -> Listing:
-        return Prefect.at(self.url, who="prefect-prod", transport=self.recorder).listing()
+        client = Prefect.at(self.url, who="prefect-prod", transport=self.recorder)
+        try:
+            return client.listing()
+        finally:
+            client.close()
 
 
 class SmallPages(httpx.BaseTransport):
@@ -41,6 +45,9 @@ class SmallPages(httpx.BaseTransport):
             body = {**json.loads(request.content), "limit": 3}
             request = httpx.Request("POST", request.url, json=body, headers={"x-prefect-api-version": request.headers["x-prefect-api-version"]})
         return self.inner.handle_request(request)
+
+    def close(self) -> None:
+        self.inner.close()
 
 
 @pytest.fixture(params=["fake", "fake, small pages", pytest.param("real", marks=pytest.mark.real), pytest.param("real, small pages", marks=pytest.mark.real)])

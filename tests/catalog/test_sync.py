@@ -3,54 +3,24 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from django.db import connection as database
 from django.db import transaction
 
 from grants import clock
 from grants.adapters.errors import Missing, Refused, Unavailable
-from grants.adapters.orchestrators.base import Found, Listing
+from grants.adapters.orchestrators.base import Found
 from grants.adapters.orchestrators.prefect import SERVER
 from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
 from grants.catalog.models import Connection, Resource
 from grants.catalog.sync import Outcome, State, sync_connection
+from tests.catalog.stub import Stub, deployment, pool
 
 pytestmark = pytest.mark.django_db
-
-
-class Stub:
-    """An orchestrator that has what it is given, or fails with it."""
-
-    def __init__(self, *found: Found, complete: bool = True) -> None:
-        self.has = list(found)
-        self.complete = complete
-        self.error: Exception | None = None
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    def listing(self) -> Listing:
-        listing = Listing((SERVER, *self.has), self.complete, "" if self.complete else "It kept changing.")
-        self.meanwhile()
-        if self.error:
-            raise self.error
-        return listing
-
-    def close(self) -> None:
-        raise AssertionError("whoever opens it closes it")
-
-
-def pool(name: str, **more: Any) -> Found:
-    return Found("pool", str(uuid4()), name, parent_kind="server", parent_remote_id="server", **more)
-
-
-def deployment(name: str, of: Found, **more: Any) -> Found:
-    return Found("deployment", str(uuid4()), name, parent_kind="pool", parent_remote_id=of.remote_id, **more)
 
 
 def many(count: int) -> list[Found]:
@@ -344,44 +314,8 @@ def test_a_listing_of_the_old_url_is_dropped(prod: Connection) -> None:
     assert live() == set()
 
 
-def test_the_database_refuses_an_unrecorded_change(prod: Connection) -> None:
-    a = pool("a")
-    sync(prod, Stub(a))
-    with pytest.raises(Exception, match="not recorded"), transaction.atomic():
-        Resource.objects.filter(pk=row(a).pk).update(name="b")
-        with database.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-
-
 def test_a_frozen_clock_does_not_stop_retirement(prod: Connection, at: Callable[..., Any]) -> None:
     at(clock.now() + timedelta(hours=1))
     a, b = pool("a"), pool("b")
     sync(prod, Stub(a, b))
     assert sync(prod, Stub(a)).retired == 1
-
-
-@pytest.mark.usefixtures("commits")
-class TestConcurrently:
-    def test_eight_syncs_at_once_end_as_one(self, prod: Connection) -> None:
-        found = many(30)
-        barrier = threading.Barrier(8)
-        failures: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                client = Stub(*found)
-                client.meanwhile = barrier.wait
-                sync(prod, client)
-            except BaseException as error:  # noqa: BLE001 (told to the main thread)
-                failures.append(error)
-            finally:
-                database.close()
-
-        threads = [threading.Thread(target=run) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-        assert not failures
-        assert Resource.objects.count() == 31
-        assert AuditEvent.objects.filter(verb="catalog.synced").count() == 1

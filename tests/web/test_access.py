@@ -122,7 +122,7 @@ class TestMine:
         hold.give_back(over.grants.get(), by=cast.ada)
         waits = cast.asks(cast.ada, (cast.deployment, "operate"))
         page = signed_in(cast.ada).get("/access").content.decode()
-        assert "You hold one access" in page
+        assert "You hold one grant" in page
         assert url("grant-give-back", grant) in page
         assert reverse("request-withdraw", args=[waits.pk]) in page
         assert "Ended early" in page

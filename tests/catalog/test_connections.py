@@ -1,0 +1,154 @@
+"""Connections from a file, and the commands that handle them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import transaction
+
+from grants import clock
+from grants.adapters.errors import Unavailable
+from grants.audit.models import AuditEvent
+from grants.catalog import sync
+from grants.catalog.connections import KindChanged, apply_connections
+from grants.catalog.models import Connection
+from grants.catalog.specs import ConnectionSpec
+from grants.due import DueJob
+from tests.catalog.stub import Stub, pool
+
+pytestmark = pytest.mark.django_db
+
+PROD = ConnectionSpec("prefect-prod", "prefect", "http://p.test/api", "production", "platform", "env:PREFECT_PROD")
+FILE = """\
+connections:
+  - slug: prefect-prod
+    kind: prefect
+    url: http://p.test/api
+    environment: production
+"""
+
+
+def run(*words: str) -> str:
+    out = io.StringIO()
+    call_command(*words, stdout=out)
+    return out.getvalue()
+
+
+def test_a_new_one_is_added_recorded_and_due_now() -> None:
+    (applied,) = apply_connections([PROD], by="cli")
+    assert applied.sentence == "prefect-prod: added"
+    row = Connection.objects.get()
+    assert (row.slug, row.owner_team, row.secret_ref) == ("prefect-prod", "platform", "env:PREFECT_PROD")
+    event = AuditEvent.objects.latest("seq")
+    assert (event.verb, event.actor) == ("connection.applied", "cli")
+    assert row.version == event.seq
+    assert DueJob.objects.get(name="sync:prefect-prod").due_at <= clock.now()
+
+
+def test_applying_again_changes_nothing() -> None:
+    apply_connections([PROD], by="cli")
+    DueJob.objects.update(due_at=clock.now() + timedelta(hours=1))
+    before = AuditEvent.objects.count()
+    (applied,) = apply_connections([PROD], by="cli")
+    assert applied.sentence == "prefect-prod: as it was"
+    assert AuditEvent.objects.count() == before
+    assert DueJob.objects.get(name="sync:prefect-prod").due_at > clock.now()
+
+
+def test_a_change_is_said_recorded_and_due() -> None:
+    apply_connections([PROD], by="cli")
+    DueJob.objects.update(due_at=clock.now() + timedelta(hours=1))
+    (applied,) = apply_connections([PROD._replace(url="http://q.test/api", owner="")], by="cli")
+    assert applied.sentence == "prefect-prod: changed url, owner"
+    row = Connection.objects.get()
+    assert (row.url, row.owner_team) == ("http://q.test/api", "")
+    assert row.version == AuditEvent.objects.latest("seq").seq
+    assert DueJob.objects.get(name="sync:prefect-prod").due_at <= clock.now()
+
+
+def test_one_that_the_file_no_longer_names_stays() -> None:
+    apply_connections([PROD, PROD._replace(slug="lab")], by="cli")
+    apply_connections([PROD], by="cli")
+    assert Connection.objects.count() == 2
+
+
+def test_another_kind_under_a_known_slug_changes_nothing_at_all() -> None:
+    apply_connections([PROD], by="cli")
+    with pytest.raises(KindChanged, match="prefect-prod is of another kind"), transaction.atomic():
+        apply_connections([PROD._replace(slug="new"), PROD._replace(kind="airflow")], by="cli")
+    assert Connection.objects.get().kind == "prefect"
+
+
+def test_the_command_applies_and_lists(tmp_path: Path) -> None:
+    file = tmp_path / "connections.yaml"
+    file.write_text(FILE)
+    assert run("connections", "apply", str(file)) == "prefect-prod: added\n"
+    assert run("connections", "list") == "prefect-prod: prefect, production, http://p.test/api, never synced\n"
+
+
+@pytest.mark.parametrize("text", ["connections: [", "connections:\n  - slug: UPPER\n", "policy: 1\n", FILE + FILE.partition("\n")[2]])
+def test_a_broken_file_names_the_place_and_changes_nothing(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "connections.yaml"
+    file.write_text(text)
+    with pytest.raises(CommandError, match=r"connections\.yaml:\d+:\d+: [\s\S]*Nothing was changed\."):
+        run("connections", "apply", str(file))
+    assert not Connection.objects.exists()
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="cannot be read"):
+        run("connections", "apply", str(tmp_path / "none.yaml"))
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
+    stub = Stub()
+    stub.close = lambda: None  # type: ignore[method-assign]
+    monkeypatch.setattr(sync, "ORCHESTRATORS", {"prefect": lambda connection: stub})
+    apply_connections([PROD], by="cli")
+    return stub
+
+
+def test_sync_prints_and_succeeds(stub: Stub) -> None:
+    stub.has = [pool("a")]
+    assert run("sync", "prefect-prod") == "prefect-prod: 2 live, 2 new.\n"
+
+
+def test_sync_fails_aloud(stub: Stub) -> None:
+    stub.error = Unavailable("prefect-prod cannot be reached.")
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="Not everything is in sync"):
+        call_command("sync", "prefect-prod", stdout=out)
+    assert out.getvalue() == "prefect-prod: failed. prefect-prod cannot be reached.\n"
+
+
+def test_what_is_held_is_accepted_by_name_only(stub: Stub) -> None:
+    stub.has = [pool(f"p{n}") for n in range(10)]
+    run("sync", "prefect-prod")
+    stub.has = []
+    with pytest.raises(CommandError):
+        run("sync", "prefect-prod")
+    with pytest.raises(CommandError, match="Name the connection"):
+        run("sync", "--accept-vanished")
+    assert "10 retired" in run("sync", "prefect-prod", "--accept-vanished")
+
+
+def test_an_unknown_slug_is_an_error(stub: Stub) -> None:
+    with pytest.raises(CommandError, match="There is no connection lab, nowhere"):
+        run("sync", "nowhere", "prefect-prod", "lab")
+
+
+def test_the_page_of_a_connection_can_tell_how_the_last_sync_went(stub: Stub, at: Callable[..., Any]) -> None:
+    at(clock.now())
+    run("sync", "prefect-prod")
+    stub.error = Unavailable("It is down.")
+    with pytest.raises(CommandError):
+        run("sync", "prefect-prod")
+    assert run("connections", "list").endswith("UTC, last try failed: It is down.\n")

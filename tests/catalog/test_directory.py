@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from accounts.models import Identity, IdP
+from grants.adapters.errors import Unavailable
+from grants.adapters.idp.base import DirectoryPerson
+from grants.catalog.directory import sync_directory
+
+pytestmark = pytest.mark.django_db
+
+ADA = DirectoryPerson("u-1", "ada", "Ada Okafor", "ada@example.test", True, ("ingest",))
+BEN = DirectoryPerson("u-2", "ben", "Ben Ruiz", "ben@example.test", True, ())
+
+
+class Stub:
+    def __init__(self, people: list[DirectoryPerson] | Exception) -> None:
+        self.has = people
+
+    def people(self) -> list[DirectoryPerson]:
+        if isinstance(self.has, Exception):
+            raise self.has
+        return self.has
+
+    def close(self) -> None:
+        raise AssertionError("whoever opens it closes it")
+
+
+def test_who_never_signed_in_is_known() -> None:
+    outcome = sync_directory(client=Stub([ADA, BEN]))
+    assert outcome.ok
+    assert ": 2 new." in outcome.sentence
+    assert {one.subject.name for one in Identity.objects.select_related("subject")} == {"Ada Okafor", "Ben Ruiz"}
+    assert IdP.objects.get().seen_at is not None
+    assert "nothing new" in sync_directory(client=Stub([ADA, BEN])).sentence
+
+
+def test_a_failure_is_kept_on_the_idp_and_switches_nobody_off() -> None:
+    sync_directory(client=Stub([ADA]))
+    outcome = sync_directory(client=Stub(Unavailable("The demo identity provider cannot be reached.")))
+    assert not outcome.ok
+    assert "cannot be reached" in outcome.sentence
+    assert IdP.objects.get().error == "The demo identity provider cannot be reached."
+    assert Identity.objects.get().subject.active
+    sync_directory(client=Stub([ADA]))
+    assert IdP.objects.get().error == ""
+
+
+def test_many_gone_at_once_are_held_and_said() -> None:
+    people = [DirectoryPerson(f"u-{n}", f"p{n}", f"P {n}", f"p{n}@example.test", True, ()) for n in range(10)]
+    sync_directory(client=Stub(people))
+    outcome = sync_directory(client=Stub(people[:2]))
+    assert not outcome.ok
+    assert "8 vanished at once and are held" in outcome.sentence
+    assert Identity.objects.filter(subject__active=True).count() == 10
+
+
+def test_a_provider_without_a_directory_is_left_alone(settings: pytest.FixtureRequest) -> None:
+    settings.ENV = settings.ENV.model_copy(update={"idp_kind": "oidc", "directory_url": None})  # type: ignore[attr-defined]
+    outcome = sync_directory()
+    assert outcome.ok
+    assert "has no directory" in outcome.sentence
+
+
+def test_a_missing_secret_is_an_outcome(settings: pytest.FixtureRequest) -> None:
+    settings.ENV = settings.ENV.model_copy(  # type: ignore[attr-defined]
+        update={"idp_kind": "demo", "directory_url": "http://127.0.0.1:9", "directory_secret_ref": "env:STINT_NO_SUCH"}
+    )
+    outcome = sync_directory()
+    assert outcome.why == "The secret in the environment variable STINT_NO_SUCH is not set."

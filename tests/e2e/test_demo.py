@@ -1,0 +1,260 @@
+"""The demo as its users have it: one command, real parts, the whole job in the browser, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from portal.demo.process import command_of
+from tests.real.prefect import free_port, missing
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("demo")]
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("WEB", "PREFECT", "OIDC", "POSTGRES", "VALKEY")
+
+
+class Running:
+    """A demo in a folder of its own, on ports of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = {name: free_port() for name in NAMES}
+        self.web = f"http://127.0.0.1:{self.ports['WEB']}"
+        self.api = f"http://127.0.0.1:{self.ports['PREFECT']}/api"
+        self.output = ""
+
+    @property
+    def env(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("STINT_", "DJANGO_"))}
+        ports = {f"STINT_DEMO_{name}_PORT": str(port) for name, port in self.ports.items()}
+        return kept | ports | {"STINT_DEMO_DIR": str(self.folder)}
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "portal.demo"], cwd=ROOT, env=self.env, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        assert self.process.stdout
+        self.output = ""
+        for line in self.process.stdout:
+            self.output += line
+            if "Ctrl-C stops" in line:
+                return
+        pytest.fail(f"the demo did not come up:\n{self.output}")
+
+    def stop(self, sig: int = signal.SIGINT) -> None:
+        self.process.send_signal(sig)
+        assert self.process.stdout
+        self.output += self.process.stdout.read()
+        self.process.wait(60)
+        self.process.stdout.close()
+
+    def pids(self) -> list[int]:
+        return [int(file.read_text().partition("\n")[0]) for file in (self.folder / "pids").glob("*")]
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        script = (
+            "import sys; from portal.demo.__main__ import Demo; import subprocess; demo = Demo();"
+            "demo.secrets = demo.read_secrets();"
+            "sys.exit(subprocess.run([sys.executable, 'manage.py', *sys.argv[1:]], env=demo.stint_env()).returncode)"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", script, *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, check=False
+        )
+
+    def secret(self, name: str) -> str:
+        return str(json.loads((self.folder / "secrets.json").read_text())[name])
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("demo")
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_mode & 0o001 == 0 and os.geteuid() == 0:
+            parent.chmod(parent.stat().st_mode | 0o011)  # PostgreSQL runs as nobody when this is root
+    running = Running(folder / "d")
+    running.start()
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        missing("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox"] if os.geteuid() == 0 else [], timeout=60_000
+        )
+        yield browser
+        browser.close()
+
+
+def as_(browser: Browser, demo: Running, name: str) -> Page:
+    """A browser of this person's own, signed in through the provider's page."""
+    page = browser.new_context(timezone_id="Europe/Berlin", locale="en-GB").new_page()
+    page.set_default_timeout(20_000)
+    page.goto(demo.web)
+    page.get_by_role("link", name="Sign in").click()
+    page.get_by_role("button", name=re.compile(f"^{name}")).click()
+    page.wait_for_url(f"{demo.web}/")
+    return page
+
+
+def mails(demo: Running, to: str, seconds: float = 20) -> list[str]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = [text for file in (demo.folder / "mail").glob("*") if f"To: {to}" in (text := file.read_text())]
+        if found:
+            return found
+        time.sleep(0.3)
+    return []
+
+
+def test_the_whole_job(demo: Running, chromium: Browser) -> None:
+    """Sign in → find → ask → mail → approve → countdown → I'm done → history → the record is whole."""
+    ada, chiara = as_(chromium, demo, "Ada"), as_(chromium, demo, "Chiara")
+    ada.goto(f"{demo.web}/catalog?q=nightly")
+    ada.get_by_role("link", name="orders/nightly").first.click()
+    ada.goto(f"{demo.web}/requests/new?item={ada.url.rsplit('/', 1)[1]}:run")
+    expect(ada.get_by_role("main")).to_contain_text("Chiara Lang")
+    expect(ada.get_by_role("main")).to_contain_text("deployments-run")
+    ada.get_by_label("Why").fill("too short")
+    ada.locator("main form button[type=submit].button-primary").click()
+    expect(ada.get_by_label("Why")).to_have_value("too short")
+    ada.get_by_label("Why").fill("The nightly run died on the Adyen schema change; the fix is merged.")
+    ada.locator("main form button[type=submit].button-primary").click()
+    ada.wait_for_url(re.compile(r"/requests/\d+$"))
+    expect(ada.get_by_role("main")).to_contain_text("Pending")
+
+    told = mails(demo, "chiara@example.org")
+    assert told
+    assert ada.url in told[0]
+    chiara.goto(demo.web)
+    expect(chiara.get_by_role("heading", level=1)).to_contain_text("waits for you")
+    chiara.get_by_role("button", name=re.compile("Approve")).first.click()
+    expect(chiara.get_by_role("heading", level=1)).not_to_contain_text("waits for you")
+
+    ada.goto(f"{demo.web}/access")
+    expect(ada.get_by_role("main")).to_contain_text("orders/nightly")
+    expect(ada.get_by_role("main")).to_contain_text(re.compile(r"\d+ min left"))
+    assert mails(demo, "ada@example.org")
+    ada.get_by_role("button", name=re.compile("done")).first.click()
+    expect(ada.get_by_role("main")).not_to_contain_text(re.compile(r"\d+ min left"))
+
+    olga = as_(chromium, demo, "Olga")
+    olga.goto(f"{demo.web}/history")
+    expect(olga.get_by_role("main")).to_contain_text("orders/nightly")
+    olga.goto(f"{demo.web}/audit")
+    olga.get_by_role("button", name=re.compile("[Vv]erify")).click()
+    expect(olga.get_by_role("main")).to_contain_text(re.compile("whole", re.IGNORECASE))
+    assert demo.manage("verify_audit").returncode == 0
+
+    oscar = as_(chromium, demo, "Oscar")
+    assert oscar.goto(chiara.url.replace(demo.web, demo.web)).status == 200  # type: ignore[union-attr]
+    assert oscar.goto(f"{demo.web}/requests/1").status == 404  # type: ignore[union-attr]
+
+
+def test_sign_out_is_everywhere(demo: Running, chromium: Browser) -> None:
+    page = as_(chromium, demo, "Ben")
+    page.evaluate("document.querySelector('form[action=\"/signout\"]').submit()")
+    page.wait_for_url(f"{demo.web}/signin")
+    page.get_by_role("link", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Who are you?")
+
+
+def test_a_deployment_really_runs(demo: Running) -> None:
+    with httpx.Client(base_url=demo.api, timeout=20) as prefect:
+        (deployment,) = prefect.post("/deployments/filter", json={"deployments": {"name": {"any_": ["finance"]}}}).json()
+        run = prefect.post(f"/deployments/{deployment['id']}/create_flow_run", json={}).json()
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            state = prefect.get(f"/flow_runs/{run['id']}").json()["state_type"]
+            if state in ("COMPLETED", "FAILED", "CRASHED"):
+                break
+            time.sleep(0.5)
+    assert state == "COMPLETED"
+
+
+def test_the_record_is_watched_and_heads_are_exported(demo: Running) -> None:
+    head = json.loads((demo.folder / "heads.jsonl").read_text().splitlines()[-1])
+    assert head["seq"] >= 0
+    metrics = httpx.get(f"{demo.web}/metrics", headers={"Authorization": f"Bearer {demo.secret('metrics')}"})
+    assert metrics.status_code == 200
+    assert httpx.get(f"{demo.web}/metrics", headers={"Authorization": "Bearer wrong"}).status_code in (401, 403)
+
+
+def test_a_frozen_valkey_delays_no_click(demo: Running, chromium: Browser) -> None:
+    """The web process never publishes; what waits is the sync and the mail."""
+    page = as_(chromium, demo, "Ben")
+    pid = int((demo.folder / "pids/valkey").read_text().partition("\n")[0])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        page.goto(f"{demo.web}/catalog?q=backfill")
+        page.get_by_role("link", name="orders/backfill").first.click()
+        page.goto(f"{demo.web}/requests/new?item={page.url.rsplit('/', 1)[1]}:view")
+        page.get_by_label("Why").fill("A look at last night's runs of the backfill.")
+        page.locator("main form button[type=submit].button-primary").click()
+        page.wait_for_url(re.compile(r"/(requests|grants)/\d+"))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_the_database_refuses_the_app(demo: Running) -> None:
+    dsn = f"postgresql://stint_app:{demo.secret('stint_app')}@127.0.0.1:{demo.ports['POSTGRES']}/stint"
+    with psycopg.connect(dsn, autocommit=True) as app, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        app.execute("UPDATE grants_auditevent SET actor = 'S-1'")
+
+
+def test_a_taken_port_is_named(demo: Running) -> None:
+    """A second demo on the first one's ports."""
+    second = subprocess.run(
+        [sys.executable, "-m", "portal.demo"], cwd=ROOT, env=demo.env | {"STINT_DEMO_DIR": f"{demo.folder}-2"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert second.returncode == 1
+    assert f"Port {demo.ports['WEB']} is taken" in second.stderr
+    assert "STINT_DEMO_WEB_PORT" in second.stderr
+
+
+def test_killed_hard_it_heals_and_goes_on_with_the_data(demo: Running) -> None:
+    """SIGKILL of the supervisor, then a start, then Ctrl-C: the requests are still there, no process is."""
+    demo.process.kill()
+    demo.process.wait()
+    assert demo.process.stdout
+    demo.process.stdout.close()
+    demo.start()
+    pids = demo.pids()
+    assert len(pids) == 7
+    dsn = f"postgresql://stint_app:{demo.secret('stint_app')}@127.0.0.1:{demo.ports['POSTGRES']}/stint"
+    with psycopg.connect(dsn) as app:
+        assert app.execute("SELECT count(*) FROM grants_request").fetchone() >= (1,)  # type: ignore[operator]
+    demo.stop()
+    assert demo.process.returncode == 0, demo.output
+    time.sleep(1)
+    assert [pid for pid in pids if command_of(pid)] == []
+    marked = str(demo.folder)
+    left = [p for p in Path("/proc").glob("[0-9]*") if _environ(p).find(marked) >= 0 and int(p.name) != os.getpid()]
+    assert left == []
+
+
+def _environ(process: Path) -> str:
+    try:
+        return (process / "environ").read_text(errors="replace")
+    except OSError:
+        return ""
