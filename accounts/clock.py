@@ -20,5 +20,5 @@ def now() -> datetime:
     """The database's time, aware UTC."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT stint_now()")
-        (at,) = cursor.fetchone()
+        at: datetime = cursor.fetchone()[0]
     return at

@@ -54,11 +54,11 @@ def apply(idp: IdP, people: Sequence[Listed]) -> Outcome:
         listed = {person.external_id: person for person in people if person.external_id}
         added = [_add(idp, person) for key, person in sorted(listed.items()) if key not in known]
         changed = [
-            identity.subject
-            for key, identity in known.items()
-            if key in listed and _follow(identity, listed[key])
+            identity.subject for key, identity in known.items() if key in listed and _follow(identity, listed[key])
         ]
-        vanished = [identity.subject for key, identity in known.items() if key not in listed and identity.subject.active]
+        vanished = [
+            identity.subject for key, identity in known.items() if key not in listed and identity.subject.active
+        ]
         active = sum(identity.subject.active for identity in known.values())
         held = len(vanished) if len(vanished) >= HELD_LEAST and len(vanished) > HELD_SHARE * active else 0
         left = [] if held else vanished
@@ -74,7 +74,13 @@ def apply(idp: IdP, people: Sequence[Listed]) -> Outcome:
                 verb="directory.held" if held else "directory.synced",
                 by="sweeper",
                 subjects=[*added, *changed, *left],
-                facts={"idp": idp.pk, "added": len(added), "changed": len(changed), "left": len(left), "held": held},
+                facts={
+                    "idp": idp.pk,
+                    "added": len(added),
+                    "changed": len(changed),
+                    "left": len(left),
+                    "held": held,
+                },
             )
     return Outcome(len(added), len(changed), len(left), held)
 
@@ -86,7 +92,12 @@ def failed(idp: IdP, reason: str) -> None:
 
 def _add(idp: IdP, person: Listed) -> Subject:
     subject = teams.add_person(
-        idp, person.external_id, name=person.name, email=person.email, username=person.username, active=person.enabled
+        idp,
+        person.external_id,
+        name=person.name,
+        email=person.email,
+        username=person.username,
+        active=person.enabled,
     )
     _groups(subject, person)
     return subject

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, override
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -65,7 +66,7 @@ class Subject(AbstractBaseUser):
     EMAIL_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
-    objects: ClassVar[models.Manager[Subject]] = models.Manager()  # type: ignore[assignment]
+    objects: ClassVar[models.Manager[Subject]] = models.Manager()
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["version"], name="subject_version")]
@@ -95,7 +96,7 @@ class Subject(AbstractBaseUser):
         return salted_hmac("accounts.Subject", str(self.pk), algorithm="sha256").hexdigest()
 
     @override
-    def get_session_auth_fallback_hash(self):  # type: ignore[no-untyped-def]
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
         return iter(())
 
 

@@ -1,4 +1,4 @@
-"""When no admin can sign in: a code, made on the server, that makes whoever types it an admin. Once, soon, on record."""
+"""When no admin can sign in: a code, made on the server, makes whoever types it an admin. Once, soon, on record."""
 
 from __future__ import annotations
 
@@ -43,11 +43,13 @@ def use_code(typed: str, *, by: Subject) -> None:
         )
         if not row or not used:
             raise NotRecovered(f"That is no code that works. A code lives {MINUTES} minutes and works once.")
-        PortalRole.objects.get_or_create(
-            subject=by, role=PortalRole.Role.ADMIN, source=PortalRole.Source.RECOVERY
-        )
+        PortalRole.objects.get_or_create(subject=by, role=PortalRole.Role.ADMIN, source=PortalRole.Source.RECOVERY)
         happened.send(
-            sender=RecoveryCode, verb="recovery.used", by=by, subjects=[], facts={"code": row.pk, "subject": by.pk}
+            sender=RecoveryCode,
+            verb="recovery.used",
+            by=by,
+            subjects=[],
+            facts={"code": row.pk, "subject": by.pk},
         )
 
 

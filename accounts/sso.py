@@ -127,7 +127,12 @@ def _person(request: HttpRequest, claims: dict[str, Any]) -> Subject:
                 verb="subject.changed" if again else "subject.signed_in",
                 by=subject,
                 subjects=[subject] if known is None or changed else [],
-                facts={"subject": subject.pk, "roles_given": given, "roles_taken": taken, "new": known is None},
+                facts={
+                    "subject": subject.pk,
+                    "roles_given": given,
+                    "roles_taken": taken,
+                    "new": known is None,
+                },
             )
     return subject
 
@@ -143,7 +148,8 @@ class Authenticate(OIDCAuthenticationRequestView):
             self.OIDC_OP_AUTH_ENDPOINT = provider().endpoint("authorization_endpoint")
         except SignInRefused as error:
             return failed(error.code, error.detail)
-        return super().get(request)
+        response: HttpResponse = super().get(request)
+        return response
 
 
 class Callback(OIDCAuthenticationCallbackView):
@@ -161,7 +167,8 @@ class Callback(OIDCAuthenticationCallbackView):
                 return failed("ISS_MISMATCH", "in the callback")  # RFC 9207: an answer of another provider
             if "error" not in request.GET and not request.GET.get("code"):
                 return failed("CODE_MISSING")
-            return super().get(request)
+            response: HttpResponse = super().get(request)
+            return response
         except SignInRefused as error:
             return failed(error.code, error.detail)
         except SuspiciousOperation as error:
@@ -169,7 +176,7 @@ class Callback(OIDCAuthenticationCallbackView):
 
     @override
     def login_success(self) -> HttpResponse:
-        response = super().login_success()
+        response: HttpResponse = super().login_success()
         # After login(), which may have emptied the session of somebody else. For the hint at sign-out.
         self.request.session["oidc_id_token"] = self.request.id_token
         return response
@@ -177,7 +184,12 @@ class Callback(OIDCAuthenticationCallbackView):
     @override
     def login_failure(self) -> HttpResponse:
         error = self.request.GET.get("error", "")
-        if error in ("login_required", "interaction_required", "consent_required", "account_selection_required"):
+        if error in (
+            "login_required",
+            "interaction_required",
+            "consent_required",
+            "account_selection_required",
+        ):
             return failed("SESSION_OVER", error)
         if error:
             return failed("PROVIDER_REFUSED", error[:80])

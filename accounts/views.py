@@ -23,13 +23,25 @@ _ASK_ADMIN = "Tell an admin this code; the log has the details beside it."
 # What went wrong and what to do, for each reason code that people can act on.
 REASONS: dict[str, tuple[str, str]] = {
     "PROVIDER_DOWN": ("The identity provider does not answer.", "Wait a minute and try again."),
-    "PROVIDER_REFUSED": ("The identity provider said no.", "You may have no access to Stint there. Try again, or ask your admin."),
+    "PROVIDER_REFUSED": (
+        "The identity provider said no.",
+        "You may have no access to Stint there. Try again, or ask your admin.",
+    ),
     "PROVIDER_ANSWER": ("The identity provider's answer makes no sense.", _ASK_ADMIN),
-    "SESSION_OVER": ("Your session at the identity provider is over.", "Sign in again; what you were doing is kept where it was."),
-    "STATE_UNKNOWN": ("This sign-in was begun elsewhere, or too long ago.", "Begin it again here. If that repeats, allow cookies for this site."),
+    "SESSION_OVER": (
+        "Your session at the identity provider is over.",
+        "Sign in again; what you were doing is kept where it was.",
+    ),
+    "STATE_UNKNOWN": (
+        "This sign-in was begun elsewhere, or too long ago.",
+        "Begin it again here. If that repeats, allow cookies for this site.",
+    ),
     "CODE_MISSING": ("The identity provider sent nothing to sign in with.", "Begin again."),
     "INACTIVE": ("Your account is switched off.", "Ask your admin; it follows the identity provider."),
-    "EXPIRED": ("The proof of who you are had expired.", "Try again. If that repeats, a clock is wrong: tell an admin."),
+    "EXPIRED": (
+        "The proof of who you are had expired.",
+        "Try again. If that repeats, a clock is wrong: tell an admin.",
+    ),
     "IAT_FUTURE": ("The proof of who you are is from the future.", "A clock is wrong: tell an admin."),
     "NBF_FUTURE": ("The proof of who you are is from the future.", "A clock is wrong: tell an admin."),
 }
@@ -77,7 +89,11 @@ class SignOut(OIDCLogoutView):
         assert isinstance(request.user, Subject)
         with transaction.atomic():
             happened.send(
-                sender=SignOut, verb="subject.signed_out", by=request.user, subjects=[], facts={"subject": request.user.pk}
+                sender=SignOut,
+                verb="subject.signed_out",
+                by=request.user,
+                subjects=[],
+                facts={"subject": request.user.pk},
             )
         response: HttpResponse = super().post(request)
         return response

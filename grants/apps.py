@@ -9,6 +9,6 @@ class GrantsConfig(AppConfig):
 
     @override
     def ready(self) -> None:
-        from grants.audit import subscribers
+        from grants.audit import subscribers  # noqa: PLC0415 (its models need the apps)
 
         subscribers.connect()

@@ -44,7 +44,7 @@ def claim(*, heads: bool, limit: int = 20) -> list[str]:
     The export of heads, which is done in place, or the others, which are published.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [LEASE, heads, limit])
+        cursor.execute(_CLAIM, [str(LEASE), heads, limit])
         return [name for (name,) in cursor.fetchall()]
 
 

@@ -18,7 +18,7 @@ from grants.notifications.mail import send_pending
 log = structlog.get_logger(__name__)
 
 
-@shared_task(name="stint.run")
+@shared_task(name="stint.run")  # type: ignore[untyped-decorator]
 def run(name: str) -> None:
     """Run the due job called `name`, and say when it is due next. Run twice, it does no harm."""
     kind, _, which = name.partition(":")

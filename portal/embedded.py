@@ -7,14 +7,16 @@ and never stops again after one killed client.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import pwd
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from psycopg import sql
 
 ROLES = ("stint_owner", "stint_app", "stint_gate")
 STOP_SECONDS = 15
+SOCKET_PATH_MAX = 80  # characters; a socket's whole path has 103 at most
 
 
 class EmbeddedError(Exception):
@@ -53,19 +56,23 @@ class Postgres:
 
     data: Path
     port: int
+    socket: Path = field(init=False)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str, log: Path | None = None) -> Postgres:
         """Make the cluster if there is none, start it, wait until it takes connections. Raises EmbeddedError."""
         home, who = _postgres_home(self.data), _not_root()
         self.data.parent.mkdir(parents=True, exist_ok=True)
+        self.socket = _socket_folder(self.data, who)
         if not (self.data / "PG_VERSION").exists():
             self._make_cluster(home, who)
         log = log or self.data.parent / "postgres.log"
-        arguments = ["-D", self.data, "-k", self.data, "-c", "listen_addresses=127.0.0.1", "-p", str(self.port)]
+        data, socket = str(self.data), str(self.socket)
+        arguments = ["-D", data, "-k", socket, "-c", "listen_addresses=127.0.0.1", "-p", str(self.port)]
+        command = [str(home / "bin/postgres"), *arguments, *options]
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [home / "bin/postgres", *arguments, *options],
+                command,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -124,7 +131,7 @@ class Postgres:
     @property
     def superuser(self) -> str:
         """DSN of the superuser, by the socket: only who may open the data folder gets in."""
-        return f"postgresql://postgres@/postgres?host={self.data}&port={self.port}"
+        return f"postgresql://postgres@/postgres?host={self.socket}&port={self.port}"
 
     def url(self, role: str, password: str, database: str) -> str:
         return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{database}"
@@ -132,6 +139,32 @@ class Postgres:
     def stop(self) -> None:
         if self.process:
             stop(self.process, signal.SIGINT)  # fast; SIGTERM waits for clients
+            if self.socket != self.data:
+                shutil.rmtree(self.socket, ignore_errors=True)
+
+
+def reachable(folder: Path) -> Path:
+    """`folder`, or, when PostgreSQL has to run as nobody and could not get there, one of root's in /var/tmp.
+
+    Raises EmbeddedError when that one is somebody else's.
+    """
+    if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in (folder, *folder.parents)):
+        return folder
+    elsewhere = Path("/var/tmp") / f"stint-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"  # noqa: S108
+    elsewhere.mkdir(mode=0o711, exist_ok=True)
+    if elsewhere.is_symlink() or elsewhere.stat().st_uid != 0:
+        raise EmbeddedError(f"{elsewhere} belongs to somebody else: remove it")
+    return elsewhere
+
+
+def _socket_folder(data: Path, who: dict[str, Any]) -> Path:
+    """Where the socket goes: beside the data, or, where that path is too long for one, into a folder of its own."""
+    if len(str(data)) <= SOCKET_PATH_MAX:
+        return data
+    folder = Path(tempfile.mkdtemp(prefix="stint-pg-"))
+    if who:
+        os.chown(folder, who["user"], who["group"])
+    return folder
 
 
 def _not_root() -> dict[str, Any]:

@@ -15,7 +15,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "STINT_"
 
-Url = Annotated[HttpUrl, AfterValidator(lambda url: str(url).rstrip("/"))]
+
+def _url(url: str) -> str:
+    return str(HttpUrl(url)).rstrip("/")
+
+
+Url = Annotated[str, AfterValidator(_url)]
 
 
 def _postgres(url: str) -> str:
@@ -26,7 +31,7 @@ def _postgres(url: str) -> str:
 
 
 Postgres = Annotated[str, AfterValidator(_postgres)]
-Redis = Annotated[RedisDsn, AfterValidator(str)]
+Redis = Annotated[str, AfterValidator(lambda url: str(RedisDsn(url)))]
 
 
 class Env(BaseSettings):
@@ -103,7 +108,11 @@ def read_env() -> Env:
     """The settings of this process's environment, NAME_FILE variables resolved."""
     given: dict[str, str] = {}
     for name, value in os.environ.items():
-        if name.startswith(PREFIX) and name.endswith("_FILE") and name.removesuffix("_FILE").lower()[6:] in Env.model_fields:
+        if (
+            name.startswith(PREFIX)
+            and name.endswith("_FILE")
+            and name.removesuffix("_FILE").lower()[6:] in Env.model_fields
+        ):
             given[name.removesuffix("_FILE").lower()[6:]] = Path(value).read_text(encoding="utf-8").strip()
     return Env(**given)  # type: ignore[arg-type]
 
@@ -112,7 +121,9 @@ def markdown() -> str:
     """docs/settings.md: every variable, its default and what it means."""
     rows = []
     for name, field in Env.model_fields.items():
-        default = "**required**" if field.is_required() else f"`{field.default}`" if field.default not in (None, "") else ""
+        default = (
+            "**required**" if field.is_required() else f"`{field.default}`" if field.default not in (None, "") else ""
+        )
         rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
     return "\n".join(
         [

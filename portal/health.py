@@ -39,14 +39,14 @@ class DatabaseDown:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         try:
             return self.get_response(request)
-        except (OperationalError, InterfaceError):
-            return self.unavailable()
+        except (OperationalError, InterfaceError) as error:
+            return self.unavailable(error)
 
     def process_exception(self, _request: HttpRequest, error: Exception) -> HttpResponse | None:
-        return self.unavailable() if isinstance(error, OperationalError | InterfaceError) else None
+        return self.unavailable(error) if isinstance(error, OperationalError | InterfaceError) else None
 
-    def unavailable(self) -> HttpResponse:
-        log.exception("database_down")
+    def unavailable(self, error: Exception) -> HttpResponse:
+        log.error("database_down", error=str(error))
         response = HttpResponse(render_to_string("down.html"), status=503)
         response["Retry-After"] = "5"
         return response

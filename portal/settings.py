@@ -168,7 +168,10 @@ DEFAULT_FROM_EMAIL = ENV.mail_from
 
 def _mailer() -> dict[str, Any]:
     if ENV.mail_dir:
-        return {"BACKEND": "django.core.mail.backends.filebased.EmailBackend", "OPTIONS": {"file_path": ENV.mail_dir}}
+        return {
+            "BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+            "OPTIONS": {"file_path": ENV.mail_dir},
+        }
     if not ENV.smtp_url:
         return {"BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
     parts = urlsplit(ENV.smtp_url)

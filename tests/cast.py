@@ -83,7 +83,8 @@ class Cast:
 def make_cast() -> Cast:
     env = settings.ENV
     idp, _ = IdP.objects.get_or_create(
-        slug=env.idp_slug, defaults={"kind": env.idp_kind, "issuer": env.oidc_issuer, "client_id": env.oidc_client_id}
+        slug=env.idp_slug,
+        defaults={"kind": env.idp_kind, "issuer": env.oidc_issuer, "client_id": env.oidc_client_id},
     )
     people = {
         "ada": ["ingest"],
@@ -118,7 +119,11 @@ def _catalog() -> tuple[Connection, dict[str, Resource]]:
     now = clock.now()
     with transaction.atomic():
         connection = Connection.objects.create(
-            slug="prefect-prod", kind="prefect", url="http://127.0.0.1:1/api", environment="production", seen_at=now
+            slug="prefect-prod",
+            kind="prefect",
+            url="http://127.0.0.1:1/api",
+            environment="production",
+            seen_at=now,
         )
         server = Resource.objects.create(
             connection=connection, kind="server", remote_id="server", name="prefect-prod", seen_at=now
@@ -131,7 +136,12 @@ def _catalog() -> tuple[Connection, dict[str, Resource]]:
             description="Orders into the warehouse", tags=["prod", "pii"], seen_at=now,
         )  # fmt: skip
         orphan = Resource.objects.create(
-            connection=connection, kind="deployment", remote_id="d2", name="stray/adhoc", parent=pool, seen_at=now
+            connection=connection,
+            kind="deployment",
+            remote_id="d2",
+            name="stray/adhoc",
+            parent=pool,
+            seen_at=now,
         )
         found = {"server": server, "pool": pool, "deployment": deployment, "orphan": orphan}
         record(Verb.CATALOG_SYNCED, by="test", on=[connection, *found.values()])

@@ -93,7 +93,9 @@ def _empty() -> None:
         superuser.execute("DELETE FROM grants_duejob WHERE name NOT IN ('mail', 'heads')")
         superuser.execute("UPDATE grants_duejob SET due_at = clock_timestamp(), lease_until = NULL")
         superuser.execute("UPDATE grants_cursor SET seq = 0, error = ''")
-        superuser.execute("UPDATE grants_audithead SET seq = 0, hash = decode(repeat('00', 32), 'hex'), xact = 0, base = 0")
+        superuser.execute(
+            "UPDATE grants_audithead SET seq = 0, hash = decode(repeat('00', 32), 'hex'), xact = 0, base = 0"
+        )
         superuser.execute("UPDATE stint_clock SET at = NULL")
 
 

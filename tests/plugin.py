@@ -25,7 +25,16 @@ SETTINGS = {
     "STINT_LOG_FORMAT": "console",
 }
 # Nothing is kept, so nothing needs to reach the disk.
-FAST = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=200")
+FAST = (
+    "-c",
+    "fsync=off",
+    "-c",
+    "synchronous_commit=off",
+    "-c",
+    "full_page_writes=off",
+    "-c",
+    "max_connections=200",
+)
 
 _running: list[tuple[Postgres, Path]] = []
 
@@ -44,7 +53,7 @@ def pytest_load_initial_conftests() -> None:
     postgres.start(*FAST)
     postgres.roles(dict.fromkeys(ROLES, "test"))
     os.environ |= SETTINGS | {
-        "STINT_DATABASE_URL": f"postgresql://stint_app@/postgres?host={postgres.data}&port={postgres.port}",
+        "STINT_DATABASE_URL": f"postgresql://stint_app@/postgres?host={postgres.socket}&port={postgres.port}",
         "STINT_TEST_SUPERUSER_URL": postgres.superuser,
         "STINT_AUDIT_KEY_FILE": str(folder / "audit.pem"),
         "STINT_AUDIT_HEADS_FILE": str(folder / "heads.jsonl"),

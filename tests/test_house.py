@@ -18,14 +18,20 @@ def test_no_folder_says_nothing() -> None:
     assert not named & FORBIDDEN
 
 
-@pytest.mark.parametrize("path", [path for path in CODE if "migrations" not in path.parts], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [path for path in CODE if "migrations" not in path.parts], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_files_are_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
 
 
 @pytest.mark.parametrize(
     "path",
-    [*(ROOT / "grants/web").rglob("*.py"), ROOT / "grants/tasks.py", *(ROOT / "grants/management").rglob("*.py")],
+    [
+        *(ROOT / "grants/web").rglob("*.py"),
+        ROOT / "grants/tasks.py",
+        *(ROOT / "grants/management").rglob("*.py"),
+    ],
     ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_edges_write_nothing_themselves(path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 
 class AdapterError(Exception):
-    """Never raised itself. `reason` is a sentence for people, without secrets and without the answer's text."""
+    """Never raised itself. `reason` is a sentence for people, without secrets or the answer's text."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""How Stint talks HTTP to servers it does not run: bounded in time, size and tries, failing in three kinds."""
+"""How Stint talks HTTP to servers it does not run: bounded in time, size and tries; three kinds of failure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,7 +27,7 @@ RETRY_AFTER = 5.0  # seconds; the most that a server's Retry-After makes us wait
 _DIRECT = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
 
 
-class _Again(Exception):  # noqa: N818 (a signal between two functions, never seen outside)
+class _Again(Exception):
     """A failure that a second try may heal, and how long the server asked to wait."""
 
     def __init__(self, failure: AdapterError, after: float | None = None) -> None:
@@ -70,7 +70,7 @@ class Http:
             mounts=None if transport else _DIRECT,
         )
 
-    def __enter__(self) -> Http:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -12,7 +12,7 @@ _MOST = 64 * 1024  # bytes of a secret file; more is a mistake
 
 
 class NoSecret(Unavailable):
-    """A reference that leads to no usable secret. Unavailable, since nothing was asked and nothing may change."""
+    """A reference that leads to no usable secret: nothing was asked, so nothing may change."""
 
 
 def resolve_secret(ref: str) -> str:

@@ -10,7 +10,7 @@ _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066
 
 
 def clean(text: str, longest: int, *, lines: bool = False) -> str:
-    """`text` with unfit characters replaced by U+FFFD and cut to `longest` characters; one line unless `lines`."""
+    """`text`, unfit characters replaced by U+FFFD, at most `longest` characters; one line unless `lines`."""
     fit = _UNFIT.sub("\ufffd", text.replace("\r\n", "\n"))
     if not lines:
         fit = " ".join(fit.split())

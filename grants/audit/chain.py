@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The rows that carry `version`, in audit_append()'s order of locking.
 STAMPED = ("grant", "subject", "resource", "connection")
 
-type Fact = int | str | bool | None | Sequence[int] | Sequence[str]
+type Fact = int | str | bool | Sequence[int] | Sequence[str] | None
 
 
 def record(verb: Verb, *, by: Subject | str, on: Iterable[Model] = (), **facts: Fact) -> int:
@@ -35,7 +35,7 @@ def record(verb: Verb, *, by: Subject | str, on: Iterable[Model] = (), **facts: 
         raise transaction.TransactionManagementError("record() belongs into the transaction of what it records")
     stamped: dict[str, list[int]] = {name: [] for name in STAMPED}
     for row in on:
-        name = row._meta.model_name
+        name = row._meta.model_name  # noqa: SLF001 (documented)
         if name in stamped:
             stamped[name].append(row.pk)
     touched = {name: sorted(set(ids)) for name, ids in stamped.items()}

@@ -15,7 +15,13 @@ from grants.catalog.specs import ConnectionSpec
 from grants.due import DueJob
 
 # The column of each field of a spec but the slug, which never changes.
-_COLUMNS = {"kind": "kind", "url": "url", "environment": "environment", "owner": "owner_team", "secret": "secret_ref"}
+_COLUMNS = {
+    "kind": "kind",
+    "url": "url",
+    "environment": "environment",
+    "owner": "owner_team",
+    "secret": "secret_ref",
+}
 
 
 class Applied(NamedTuple):
@@ -33,7 +39,7 @@ class Applied(NamedTuple):
 
 
 class KindChanged(Exception):
-    """A slug of one brand of orchestrator cannot become another's: its resources would change their nature."""
+    """A slug cannot pass to another brand of orchestrator: its resources would change their nature."""
 
     def __init__(self, slug: str) -> None:
         self.reason = f"{slug} is of another kind already; give the new orchestrator a slug of its own."
@@ -61,7 +67,9 @@ def apply_connections(specs: Sequence[ConnectionSpec], *, by: Subject | str) -> 
             raise KindChanged(spec.slug)
         fields = tuple(field for field, column in _COLUMNS.items() if getattr(row, column) != values[column])
         if fields:
-            Connection.objects.filter(pk=row.pk).update(**{_COLUMNS[field]: values[_COLUMNS[field]] for field in fields})
+            Connection.objects.filter(pk=row.pk).update(
+                **{_COLUMNS[field]: values[_COLUMNS[field]] for field in fields}
+            )
             touched.append(row)
         applied.append(Applied(spec.slug, added=False, fields=fields))
     now = clock.now()

@@ -1,4 +1,4 @@
-"""People and teams follow the identity provider's directory, so that an approver who never signed in is known.
+"""People and teams follow the provider's directory, so that an approver who never signed in is known.
 
 It sits beside the catalog's sync because it is the same errand: read the outside, hand it in whole.
 What becomes of the people is accounts' business.
@@ -45,7 +45,7 @@ class DirectoryOutcome(NamedTuple):
 
 
 def _demo() -> Directory:
-    return Demo(settings.ENV.directory_url, secret=resolve_secret(settings.ENV.directory_secret_ref))
+    return Demo(settings.ENV.directory_url or "", secret=resolve_secret(settings.ENV.directory_secret_ref))
 
 
 DIRECTORIES: Mapping[str, Callable[[], Directory]] = {"demo": _demo}

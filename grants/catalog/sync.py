@@ -1,4 +1,4 @@
-"""The catalog follows the orchestrator: what it has is here, under its upstream id, and nothing is deleted."""
+"""The catalog follows the orchestrator: what it has is here, by its upstream id; nothing is deleted."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class Outcome(NamedTuple):
         said = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing new"
         text = f"{self.slug}: {self.live} live, {said}."
         if self.state is State.HELD:
-            text += f" {self.held} vanished at once and are held; `manage.py sync {self.slug} --accept-vanished` retires them."
+            text += f" {self.held} vanished at once and are held;"
+            text += f" `manage.py sync {self.slug} --accept-vanished` retires them."
         return f"{text} {self.why}".rstrip()
 
 
@@ -98,12 +99,16 @@ def sync_connection(
     try:
         listing = _listing(connection, client)
     except AdapterError as error:
-        Connection.objects.filter(Q(seen_at=None) | Q(seen_at__lte=read_at), pk=connection.pk).update(error=error.reason)
+        Connection.objects.filter(Q(seen_at=None) | Q(seen_at__lte=read_at), pk=connection.pk).update(
+            error=error.reason
+        )
         return Outcome(connection.slug, State.FAILED, why=error.reason)
     with transaction.atomic():
         # The lock that two syncs queue on, taken before any resource's.
         locked = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
-        if (locked.url, locked.kind) != (connection.url, connection.kind) or (locked.seen_at and locked.seen_at > read_at):
+        if (locked.url, locked.kind) != (connection.url, connection.kind) or (
+            locked.seen_at and locked.seen_at > read_at
+        ):
             return Outcome(connection.slug, State.OVERTAKEN)
         return _apply(locked, listing, read_at, accept_vanished=accept_vanished, by=by)
 
@@ -117,10 +122,10 @@ def _listing(connection: Connection, client: Orchestrator | None) -> Listing:
             reader.close()
 
 
-def _apply(
-    connection: Connection, listing: Listing, read_at: datetime, *, accept_vanished: bool, by: str
-) -> Outcome:
-    rows = {(row.kind, row.remote_id): row for row in connection.resources.order_by("pk").select_for_update(no_key=True)}
+def _apply(connection: Connection, listing: Listing, read_at: datetime, *, accept_vanished: bool, by: str) -> Outcome:
+    rows = {
+        (row.kind, row.remote_id): row for row in connection.resources.order_by("pk").select_for_update(no_key=True)
+    }
     live = sum(row.retired_at is None for row in rows.values())
     found = {one.key: one for one in listing.found}
     changes = _upsert(connection, found, rows, read_at)
@@ -165,7 +170,7 @@ def _too_many(vanished: int, live: int) -> bool:
 def _upsert(
     connection: Connection, found: Mapping[Key, Found], rows: dict[Key, Resource], read_at: datetime
 ) -> _Changes:
-    """Write what was found into `rows` and the database: new ones, changed ones, retired ones that came back."""
+    """Write what was found, into `rows` too: new ones, changed ones, retired ones that came back."""
     known = set(rows)
     added = Resource.objects.bulk_create(
         [
@@ -197,7 +202,7 @@ def _upsert(
 
 
 def _parent_id(one: Found, row: Resource, rows: Mapping[Key, Resource]) -> int | None:
-    """The row of its parent. A parent that a partial listing does not hold says nothing: the known one stays."""
+    """The row of its parent. One that a partial listing lacks says nothing: the known one stays."""
     if not one.parent_kind:
         return None
     parent = rows.get((one.parent_kind, one.parent_remote_id))

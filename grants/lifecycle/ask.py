@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -40,7 +40,7 @@ class Preview:
     duration: timedelta | None
     ends_at: datetime | None  # if approved at once
     lapses_at: datetime
-    policy_version: int | None
+    policy_version: int  # 0: none is in force
     problem: str  # why it can't be sent, in a sentence; "" when it can
 
 
@@ -60,14 +60,12 @@ def preview(items: Sequence[Wanted], *, by: Subject, duration: timedelta | None 
         duration=duration,
         ends_at=now + duration if duration and timedelta(0) < duration <= timedelta(days=3650) else None,
         lapses_at=now + timedelta(days=settings.ENV.request_lapses_days),
-        policy_version=judges.policy.version if judges.policy else None,
+        policy_version=judges.policy.version if judges.policy else 0,
         problem=_problem(ruling, stages, duration),
     )
 
 
-def ask(
-    items: Sequence[Wanted], *, by: Subject, duration: timedelta, reason: str, idempotency_key: str
-) -> Request:
+def ask(items: Sequence[Wanted], *, by: Subject, duration: timedelta, reason: str, idempotency_key: str) -> Request:
     """File a request, for oneself. The same key with the same contents answers with the same request.
 
     Raises NotAllowed (the policy, the reason's length, a pending ask for the same thing) or Conflict (the
@@ -154,7 +152,7 @@ def _file(
     # In one order, so that two asks for the same things queue instead of deadlocking.
     for item in sorted(items, key=lambda item: (item.resource.pk, item.level)):
         RequestItem.objects.create(request=request, beneficiary=by, resource=item.resource, level=item.level)
-    facts = {
+    facts: dict[str, Any] = {
         "request": request.pk,
         "items": [f"{item.resource.pk}:{item.level}" for item in items],
         "minutes": int(duration.total_seconds()) // 60,
@@ -169,9 +167,7 @@ def _file(
     return request
 
 
-def _sent_before(
-    items: Sequence[Wanted], by: Subject, duration: timedelta, reason: str, key: str
-) -> Request | None:
+def _sent_before(items: Sequence[Wanted], by: Subject, duration: timedelta, reason: str, key: str) -> Request | None:
     request = Request.objects.filter(requester=by, idempotency_key=key).first()
     if request is None:
         return None
@@ -190,5 +186,7 @@ def _why_refused(error: IntegrityError, items: Sequence[Wanted], by: Subject) ->
             beneficiary=by, resource=item.resource, level=item.level, state=State.PENDING
         ).first()
         if pending:
-            return NotAllowed(f"You asked for {item.level} on {item.resource.name} already: R-{pending.request_id} is pending.")
+            return NotAllowed(
+                f"You asked for {item.level} on {item.resource.name} already: R-{pending.request_id} is pending."
+            )
     return Conflict("Somebody decided this a moment ago. Send it again.")

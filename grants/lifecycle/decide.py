@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -15,7 +16,7 @@ from grants.lifecycle.models import Decision, Request
 from grants.lifecycle.stages import Judges, StageView, current
 from grants.lifecycle.states import State, move
 from grants.policy import rules, versions
-from grants.policy.rulings import Allowed, Denied
+from grants.policy.rulings import Denied
 
 NOTE_MAX = 4096
 
@@ -35,7 +36,7 @@ def approve(request: Request, *, by: Subject, note: str = "") -> Request:
             raise Conflict("You have approved this already; somebody else must, too.")
         decision = _decide(request, view, by, Decision.Verdict.APPROVE, note, judges, now)
         last = current(judges.of(request)) is None
-        facts = {"request": request.pk, "decision": decision.pk, "stage": view.number}
+        facts: dict[str, Any] = {"request": request.pk, "decision": decision.pk, "stage": view.number}
         if last:
             move(request, State.APPROVED, now=now)
             record(Verb.REQUEST_APPROVED, by=by, on=hold.open_grants(request, now=now), **facts)
@@ -169,7 +170,7 @@ def _still_allowed(judges: Judges, request: Request) -> None:
     ruling = rules.rule_on_all(judges.policy, asked, person)
     if isinstance(ruling, Denied):
         raise NotAllowed(f"The policy has changed since this was asked: {ruling.reason}")
-    if isinstance(ruling, Allowed) and request.duration > ruling.longest:
+    if request.duration > ruling.longest:
         raise NotAllowed("The policy has changed since this was asked: it is longer than a rule now allows.")
 
 

@@ -29,7 +29,9 @@ class Request(models.Model):
         LAPSED = "lapsed", "Lapsed"
 
     id = models.BigAutoField(primary_key=True)
-    requester = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="requests_made", db_index=False)
+    requester = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="requests_made", db_index=False
+    )
     beneficiary = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="requests_for", db_index=False
     )
@@ -75,9 +77,7 @@ class RequestItem(models.Model):
     """One resource at one level. Its state is the request's, kept so by a cascading key."""
 
     id = models.BigAutoField(primary_key=True)
-    request = models.ForeignKey(
-        Request, models.PROTECT, related_name="items", db_constraint=False, db_index=False
-    )
+    request = models.ForeignKey(Request, models.PROTECT, related_name="items", db_constraint=False, db_index=False)
     beneficiary = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_constraint=False, db_index=False
     )
@@ -108,9 +108,7 @@ class Decision(models.Model):
         DENY = "deny"
 
     id = models.BigAutoField(primary_key=True)
-    request = models.ForeignKey(
-        Request, models.PROTECT, related_name="decisions", db_constraint=False, db_index=False
-    )
+    request = models.ForeignKey(Request, models.PROTECT, related_name="decisions", db_constraint=False, db_index=False)
     requester = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_constraint=False, db_index=False
     )
@@ -121,7 +119,12 @@ class Decision(models.Model):
     approver = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="decisions")
     # On whose behalf, when a delegate decides; `for` is a word of Python.
     on_behalf = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", db_column="for_id", db_index=False
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        related_name="+",
+        db_column="for_id",
+        db_index=False,
     )
     verdict = models.TextField(choices=Verdict)
     note = models.TextField(blank=True)
@@ -148,7 +151,9 @@ class Decision(models.Model):
                 name="decision_one_per_person",
             ),
             models.UniqueConstraint(
-                fields=["request", "approver"], condition=Q(superseded=False), name="decision_one_per_approver"
+                fields=["request", "approver"],
+                condition=Q(superseded=False),
+                name="decision_one_per_approver",
             ),
         ]
 
@@ -170,9 +175,7 @@ class Grant(models.Model):
         RETIRED = "retired", "the resource is gone"
 
     id = models.BigAutoField(primary_key=True)
-    request = models.ForeignKey(
-        Request, models.PROTECT, related_name="grants", db_constraint=False, db_index=False
-    )
+    request = models.ForeignKey(Request, models.PROTECT, related_name="grants", db_constraint=False, db_index=False)
     # A constant, so that the key to request_item holds only for an approved item.
     request_state = models.GeneratedField(
         expression=Value("approved"), output_field=models.TextField(), db_persist=True

@@ -66,9 +66,7 @@ class Judges:
             StageView(
                 number=number,
                 stage=stage,
-                approvers=tuple(
-                    sorted((self.subjects[i] for i in candidates.people), key=lambda s: s.name)
-                )
+                approvers=tuple(sorted((self.subjects[i] for i in candidates.people), key=lambda s: s.name))
                 if candidates
                 else (),
                 fallback=bool(candidates and candidates.fallback),

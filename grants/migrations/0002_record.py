@@ -93,7 +93,12 @@ STAMPS = (
     + stamped("grants_resource", "INSERT OR UPDATE OF connection_id, kind, remote_id, name, parent_id, retired_at")
     + stamped("grants_connection", "INSERT OR UPDATE OF slug, kind, url, environment, owner_team, secret_ref")
     + stamped("accounts_subject", "INSERT OR UPDATE OF kind, active, team_id")
-    + stamped("accounts_identity", "INSERT OR UPDATE OF subject_id, idp_id, external_id OR DELETE", "subject_id", True)
+    + stamped(
+        "accounts_identity",
+        "INSERT OR UPDATE OF subject_id, idp_id, external_id OR DELETE",
+        "subject_id",
+        True,
+    )
     + stamped("accounts_membership", "INSERT OR UPDATE OR DELETE", "subject_id", True)
 )
 

@@ -11,9 +11,7 @@ ALL = "SELECT, INSERT, UPDATE, DELETE"
 RIGHTS = {
     "accounts_idp": "SELECT, INSERT, UPDATE",
     "accounts_team": "SELECT, INSERT",
-    "accounts_subject": (
-        "SELECT, INSERT, UPDATE (kind, name, email, team_id, active, time_zone, last_login)"
-    ),
+    "accounts_subject": ("SELECT, INSERT, UPDATE (kind, name, email, team_id, active, time_zone, last_login)"),
     "accounts_identity": "SELECT, INSERT, UPDATE (username)",
     "accounts_portalrole": "SELECT, INSERT, DELETE",
     "accounts_membership": "SELECT, INSERT, UPDATE (source), DELETE",
@@ -25,9 +23,7 @@ RIGHTS = {
     "grants_connection": (
         "SELECT, INSERT, UPDATE (kind, url, environment, owner_team, secret_ref, seen_at, error, held)"
     ),
-    "grants_resource": (
-        "SELECT, INSERT, UPDATE (name, description, parent_id, tags, seen_at, retired_at)"
-    ),
+    "grants_resource": ("SELECT, INSERT, UPDATE (name, description, parent_id, tags, seen_at, retired_at)"),
     "grants_policyversion": "SELECT, INSERT",
     "grants_policyrefusal": "SELECT, INSERT",
     "grants_request": "SELECT, INSERT, UPDATE (state, closed_at)",
@@ -55,8 +51,7 @@ END $$;""",
         "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;",
         f"GRANT USAGE ON SCHEMA public TO {APP}, {GATE};",
         f"GRANT EXECUTE ON FUNCTION stint_now() TO {APP}, {GATE};",
-        "GRANT EXECUTE ON FUNCTION"
-        f" audit_append(text, text, bytea, bigint[], bigint[], bigint[], bigint[]) TO {APP};",
+        f"GRANT EXECUTE ON FUNCTION audit_append(text, text, bytea, bigint[], bigint[], bigint[], bigint[]) TO {APP};",
         *(f"GRANT {rights} ON {table} TO {APP};" for table, rights in RIGHTS.items()),
     ]
 )

@@ -121,5 +121,8 @@ def _to(person: Subject, template: str, event: AuditEvent, where: str, **context
         subject=" ".join(subject.removeprefix("Subject:").split()),
         body=body.strip() + "\n",
         to=[person.email],
-        headers={"Message-ID": f"<stint-{event.seq}-{person.pk}@{settings.ENV.host}>", "Auto-Submitted": "auto-generated"},
+        headers={
+            "Message-ID": f"<stint-{event.seq}-{person.pk}@{settings.ENV.host}>",
+            "Auto-Submitted": "auto-generated",
+        },
     )

@@ -18,7 +18,8 @@ def differences(old: Policy | None, new: Policy) -> Iterator[str]:
         yield f"rule {name}: removed"
     for name, rule in has.items():
         if name not in had:
-            yield f"rule {name}: added ({wording.matching(rule.match)}; {', '.join(rule.levels)}; longest {wording.length(rule.longest)})"
+            terms = f"{', '.join(rule.levels)}; longest {wording.length(rule.longest)}"
+            yield f"rule {name}: added ({wording.matching(rule.match)}; {terms})"
         else:
             yield from (f"rule {name}: {line}" for line in _rule(had[name], rule))
     before = [f"{wording.owner(entry.owner)} owns {wording.matching(entry.match)}" for entry in old.owners]
@@ -28,7 +29,7 @@ def differences(old: Policy | None, new: Policy) -> Iterator[str]:
     if before != after and sorted(before) == sorted(after):
         yield "owners: the order changed, and the first that matches counts"
     if old.owner_tags != new.owner_tags:
-        yield f"owner: tags {'count now: whoever deploys can name the approver' if new.owner_tags else 'no longer count'}"
+        yield "owner: tags " + ("count now: who deploys names the approver" if new.owner_tags else "no longer count")
     if old.fallback != new.fallback:
         yield f"fallback: {wording.sources(old.fallback)} → {wording.sources(new.fallback)}"
 

@@ -115,7 +115,11 @@ def owns(policy: Policy, facts: Facts, person: Person) -> bool:
 
 
 def candidates(
-    policy: Policy, stage: Stage, facts: Mapping[int, Facts], people: Iterable[Person], excluded: frozenset[int]
+    policy: Policy,
+    stage: Stage,
+    facts: Mapping[int, Facts],
+    people: Iterable[Person],
+    excluded: frozenset[int],
 ) -> Candidates:
     """Who can decide this stage now. The fallback joins only when too few others qualify."""
     eligible = [person for person in people if person.id not in excluded]
@@ -202,7 +206,7 @@ def _qualifies(
 ) -> bool:
     return any(
         # An owner must own all that the stage is about, and know all of it.
-        all(id in facts and owns(policy, facts[id], person) for id in stage.resources)
+        all(pk in facts and owns(policy, facts[pk], person) for pk in stage.resources)
         if source.kind == "owners"
         else _is(source, person)
         for source in sources

@@ -156,9 +156,7 @@ def hidden_from(subject: Subject) -> list[int]:
         return []
     resources = Resource.objects.select_related("connection")
     return [
-        resource.pk
-        for resource in resources
-        if person is None or not rules.may_see(policy, facts_of(resource), person)
+        resource.pk for resource in resources if person is None or not rules.may_see(policy, facts_of(resource), person)
     ]
 
 

@@ -77,7 +77,7 @@ def _refuse_aliases(text: str) -> None:
             raise PolicyErrors([_at(event.start_mark, "The file holds too much, or is nested too deeply.")])
 
 
-def _at(mark: yaml.Mark, message: str) -> Problem:
+def _at(mark: Any, message: str) -> Problem:
     return Problem(mark.line + 1, mark.column + 1, message)
 
 
@@ -123,7 +123,9 @@ def _told(error: Any, marks: Marks) -> Iterator[Problem]:
             missing = [key for key in error.validator_value if key not in error.instance]
             yield marks.problem(place, f"{', '.join(f'`{key}`' for key in missing)} is missing.")
         case "enum":
-            yield marks.problem(place, f"{error.instance!r} is not one of {', '.join(map(str, error.validator_value))}.")
+            yield marks.problem(
+                place, f"{error.instance!r} is not one of {', '.join(map(str, error.validator_value))}."
+            )
         case "type":
             wanted = error.validator_value
             yield marks.problem(place, f"{name} must be a {wanted}, not {error.instance!r}.")

@@ -91,9 +91,7 @@ def browse(subject: Subject, asker: Asker, query: QueryDict) -> Found:
         for resource in search(resources, query.get("q", ""), owned=by_name)
     ]
     chosen = {name: set(query.getlist(name)) for name in FACETS}
-    entries = [
-        entry for entry in matching if _passes(entry, chosen) and _mine(entry, asker, query.getlist("mine"))
-    ]
+    entries = [entry for entry in matching if _passes(entry, chosen) and _mine(entry, asker, query.getlist("mine"))]
     facets = tuple(_facet(name, matching, chosen[name]) for name in FACETS)
     return Found(tuple(entries), facets, len(owners))
 

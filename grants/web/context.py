@@ -48,9 +48,7 @@ class Shell:
     @cached_property
     def live(self) -> int:
         """Grants this person holds now."""
-        return (
-            Grant.objects.live_at(clock.now()).filter(beneficiary=self.person).count() if self.person else 0
-        )
+        return Grant.objects.live_at(clock.now()).filter(beneficiary=self.person).count() if self.person else 0
 
     @cached_property
     def sees_all(self) -> bool:
@@ -66,9 +64,7 @@ class Shell:
         if roles.is_auditor(self.person):
             return "Auditor"
         slugs = (
-            Membership.objects.filter(subject=self.person)
-            .order_by("team__slug")
-            .values_list("team__slug", flat=True)
+            Membership.objects.filter(subject=self.person).order_by("team__slug").values_list("team__slug", flat=True)
         )
         return ", ".join(slugs[:3]) or "No team"
 

@@ -32,7 +32,7 @@ STATES = {
     "withdrawn": "Withdrawn",
     "lapsed": "Lapsed",
 }
-_EARLIEST, _LATEST = date(2000, 1, 1), date(2999, 12, 31)
+EARLIEST, LATEST = date(2000, 1, 1), date(2999, 12, 31)
 
 
 class Filter(forms.Form):
@@ -58,16 +58,14 @@ class Filter(forms.Form):
         _choices(self, "environment", self.environments)
         for name, message in _MESSAGES.items():
             field = self.fields[name]
-            field.error_messages |= dict.fromkeys(
-                ("invalid", "invalid_choice", "min_value", "max_value"), message
-            )
+            field.error_messages |= dict.fromkeys(("invalid", "invalid_choice", "min_value", "max_value"), message)
 
     @override
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         for name in ("since", "until"):
             day = cleaned.get(name)
-            if day and not _EARLIEST <= day <= _LATEST:
+            if day and not EARLIEST <= day <= LATEST:
                 self.add_error(name, _MESSAGES[name])
         since, until = cleaned.get("since"), cleaned.get("until")
         if since and until and since > until:
@@ -141,9 +139,9 @@ def matching(filters: Mapping[str, Any], subject: Subject, now: datetime) -> Que
     if state := filters.get("state"):
         items = items.filter(_in_state(state, now))
     if since := filters.get("since"):
-        items = items.filter(request__asked_at__gte=_midnight(since))
+        items = items.filter(request__asked_at__gte=midnight(since))
     if until := filters.get("until"):
-        items = items.filter(request__asked_at__lt=_midnight(until + timedelta(days=1)))
+        items = items.filter(request__asked_at__lt=midnight(until + timedelta(days=1)))
     return items.select_related("request__requester", "beneficiary", "resource__connection")
 
 
@@ -177,30 +175,29 @@ def _text(word: str) -> Q:
 
 
 def _grants_of_item() -> QuerySet[Grant]:
-    return Grant.objects.filter(
-        request=OuterRef("request"), resource=OuterRef("resource"), level=OuterRef("level")
-    )
+    return Grant.objects.filter(request=OuterRef("request"), resource=OuterRef("resource"), level=OuterRef("level"))
 
 
 def _in_state(state: str, now: datetime) -> Q:
-    if state == "pending":
-        return Q(state="pending", request__lapses_at__gt=now)
-    if state == "lapsed":  # also before the sweeper has said so
-        return Q(state="lapsed") | Q(state="pending", request__lapses_at__lte=now)
-    if state in ("denied", "withdrawn"):
-        return Q(state=state)
-    grants = _grants_of_item()
+    waiting = Q(state="pending", request__lapses_at__gt=now)
+    lapsed = Q(state="lapsed") | Q(state="pending", request__lapses_at__lte=now)  # the sweeper may be late
+    asked = {"pending": waiting, "lapsed": lapsed} | {name: Q(state=name) for name in ("denied", "withdrawn")}
+    return asked[state] if state in asked else Q(Exists(_grants_of_item().filter(_grant_in(state, now))))
+
+
+def _grant_in(state: str, now: datetime) -> Q:
     over = Q(ended_at__isnull=False, ended_at__lte=now) | Q(ends_at__lte=now)
     if state == "live":
-        return Q(Exists(grants.filter(starts_at__lte=now).exclude(over)))
+        return Q(starts_at__lte=now) & ~over
     if state == "ended":
-        return Q(Exists(grants.filter(over)))
+        return over
     if state == Grant.EndReason.ELAPSED:
-        return Q(Exists(grants.filter(over, Q(end_reason="elapsed") | Q(end_reason=None, ended_at=None))))
-    return Q(Exists(grants.filter(end_reason=state)))
+        return over & (Q(end_reason="elapsed") | Q(end_reason=None, ended_at=None))
+    return Q(end_reason=state)
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
+    """The beginning of a day in the active time zone."""
     return datetime.combine(day, time.min, tzinfo=timezone.get_current_timezone())
 
 

@@ -10,7 +10,7 @@ from grants.lifecycle.models import Grant
 from grants.web import words
 from grants.web.templatetags.stint import percent
 
-NEAR = 6  # per cent: closer to "now" than this, a tick's word would lie under it
+NEAR = 8  # per cent: closer to "now" than this, a tick's word would lie under it
 BACK, AHEAD, STEP = timedelta(hours=4), timedelta(hours=8), timedelta(hours=2)
 
 
@@ -46,9 +46,7 @@ def lanes(grants: Iterable[Grant], now: datetime, zone: tzinfo) -> Lanes:
     begin = (now - BACK).astimezone(zone).replace(minute=0, second=0, microsecond=0)
     end = begin + BACK + AHEAD
     here = percent(now, begin, end)
-    return Lanes(
-        here, _ticks(begin, end, here), tuple(_lane(grant, begin, end, now, here) for grant in grants)
-    )
+    return Lanes(here, _ticks(begin, end, here), tuple(_lane(grant, begin, end, now, here) for grant in grants))
 
 
 def _ticks(begin: datetime, end: datetime, here: float) -> tuple[Tick, ...]:

@@ -38,9 +38,7 @@ class _State(Collector):
         yield _one("stint_grants_live", "Grants whose window holds now.", Grant.objects.live_at(now).count())
         yield _one("stint_requests_pending", "Requests that wait for a decision.", pending)
         due = DueJob.objects.filter(due_at__lte=now).aggregate(oldest=Min("due_at"))["oldest"]
-        yield _one(
-            "stint_due_job_oldest_seconds", "By how much the oldest due job is overdue.", self._age(due) or 0
-        )
+        yield _one("stint_due_job_oldest_seconds", "By how much the oldest due job is overdue.", self._age(due) or 0)
         yield _one("stint_audit_seq", "Number of the last event of the record.", AuditHead.objects.get().seq)
         yield self._syncs()
         yield self._held()
@@ -63,9 +61,7 @@ class _State(Collector):
         return family
 
     def _held(self) -> Metric:
-        family = GaugeMetricFamily(
-            "stint_sync_held", "Resources that vanished and are held.", labels=("slug",)
-        )
+        family = GaugeMetricFamily("stint_sync_held", "Resources that vanished and are held.", labels=("slug",))
         for slug, held in Connection.objects.order_by("slug").values_list("slug", "held"):
             family.add_metric((slug,), held)
         return family
@@ -79,9 +75,7 @@ class _State(Collector):
         return family
 
     def _cursors(self) -> Metric:
-        family = GaugeMetricFamily(
-            "stint_cursor_seq", "How far a reader of the record has come.", labels=("reader",)
-        )
+        family = GaugeMetricFamily("stint_cursor_seq", "How far a reader of the record has come.", labels=("reader",))
         for name, seq in Cursor.objects.order_by("name").values_list("name", "seq"):
             family.add_metric((name,), seq)
         return family

@@ -16,9 +16,7 @@ ZONE_COOKIE = "stint-zone"  # stint.js puts the browser's zone there
 @cache
 def zones() -> frozenset[str]:
     """The names that people may choose from."""
-    return frozenset(
-        name for name in available_timezones() if "/" in name and not name.startswith("Etc/")
-    ) | {"UTC"}
+    return frozenset(name for name in available_timezones() if "/" in name and not name.startswith("Etc/")) | {"UTC"}
 
 
 def zone_of(request: HttpRequest, *, with_user: bool = True) -> ZoneInfo | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from django.urls import reverse
 
@@ -30,6 +30,22 @@ _BAD = {
     Verb.DIRECTORY_HELD,
 }
 _GOOD = {Verb.REQUEST_APPROVED}
+# Sentences about somebody or something else than who did it.
+_OF_SUBJECT = {
+    Verb.SUBJECT_ADDED,
+    Verb.SUBJECT_CHANGED,
+    Verb.SUBJECT_LEFT,
+    Verb.ROLE_GIVEN,
+    Verb.ROLE_TAKEN,
+}
+_OF_THING = {
+    Verb.REQUEST_LAPSED,
+    Verb.GRANT_ELAPSED,
+    Verb.GRANT_LEFT,
+    Verb.GRANT_RETIRED,
+    Verb.CATALOG_HELD,
+    Verb.DIRECTORY_HELD,
+}
 
 
 class Thing(NamedTuple):
@@ -47,7 +63,8 @@ class Line:
     seq: int
     at: datetime
     verb: str
-    who: str
+    who: str  # whom the sentence is about; "" when it stands alone
+    by: str
     sentence: str
     things: tuple[Thing, ...]
     facts: tuple[tuple[str, str], ...]
@@ -56,6 +73,11 @@ class Line:
     prev: str
     tone: str
     skipped: int  # events left out between this one and the line above
+
+    @property
+    def named(self) -> list[Thing]:
+        """The things that the line itself names, beside whom it is about."""
+        return [thing for thing in self.things if thing.name != self.who][:2]
 
 
 def lines(events: Sequence[AuditEvent], *, above: int | None = None) -> list[Line]:
@@ -75,11 +97,7 @@ def enders_of(grants: Sequence[Grant], viewer: Subject) -> dict[int, str]:
     events = AuditEvent.objects.filter(pk__in=closed, verb__in=[Verb.GRANT_GIVEN_BACK, Verb.GRANT_REVOKED])
     actors = {closed[event.seq]: _subject_id(event.actor) for event in events}
     people = Subject.objects.in_bulk([pk for pk in actors.values() if pk])
-    return {
-        grant: "You" if pk == viewer.pk else people[pk].name
-        for grant, pk in actors.items()
-        if pk and pk in people
-    }
+    return {grant: "You" if pk == viewer.pk else people[pk].name for grant, pk in actors.items() if pk and pk in people}
 
 
 def sentence_of(verb: str) -> str:
@@ -111,7 +129,9 @@ class _Names:
 
     def actor(self, actor: str) -> str:
         pk = _subject_id(actor)
-        return self.subjects[pk].name if pk in self.subjects else actor.capitalize() if not pk else actor
+        if pk is None:
+            return actor.capitalize()
+        return self.subjects[pk].name if pk in self.subjects else actor
 
     def thing(self, kind: str, pk: int) -> Thing:
         ref = f"{_LETTERS.get(kind, kind)}-{pk}"
@@ -137,7 +157,8 @@ def _line(event: AuditEvent, facts: Mapping[str, Any], names: _Names, skipped: i
         seq=event.seq,
         at=event.at,
         verb=event.verb,
-        who=names.actor(event.actor),
+        who=_about(event, mentioned, names),
+        by=names.actor(event.actor),
         sentence=sentence_of(event.verb),
         things=tuple(dict.fromkeys(names.thing(kind, pk) for kind, pk in mentioned[:20])),
         facts=tuple((name, _plain(value)) for name, value in facts.items() if name not in named),
@@ -147,6 +168,15 @@ def _line(event: AuditEvent, facts: Mapping[str, Any], names: _Names, skipped: i
         tone="denied" if event.verb in _BAD else "granted" if event.verb in _GOOD else "",
         skipped=max(0, skipped),
     )
+
+
+def _about(event: AuditEvent, mentioned: Sequence[tuple[str, int]], names: _Names) -> str:
+    if event.verb in _OF_THING:
+        return ""
+    subject = next((pk for kind, pk in mentioned if kind == "subject"), None)
+    if event.verb in _OF_SUBJECT and subject:
+        return names.thing("subject", subject).name
+    return names.actor(event.actor)
 
 
 def _facts(payload: bytes) -> dict[str, Any]:
@@ -171,7 +201,7 @@ def _mentions(facts: Mapping[str, Any]) -> list[tuple[str, int]]:
     return found
 
 
-def _is_id(value: object) -> bool:
+def _is_id(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _BIGGEST
 
 

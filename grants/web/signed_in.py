@@ -8,7 +8,7 @@ from accounts.models import Subject
 
 
 def signed_in(request: HttpRequest) -> Subject:
-    """Whose request this is. LoginRequiredMiddleware has let nobody else in; raises PermissionDenied if it had."""
+    """Who calls. LoginRequiredMiddleware lets nobody else in; raises PermissionDenied if it did."""
     if not isinstance(request.user, Subject):
         # request.user is lazy: isinstance asks the object behind it.
         raise PermissionDenied("Sign in first.")

@@ -5,9 +5,9 @@ Pure but for what it is given; the pages render the steps (partials/r_timeline.h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from accounts.models import Subject
@@ -53,9 +53,7 @@ def request_standing(request: Request, grants: Sequence[Grant], now: datetime) -
     if not grants:
         return standing_of(request, None, now)
     order = ("granted", "ending", "scheduled", "ended")
-    return min(
-        (grant_standing(grant, now) for grant in grants), key=lambda standing: order.index(standing.state)
-    )
+    return min((grant_standing(grant, now) for grant in grants), key=lambda standing: order.index(standing.state))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +88,9 @@ def steps(
     if closing := _closing(request, stages, viewer, now):
         told.append(closing)
     if grants:
-        told += _held(grants, request, viewer, now, enders)
+        told += _held(grants, now, enders)
     elif standing_of(request, None, now).state == "pending":
-        told += _ahead(request, stages, viewer, now)
+        told += _ahead(request, stages, viewer)
     return told
 
 
@@ -110,9 +108,7 @@ def _asked(request: Request, viewer: Subject, *, with_reason: bool) -> Step:
         icon="message-square",
         tone="info",
         who=(name_of(request.requester, viewer),),
-        what="asked"
-        if request.requester_id == request.beneficiary_id
-        else f"asked for {request.beneficiary.name}",
+        what="asked" if request.requester_id == request.beneficiary_id else f"asked for {request.beneficiary.name}",
         at=request.asked_at,
         note=request.reason if with_reason else "",
     )
@@ -127,9 +123,13 @@ def _decided(decision: Decision, request: Request, viewer: Subject) -> Step:
         who=(name_of(decision.approver, viewer),),
         what=("approved" if yes else "denied") + took_back,
         at=decision.at,
-        about=f"after {words.length(decision.at - request.asked_at)}",
+        about=_after(decision.at - request.asked_at),
         note=decision.note,
     )
+
+
+def _after(waited: timedelta) -> str:
+    return f"after {words.length(waited)}" if waited >= timedelta(minutes=1) else ""
 
 
 def _closing(request: Request, stages: Sequence[StageView], viewer: Subject, now: datetime) -> Step | None:
@@ -140,44 +140,39 @@ def _closing(request: Request, stages: Sequence[StageView], viewer: Subject, now
         at = min(request.closed_at or request.lapses_at, request.lapses_at)
         return Step("alarm-clock-off", "Nobody decided in time", tone="lapsed", at=at)
     if request.state == Request.State.APPROVED and not stages:
-        return Step(
-            "check", "Approved by the policy: nobody needs to be asked", tone="granted", at=request.closed_at
-        )
+        return Step("check", "Approved by the policy: nobody needs to be asked", tone="granted", at=request.closed_at)
     return None
 
 
-def _ahead(request: Request, stages: Sequence[StageView], viewer: Subject, now: datetime) -> list[Step]:
+def left_to_decide(view: StageView, stages: Sequence[StageView]) -> list[Subject]:
+    """Who can still decide this stage: a person counts once per request, whatever the stage."""
+    voted = {decision.approver_id for stage in stages for decision in stage.given}
+    return [approver for approver in view.approvers if approver.pk not in voted]
+
+
+def _ahead(request: Request, stages: Sequence[StageView], viewer: Subject) -> list[Step]:
     """What a pending request waits for, the dotted part of the rail."""
-    told: list[Step] = []
     view = current(stages)
-    if view:
-        voted = {decision.approver_id for decision in view.given}
-        left = [approver for approver in view.approvers if approver.pk not in voted]
-        names = tuple("you" if approver.pk == viewer.pk else approver.name for approver in left)
-        if names:
-            told.append(Step("bell", "Asked", names=names, about="to decide", rail="ahead"))
-        mine = viewer.pk in {approver.pk for approver in left}
-        missing = view.stage.need - len(view.given)
-        about = need_words(missing, len(left))
-        told.append(
-            Step(
-                "hourglass",
-                "Your decision" if mine else "A decision",
-                tone="pending",
-                about=about,
-                rail="next",
-            )
-        )
-        for later in stages[view.number + 1 :]:
-            told.append(Step("hourglass", "Then", names=(later.stage.title,), tone="pending", rail="next"))
-    told.append(Step("key-round", "Access begins", about="as soon as it is approved", rail="next"))
-    about = f"{words.length(request.duration)} later"
-    return [*told, Step("timer-off", "Access ends", about=about, rail="next")]
+    return [
+        *(_awaited(view, stages, viewer) if view else ()),
+        Step("key-round", "Access begins", about="as soon as it is approved", rail="next"),
+        Step("timer-off", "Access ends", about=f"{words.length(request.duration)} later", rail="next"),
+    ]
 
 
-def _held(
-    grants: Sequence[Grant], request: Request, viewer: Subject, now: datetime, enders: Mapping[int, str]
-) -> list[Step]:
+def _awaited(view: StageView, stages: Sequence[StageView], viewer: Subject) -> Iterator[Step]:
+    left = left_to_decide(view, stages)
+    mine = viewer.pk in {approver.pk for approver in left}
+    names = ("you",) * mine + tuple(approver.name for approver in left if approver.pk != viewer.pk)
+    if names:
+        yield Step("bell", "Asked", names=names, about="to decide", rail="ahead")
+    needed = need_words(view.stage.need - len(view.given), len(left), mine=mine)
+    yield Step("hourglass", "Your decision" if mine else "Their decision", tone="pending", about=needed, rail="next")
+    for later in stages[view.number + 1 :]:
+        yield Step("hourglass", "Then", names=(later.stage.title,), tone="pending", rail="next")
+
+
+def _held(grants: Sequence[Grant], now: datetime, enders: Mapping[int, str]) -> list[Step]:
     live = any(grant.is_live_at(now) for grant in grants)
     began = Step(
         icon="key-round",
@@ -190,11 +185,11 @@ def _held(
     ends: dict[tuple[datetime, str, str], list[Grant]] = {}
     for grant in sorted(grants, key=lambda grant: grant.over_at):
         ends.setdefault((grant.over_at, grant.end_reason or "", enders.get(grant.pk, "")), []).append(grant)
-    return [began, *(_end(*end, some, grants, now) for end, some in ends.items())]
+    return [began, *(_end(*end, some=some, every=grants, now=now) for end, some in ends.items())]
 
 
 def _end(
-    at: datetime, reason: str, ender: str, some: Sequence[Grant], every: Sequence[Grant], now: datetime
+    at: datetime, reason: str, ender: str, *, some: Sequence[Grant], every: Sequence[Grant], now: datetime
 ) -> Step:
     about = "" if len(some) == len(every) else f"on {joined([grant.resource.name for grant in some])}"
     if now < at:
@@ -208,14 +203,15 @@ def _end(
     return Step("timer-off", what, tone="ended", at=at, about=about)
 
 
-def need_words(missing: int, can: int) -> str:
+def need_words(missing: int, can: int, *, mine: bool) -> str:
     """How many more are needed: "one of three is enough", "all two are needed"."""
     if can == 0:
         return "nobody can decide now; tell an admin"
     if missing > can:
         return f"{number(missing)} are needed, only {number(can)} can; tell an admin"
     if missing == can:
-        return "nobody else can" if can == 1 else f"all {number(can)} are needed"
+        alone = "nobody else can" if mine else "nobody else is asked"
+        return alone if can == 1 else f"all {number(can)} are needed"
     return f"{number(missing)} of {number(can)} {'is enough' if missing == 1 else 'are needed'}"
 
 

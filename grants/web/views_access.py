@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -27,11 +28,9 @@ def access(request: HttpRequest) -> HttpResponse:
     """What this person holds now, waits for, and held last."""
     subject, now = signed_in(request), clock.now()
     mine = Grant.objects.filter(beneficiary=subject).select_related("resource__connection")
-    live = list(mine.live_at(now).order_by("until", "pk"))
+    live = list(mine.live_at(now).order_by(Coalesce("ended_at", "ends_at"), "pk"))
     waiting = Request.objects.filter(requester=subject, state=Request.State.PENDING, lapses_at__gt=now)
-    over = (
-        mine.exclude(pk__in=[grant.pk for grant in live]).filter(starts_at__lte=now).order_by("-pk")[:RECENT]
-    )
+    over = mine.exclude(pk__in=[grant.pk for grant in live]).filter(starts_at__lte=now).order_by("-pk")[:RECENT]
     context = {
         "now": now,
         "live": live,

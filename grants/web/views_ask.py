@@ -27,6 +27,7 @@ from grants.web.signed_in import signed_in
 
 FOUND = 6
 NAMED = 2  # more people than these are counted on the button
+LENGTH_FIELDS = {"length", "minutes", "until"}
 UNTIL_SLACK = timedelta(seconds=5)
 
 
@@ -109,7 +110,7 @@ def _send(sheet: Sheet) -> Request | None:
         if "reason" not in form.errors and len(reason) < sheet.allowed.reason_min:
             missing = f"Say why in {sheet.allowed.reason_min} characters or more; this has {len(reason)}."
             form.add_error("reason", missing)
-        if sheet.duration is None and not form.errors.keys() & {"length", "minutes", "until"}:
+        if sheet.duration is None and not form.errors.keys() & LENGTH_FIELDS:
             form.add_error("length", "Choose for how long.")
     if sheet.problem or form.errors or sheet.duration is None:
         return None
@@ -146,9 +147,8 @@ def _context(sheet: Sheet, request: HttpRequest) -> dict[str, Any]:
         "send_word": _send_word(sheet),
         # What can't be sent as it stands, whatever is typed as the reason.
         "blocked": bool(not sheet.items.picks or (sheet.seen and sheet.seen.problem)),
-        "nobody": bool(
-            sheet.seen and sheet.seen.stages and not any(view.approvers for view in sheet.seen.stages)
-        ),
+        "nobody": bool(sheet.seen and sheet.seen.stages and not any(view.approvers for view in sheet.seen.stages)),
+        "length_wrong": bool(sheet.form.errors.keys() & LENGTH_FIELDS),  # then no end is promised
         "because": _because(sheet.allowed),
     }
 

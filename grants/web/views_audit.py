@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
-from datetime import time as clock_time
+from datetime import date, timedelta
 from typing import Any
 
 from django import forms
 from django.db.models import F, Func, Q, QuerySet, TextField, Value
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import Subject
@@ -23,7 +21,7 @@ from grants.audit import verify as chain
 from grants.audit.models import AuditEvent, AuditHead
 from grants.audit.verbs import SENTENCES, Verb
 from grants.catalog.models import Connection, Resource
-from grants.web import record
+from grants.web import history, record
 from grants.web.signed_in import sees_all
 
 PAGE = 50
@@ -45,9 +43,7 @@ class Filter(forms.Form):
     before = forms.IntegerField(
         required=False,
         min_value=1,
-        error_messages=dict.fromkeys(
-            ("invalid", "min_value"), "This page does not exist: start from the newest."
-        ),
+        error_messages=dict.fromkeys(("invalid", "min_value"), "This page does not exist: start from the newest."),
     )
 
     def clean_since(self) -> date | None:
@@ -58,7 +54,7 @@ class Filter(forms.Form):
 
     def _day(self, name: str) -> date | None:
         day: date | None = self.cleaned_data.get(name)
-        if day and not 2000 <= day.year < 3000:
+        if day and not history.EARLIEST <= day <= history.LATEST:
             raise forms.ValidationError(_DAY)
         return day
 
@@ -140,14 +136,10 @@ def _matching(asked: Mapping[str, Any]) -> QuerySet[AuditEvent]:
     if asked["thing"]:
         events = events.alias(text=_payload_text()).filter(_about(asked["thing"].strip()))
     if asked["since"]:
-        events = events.filter(at__gte=_midnight(asked["since"]))
+        events = events.filter(at__gte=history.midnight(asked["since"]))
     if asked["until"]:
-        events = events.filter(at__lt=_midnight(asked["until"] + timedelta(days=1)))
+        events = events.filter(at__lt=history.midnight(asked["until"] + timedelta(days=1)))
     return events
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, clock_time.min, tzinfo=timezone.get_current_timezone())
 
 
 def _by(actor: str) -> Q:
@@ -170,7 +162,7 @@ def _about(thing: str) -> Q:
         ("resource", Resource, "name"),
         ("connection", Connection, "slug"),
     ):
-        rows = model._default_manager.filter(**{f"{field}__icontains": thing})
+        rows = model.objects.filter(**{f"{field}__icontains": thing})
         if ids := list(rows.order_by("pk").values_list("pk", flat=True)[:MATCHES]):
             named |= _names(kind, ids)
     return named
@@ -179,9 +171,7 @@ def _about(thing: str) -> Q:
 def _names(kind: str, ids: list[int]) -> Q:
     """Payloads are canonical JSON without blanks, so an id stands between known characters."""
     any_id = "|".join(str(pk) for pk in ids)
-    said = Q(text__regex=rf'"{kind}":({any_id})[,}}]') | Q(
-        text__regex=rf'"{kind}s":\[([0-9]+,)*({any_id})[],]'
-    )
+    said = Q(text__regex=rf'"{kind}":({any_id})[,}}]') | Q(text__regex=rf'"{kind}s":\[([0-9]+,)*({any_id})[],]')
     if kind == "resource":
         said |= Q(text__regex=rf'"items":\[("[^"]*",)*"({any_id}):')
     if kind == "subject":

@@ -42,7 +42,7 @@ class Chip(NamedTuple):
 def catalog(request: HttpRequest) -> HttpResponse:
     """Everything this person may see, narrowed by the address."""
     me, now = signed_in(request), clock.now()
-    asker = Asker.of(me, now)
+    asker, connections = Asker.of(me, now), list(Connection.objects.order_by("slug"))
     found = browse.browse(me, asker, request.GET)
     page = Paginator(found.entries, PAGE).get_page(request.GET.get("page"))
     context = {
@@ -54,7 +54,8 @@ def catalog(request: HttpRequest) -> HttpResponse:
         "chips": list(_chips(request.GET)),
         "mine": [(value, word, value in request.GET.getlist("mine")) for value, word in browse.MINE.items()],
         "retired": request.GET.get("retired") == "1",
-        "lead": _lead(found, now),
+        "lead": _lead(found, connections, now),
+        "silent": [connection for connection in connections if connection.error],
     }
     return render(request, "catalog.html", context)
 
@@ -74,14 +75,11 @@ def _chips(query: QueryDict) -> Iterator[Chip]:
             yield Chip(word or browse.facet_word(name, value), f"?{rest.urlencode()}")
 
 
-def _lead(found: browse.Found, now: datetime) -> str:
+def _lead(found: browse.Found, connections: list[Connection], now: datetime) -> str:
     """How much there is, from where and how fresh."""
-    connections = list(Connection.objects.all())
     synced = [connection.seen_at for connection in connections if connection.seen_at]
     fresh = f" Synced {words.ago(min(synced), now)}." if synced and len(synced) == len(connections) else ""
-    return (
-        f"{words.count(found.total, 'resource')} from {words.count(len(connections), 'connection')}.{fresh}"
-    )
+    return f"{words.count(found.total, 'resource')} from {words.count(len(connections), 'connection')}.{fresh}"
 
 
 @require_safe
@@ -91,9 +89,7 @@ def resource(request: HttpRequest, pk: int) -> HttpResponse:
     thing = get_object_or_404(who.visible_resources(me), pk=pk)
     asker = Asker.of(me, now)
     options = asker.options(thing)
-    items = RequestItem.objects.filter(
-        resource=thing, request__in=who.visible_requests(me).order_by().values("pk")
-    )
+    items = RequestItem.objects.filter(resource=thing, request__in=who.visible_requests(me).order_by().values("pk"))
     items = items.select_related("request__requester", "beneficiary", "resource__connection").order_by("-pk")
     context = {
         "now": now,

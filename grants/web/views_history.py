@@ -1,4 +1,4 @@
-"""The history as a page and as CSV, with the same filters from the URL, limited to what the person may see."""
+"""The history as a page and as CSV: the same filters from the URL, limited to what the person may see."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from grants.web import history as past
 from grants.web.signed_in import signed_in
 
 COLUMNS = (
-    "grant", "request", "state", "person", "person_id", "asked_by", "kind", "resource", "connection", "environment",
-    "level", "asked_at", "began_at", "ends_at", "ended_at", "end_reason", "seconds", "decided_by", "reason",
+    "grant", "request", "state", "person", "person_id", "asked_by",
+    "kind", "resource", "connection", "environment", "level",
+    "asked_at", "began_at", "ends_at", "ended_at", "end_reason", "seconds", "decided_by", "reason",
 )  # fmt: skip
 
 
@@ -31,9 +32,7 @@ def history(request: HttpRequest) -> HttpResponse:
         "form": form,
         "states": past.STATES,
         "levels": WORDS,
-        "filtered": any(
-            request.GET.get(name) for name in past.Filter.base_fields if name not in ("before", "after")
-        ),
+        "filtered": any(request.GET.get(name) for name in past.Filter.base_fields if name not in ("before", "after")),
     }
     if not form.is_valid():
         return render(request, "history.html", context | {"page": None}, status=400)

@@ -81,9 +81,7 @@ def _recent(me: Subject) -> list[RequestItem]:
 
 def _title(waiting: int, trouble: int, held: int) -> str:
     if waiting:
-        return (
-            f"{timeline.number(waiting).capitalize()} request{'s wait' if waiting > 1 else ' waits'} for you"
-        )
+        return f"{timeline.number(waiting).capitalize()} request{'s wait' if waiting > 1 else ' waits'} for you"
     if trouble:
         return f"{timeline.number(trouble).capitalize()} thing{'s need' if trouble > 1 else ' needs'} a look"
     if held:
@@ -96,13 +94,9 @@ def _lead(waiting: list[Request], held: list[Grant], now: datetime) -> str:
         return "You hold no access now."
     ends = f"ends in {words.length(held[0].over_at - now)}"
     if len(held) == 1:
-        return (
-            f"You hold {held[0].level} on {held[0].resource.name}. It {ends}." if waiting else f"It {ends}."
-        )
+        return f"You hold {held[0].level} on {held[0].resource.name}. It {ends}." if waiting else f"It {ends}."
     told = (
-        f"You hold access to {words.count(len({grant.resource_id for grant in held}), 'resource')}. "
-        if waiting
-        else ""
+        f"You hold access to {words.count(len({grant.resource_id for grant in held}), 'resource')}. " if waiting else ""
     )
     return f"{told}The next one {ends}."
 
@@ -148,9 +142,7 @@ def _policy_trouble() -> list[Trouble]:
         text = "Nobody can ask for anything until one is applied."
         found.append(Trouble("bad", "No policy is in force", text, href, "Policy"))
     elif problem := versions.in_force_problem():
-        found.append(
-            Trouble("bad", f"{row.ref} can’t be read, so nothing is allowed", problem, href, "Policy")
-        )
+        found.append(Trouble("bad", f"{row.ref} can’t be read, so nothing is allowed", problem, href, "Policy"))
     if versions.refusal_since(row):
         kept = f"{row.ref} stays in force." if row else "There was none before."
         found.append(Trouble("warning", "The last policy offered was refused", kept, href, "See why"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from django import forms
@@ -22,7 +23,9 @@ from grants.web import history, record, timeline, words
 from grants.web.signed_in import signed_in
 
 PAGE = 25
+DIGITS = 18  # of an id at most
 BACK = ("inbox", "access", "home")  # lists that decide in place
+REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN)
 BEFORE = 3  # earlier asks for the same things, beside the decision
 
 _DOES = {"work": "work on", "secret": "read the secret of", "admin": "administer"}
@@ -33,9 +36,7 @@ class Note(forms.Form):
     note = forms.CharField(
         required=False,
         max_length=decide.NOTE_MAX,
-        error_messages={
-            "max_length": "A note has %(limit_value)d characters at most; this has %(show_value)d."
-        },
+        error_messages={"max_length": "A note has %(limit_value)d characters at most; this has %(show_value)d."},
     )
 
 
@@ -57,7 +58,7 @@ def deny(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
-    def act(asked: Request, *, by: Subject, note: str) -> Request:
+    def act(asked: Request, *, by: Subject, note: str) -> Request:  # noqa: ARG001 (as the others)
         return decide.withdraw(asked, by=by)
 
     return _decide(request, pk, act, "Withdrew {ref}: {thing}.")
@@ -77,9 +78,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
     }
     before, problem = _before(request)
     if tab == "decided":
-        mine = Decision.objects.filter(approver=subject, superseded=False).select_related(
-            "request__beneficiary"
-        )
+        mine = Decision.objects.filter(approver=subject, superseded=False).select_related("request__beneficiary")
         mine = mine.prefetch_related("request__items__resource__connection").order_by("-pk")
         found: Sequence[Any] = list((mine.filter(pk__lt=before) if before else mine)[: PAGE + 1])
     else:
@@ -94,15 +93,13 @@ def _before(request: HttpRequest) -> tuple[int | None, str]:
     raw = request.GET.get("before", "")
     if not raw:
         return None, ""
-    if raw.isascii() and raw.isdigit() and len(raw) < 19:
+    if raw.isascii() and raw.isdigit() and len(raw) <= DIGITS:
         return int(raw), ""
     return None, "This page of the inbox does not exist; here is the first."
 
 
 def _visible(request: HttpRequest, pk: int) -> Request:
-    requests = who.visible_requests(signed_in(request)).select_related(
-        "requester", "beneficiary", "policy_version"
-    )
+    requests = who.visible_requests(signed_in(request)).select_related("requester", "beneficiary", "policy_version")
     return get_object_or_404(requests.prefetch_related("items__resource__connection"), pk=pk)
 
 
@@ -112,7 +109,11 @@ def _decide(request: HttpRequest, pk: int, act: Callable[..., Request], done: st
     form = Note(request.POST)
     if not form.is_valid():
         return _page(
-            request, asked, note=request.POST.get("note", ""), note_error=form.errors["note"][0], status=400
+            request,
+            asked,
+            note=request.POST.get("note", ""),
+            note_error=str(form.errors["note"][0]),
+            status=400,
         )
     note = form.cleaned_data["note"]
     try:
@@ -129,7 +130,11 @@ def _decide(request: HttpRequest, pk: int, act: Callable[..., Request], done: st
 
 
 def _page(request: HttpRequest, asked: Request, *, status: int = 200, **said: str) -> HttpResponse:
-    template = "request.html#matter" if request.htmx else "request.html"  # type: ignore[attr-defined]
+    template = "request.html"
+    if request.htmx:  # type: ignore[attr-defined]
+        template = "request.html#matter"
+        # htmx puts 409 and 422 into the page (head.html); a 403 may be a whole page of Django's.
+        status = HTTPStatus.UNPROCESSABLE_ENTITY if status in REFUSED else status
     return render(request, template, _context(signed_in(request), asked) | said, status=status)
 
 
@@ -147,7 +152,7 @@ def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
         "title": title(asked, viewer),
         "standing": timeline.request_standing(asked, grants, now),
         "items": asked.items.all(),
-        "stages": stages,
+        "stages": [(view, timeline.left_to_decide(view, stages)) for view in stages],
         "grants": grants,
         "would_end": now + asked.duration if pending else None,
         "pending": pending,

@@ -32,9 +32,7 @@ class SettingsForm(forms.Form):
         for name in zones():
             if name.lower() == typed.lower():
                 return name
-        raise forms.ValidationError(
-            "There is no such zone. Write it like Europe/Berlin, or leave the field empty."
-        )
+        raise forms.ValidationError("There is no such zone. Write it like Europe/Berlin, or leave the field empty.")
 
 
 @require_http_methods(["GET", "POST"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -57,15 +58,11 @@ def connections(request: HttpRequest) -> HttpResponse:
 def health_of(connection: Connection, now: datetime) -> Health:
     """How a connection does, from what its last sync left."""
     if connection.error:
-        return Health(
-            "bad", "No complete answer", "What was known before is still shown and can be asked for."
-        )
+        return Health("bad", "No complete answer", "What was known before is still shown and can be asked for.")
     if connection.seen_at is None:
         return Health("warning", "Not synced yet", "Its catalog appears after the first sync.")
     if connection.held:
-        text = (
-            "More than a fifth of its catalog vanished at once, so nothing was retired. An admin looks at it."
-        )
+        text = "More than a fifth of its catalog vanished at once, so nothing was retired. An admin looks at it."
         return Health("warning", f"{connection.held} vanished, held", text)
     if now - connection.seen_at > _stale():
         return Health("warning", "Sync is late", f"Last synced {words.ago(connection.seen_at, now)}.")
@@ -157,7 +154,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     refused = _may_scrape(request)
     if refused:
         response = HttpResponse("Not allowed.\n", status=refused, content_type="text/plain; charset=utf-8")
-        if refused == 401:
+        if refused == HTTPStatus.UNAUTHORIZED:
             response["WWW-Authenticate"] = 'Bearer realm="stint"'
         return response
     response = HttpResponse(exposition(clock.now()), content_type=CONTENT_TYPE_LATEST)

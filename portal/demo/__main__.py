@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from portal.demo.process import Parts, answers, listens, taken
-from portal.embedded import ROLES, EmbeddedError, Postgres, valkey_command
+from portal.demo.process import Parts, answers, taken
+from portal.embedded import ROLES, EmbeddedError, Postgres, reachable, valkey_command
 
 HERE = Path(__file__).resolve().parent
 PYTHON = sys.executable
@@ -63,7 +63,9 @@ class Demo:
             self.say(f"cleared what a killed start had left: {', '.join(cleared)}")
         for name, port in self.ports.items():
             if taken(port):
-                raise EmbeddedError(f"Port {port} is taken. Free it, or choose another: STINT_DEMO_{name}_PORT=… make demo")
+                raise EmbeddedError(
+                    f"Port {port} is taken. Free it, or choose another: STINT_DEMO_{name}_PORT=… make demo"
+                )
         self.secrets = self.read_secrets()
 
     def read_secrets(self) -> dict[str, str]:
@@ -82,7 +84,7 @@ class Demo:
                               "--port", str(self.ports["PREFECT"])], self.prefect_env())  # fmt: skip
         run.start("provider", [PYTHON, "-m", "portal.demo.provider"], self.provider_env())
         run.start("valkey", valkey_command(self.ports["VALKEY"], self.folder), base_env())
-        postgres = Postgres(self.folder / "postgres", self.ports["POSTGRES"])
+        postgres = Postgres(reachable(self.folder) / "postgres", self.ports["POSTGRES"])
         postgres.start(log=run.log("postgres"))
         assert postgres.process
         run.keep("postgres", postgres.process)
@@ -213,7 +215,11 @@ def base_env() -> dict[str, str]:
     """Our environment without what would leak into a part: somebody's Prefect, another Stint, a proxy."""
     strange = ("PREFECT_", "STINT_", "DJANGO_", "CELERY_", "GRANIAN_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
-    return kept | {"PYTHONUNBUFFERED": "1", "NO_PROXY": "127.0.0.1,localhost", "PYTHONPATH": str(HERE.parent.parent)}
+    return kept | {
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "PYTHONPATH": str(HERE.parent.parent),
+    }
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -224,7 +230,9 @@ def main() -> int:
     demo = Demo()
     if sys.argv[1:] == ["reset"]:
         demo.parts.clear_leftovers()
-        shutil.rmtree(demo.folder, ignore_errors=True)
+        if demo.folder.exists():
+            for folder in {reachable(demo.folder), demo.folder}:
+                shutil.rmtree(folder, ignore_errors=True)
         print(f"{demo.folder} is gone.")
         return 0
     for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

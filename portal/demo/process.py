@@ -116,7 +116,7 @@ def answers(url: str) -> Ready:
     def ready() -> bool:
         try:
             with urllib.request.urlopen(url, timeout=2) as response:
-                return bool(response.status == 200)  # noqa: PLR2004
+                return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 

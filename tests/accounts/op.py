@@ -77,7 +77,14 @@ class Provider:
         if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != self.challenge:
             return 400, b'{"error": "invalid_grant"}'
         now = int(time.time())
-        claims = {"iss": self.issuer, "aud": "stint", "exp": now + 300, "iat": now, "nonce": self.nonce, **self.person}
+        claims = {
+            "iss": self.issuer,
+            "aud": "stint",
+            "exp": now + 300,
+            "iat": now,
+            "nonce": self.nonce,
+            **self.person,
+        }
         token = self.sign(_laid(claims, self.claims))
         return 200, json.dumps({"id_token": token, "access_token": "at", "token_type": "Bearer"}).encode()
 

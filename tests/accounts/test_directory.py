@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from accounts import directory
+from accounts.models import Identity, Membership, Subject
 from grants.adapters.errors import Unavailable
 from grants.adapters.idp.base import DirectoryPerson
 from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
 from grants.catalog.directory import sync_directory
-from accounts import directory
-from accounts.models import Identity, Membership, Subject
 from tests.cast import Cast
 
 EVERYBODY = ("ada", "ben", "chiara", "tomasz", "priya", "olga", "oscar")

@@ -32,7 +32,10 @@ def test_typed_once(cast: Cast) -> None:
     ada = as_(cast.ada)
     assert ada.post("/recover", {"code": code.lower().replace("-", " ")}).status_code == 302
     assert roles.is_admin(cast.ada)
-    assert list(AuditEvent.objects.order_by("-seq").values_list("verb", flat=True)[:2]) == ["recovery.used", "recovery.made"]
+    assert list(AuditEvent.objects.order_by("-seq").values_list("verb", flat=True)[:2]) == [
+        "recovery.used",
+        "recovery.made",
+    ]
     assert as_(cast.ben).post("/recover", {"code": code}).status_code == 422
     assert not roles.is_admin(cast.ben)
 

@@ -91,13 +91,24 @@ LIES: dict[str, tuple[Lie, str]] = {
     "alg none": (token(lambda body: jwt.encode(body, None, "none")), "ALG_NOT_ALLOWED"),
     "alg HS256 with the public key": (token(hs256(public_pem())), "ALG_NOT_ALLOWED"),
     "alg HS256 with the client secret": (token(hs256(b"only-for-tests")), "ALG_NOT_ALLOWED"),
-    "alg RS512": (token(lambda body: jwt.encode(body, KEY, "RS512", headers={"kid": "k1"})), "ALG_NOT_ALLOWED"),
-    "a stranger's key": (token(lambda body: jwt.encode(body, STRANGE_KEY, "RS256", headers={"kid": "k1"})), "SIG_BAD"),
+    "alg RS512": (
+        token(lambda body: jwt.encode(body, KEY, "RS512", headers={"kid": "k1"})),
+        "ALG_NOT_ALLOWED",
+    ),
+    "a stranger's key": (
+        token(lambda body: jwt.encode(body, STRANGE_KEY, "RS256", headers={"kid": "k1"})),
+        "SIG_BAD",
+    ),
     "a stranger's key in the header": (
-        token(lambda body: jwt.encode(body, STRANGE_KEY, "RS256", headers={"kid": "k2", "jwk": jwk(STRANGE_KEY, "k2")})),
+        token(
+            lambda body: jwt.encode(body, STRANGE_KEY, "RS256", headers={"kid": "k2", "jwk": jwk(STRANGE_KEY, "k2")})
+        ),
         "KID_UNKNOWN",
     ),
-    "crit": (token(lambda body: jwt.encode(body, KEY, "RS256", headers={"kid": "k1", "crit": ["x"], "x": 1})), "MALFORMED"),
+    "crit": (
+        token(lambda body: jwt.encode(body, KEY, "RS256", headers={"kid": "k1", "crit": ["x"], "x": 1})),
+        "MALFORMED",
+    ),
     "kid unknown": (token(lambda body: jwt.encode(body, KEY, "RS256", headers={"kid": "k9"})), "KID_UNKNOWN"),
     "no keys": (keys(), "KID_UNKNOWN"),
     "a key for encryption": (keys(jwk(KEY, use="enc")), "KID_UNKNOWN"),
@@ -144,7 +155,11 @@ def test_the_truth_does(op: Provider, browser: Client, sign_in: SignIn) -> None:
     assert response.headers["Location"] == "/"
     assert signed_in(browser)
     identity = Identity.objects.get()
-    assert (identity.external_id, identity.username, identity.subject.name) == ("sub-ada", "ada", "Ada Okafor")
+    assert (identity.external_id, identity.username, identity.subject.name) == (
+        "sub-ada",
+        "ada",
+        "Ada Okafor",
+    )
     assert identity.subject.memberships.get().team.slug == "ingest"
     assert AuditEvent.objects.latest("seq").verb == "subject.signed_in"
     assert op.form["code_verifier"]
@@ -185,7 +200,12 @@ def test_a_person_is_never_found_by_mail(op: Provider, browser: Client, sign_in:
     op.person |= {"sub": "sub-priya", "name": "Priya", "email": "priya@example.org"}
     sign_in()
     browser.logout()
-    op.person |= {"sub": "sub-mallory", "name": "Mallory", "email": "PRIYA@example.org", "email_verified": False}
+    op.person |= {
+        "sub": "sub-mallory",
+        "name": "Mallory",
+        "email": "PRIYA@example.org",
+        "email_verified": False,
+    }
     sign_in()
     assert Subject.objects.count() == 2
     assert browser.session["_auth_user_id"] == str(Identity.objects.get(external_id="sub-mallory").subject_id)
@@ -306,7 +326,13 @@ def test_the_session_is_a_new_one(op: Provider, browser: Client, sign_in: SignIn
 
 @pytest.mark.parametrize(
     ("wanted", "lands"),
-    [("/catalog?q=x", "/catalog?q=x"), ("https://evil.example/", "/"), ("//evil.example", "/"), ("/\\evil.example", "/"), ("javascript:x", "/")],
+    [
+        ("/catalog?q=x", "/catalog?q=x"),
+        ("https://evil.example/", "/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("javascript:x", "/"),
+    ],
 )
 def test_next(op: Provider, browser: Client, wanted: str, lands: str) -> None:
     asked = begin(browser, op, f"/oidc/start?next={wanted.replace('?', '%3F').replace('=', '%3D')}")
@@ -330,7 +356,9 @@ def test_groups_are_teams_and_roles(op: Provider, browser: Client, sign_in: Sign
         assert (subject.portal_roles.count(), subject.memberships.count()) == (roles, teams)
 
 
-def test_absent_groups_can_mean_none(op: Provider, browser: Client, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_groups_can_mean_none(
+    op: Provider, browser: Client, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sign_in()
     monkeypatch.setattr(settings, "ENV", settings.ENV.model_copy(update={"oidc_absent_groups_mean_none": True}))
     browser.logout()

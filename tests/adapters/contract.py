@@ -26,7 +26,9 @@ class Recorder(httpx.BaseTransport):
         answer = self.inner.handle_request(request)
         answer.request = request
         answer.read()
-        headers = {name: value for name, value in answer.headers.items() if name not in ("content-encoding", "content-length")}
+        headers = {
+            name: value for name, value in answer.headers.items() if name not in ("content-encoding", "content-length")
+        }
         copy = httpx.Response(answer.status_code, headers=headers, content=answer.content)
         self.exchanges.append((request, copy))
         return httpx.Response(answer.status_code, headers=headers, content=answer.content)

@@ -21,7 +21,12 @@ class FakePrefect(httpx.BaseTransport):
 
     def __init__(self, page: int = 200) -> None:
         self.page = page
-        self.rows: dict[str, dict[str, dict[str, Any]]] = {"work_pools": {}, "deployments": {}, "block_documents": {}, "flows": {}}
+        self.rows: dict[str, dict[str, dict[str, Any]]] = {
+            "work_pools": {},
+            "deployments": {},
+            "block_documents": {},
+            "flows": {},
+        }
         self.faults: list[Fault] = []
         self.asked: list[httpx.Request] = []
         self.auth: str | None = None  # the Authorization header it insists on
@@ -30,20 +35,36 @@ class FakePrefect(httpx.BaseTransport):
     # What tests do to it; the same steps as tests/real/seed_prefect.py
 
     def do(self, *steps: dict[str, Any]) -> list[Any]:
-        return [getattr(self, step["do"])(**{key: value for key, value in step.items() if key != "do"}) for step in steps]
+        return [
+            getattr(self, step["do"])(**{key: value for key, value in step.items() if key != "do"}) for step in steps
+        ]
 
     def pool(self, name: str, description: str | None = None) -> str:
         return self._add("work_pools", name=name, description=description, type="process")
 
-    def deployment(self, flow: str, name: str, pool: str | None = None, tags: tuple[str, ...] = (), description: str = "") -> str:
+    def deployment(
+        self, flow: str, name: str, pool: str | None = None, tags: tuple[str, ...] = (), description: str = ""
+    ) -> str:
         flows = {row["name"]: key for key, row in self.rows["flows"].items()}
         flow_id = flows.get(flow) or self._add("flows", name=flow)
         return self._add(
-            "deployments", name=name, flow_id=flow_id, work_pool_name=pool, tags=list(tags), description=description or None
+            "deployments",
+            name=name,
+            flow_id=flow_id,
+            work_pool_name=pool,
+            tags=list(tags),
+            description=description or None,
         )
 
     def secret(self, name: str, value: str) -> str:
-        kind = {"id": str(uuid4()), "name": "Secret", "slug": "secret", "description": "Holds a secret.", "created": NOW, "updated": NOW}
+        kind = {
+            "id": str(uuid4()),
+            "name": "Secret",
+            "slug": "secret",
+            "description": "Holds a secret.",
+            "created": NOW,
+            "updated": NOW,
+        }
         return self._add(
             "block_documents",
             name=name,
@@ -54,7 +75,7 @@ class FakePrefect(httpx.BaseTransport):
             hidden=value,
         )
 
-    def delete_deployment(self, id: str) -> None:
+    def delete_deployment(self, id: str) -> None:  # noqa: A002 (as in tests/real/seed_prefect.py)
         del self.rows["deployments"][id]
 
     def delete_pool(self, name: str) -> None:
@@ -62,7 +83,7 @@ class FakePrefect(httpx.BaseTransport):
         for row in self.rows["deployments"].values():
             row["work_pool_name"] = None if row["work_pool_name"] == name else row["work_pool_name"]
 
-    def retag(self, id: str, tags: list[str]) -> None:
+    def retag(self, id: str, tags: list[str]) -> None:  # noqa: A002
         self.rows["deployments"][id]["tags"] = tags
 
     def _add(self, what: str, **row: Any) -> str:
@@ -91,7 +112,9 @@ class FakePrefect(httpx.BaseTransport):
         if wanted := body.get("flows", {}).get("id", {}).get("any_"):
             rows = [row for row in rows if row["id"] in wanted]
         rows = rows[body.get("offset", 0) :][: self.page]
-        shown = [{key: value for key, value in row.items() if key != "hidden" or body.get("include_secrets")} for row in rows]
+        shown = [
+            {key: value for key, value in row.items() if key != "hidden" or body.get("include_secrets")} for row in rows
+        ]
         return httpx.Response(200, content=json.dumps(shown).encode(), headers={"Content-Type": "application/json"})
 
 

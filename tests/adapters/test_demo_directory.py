@@ -9,7 +9,14 @@ from grants.adapters.errors import AdapterError, Refused, Unavailable
 from grants.adapters.idp.base import DirectoryPerson
 from grants.adapters.idp.demo import Demo
 
-ADA = {"id": "u-1", "username": "ada", "name": "Ada Okafor", "email": "ada@example.test", "enabled": True, "groups": ["ingest", "ingest"]}
+ADA = {
+    "id": "u-1",
+    "username": "ada",
+    "name": "Ada Okafor",
+    "email": "ada@example.test",
+    "enabled": True,
+    "groups": ["ingest", "ingest"],
+}
 BEN = {**ADA, "id": "u-2", "username": "ben", "groups": [], "enabled": False}
 
 
@@ -60,7 +67,11 @@ def test_endless_pages_end() -> None:
 
 
 def test_a_wrong_secret_is_refused_and_not_told() -> None:
-    demo = Demo("http://idp.test", secret="hunter2", transport=httpx.MockTransport(lambda request: httpx.Response(401)))
+    demo = Demo(
+        "http://idp.test",
+        secret="hunter2",
+        transport=httpx.MockTransport(lambda request: httpx.Response(401)),
+    )
     with pytest.raises(Refused) as caught:
         demo.people()
     assert isinstance(caught.value, AdapterError)

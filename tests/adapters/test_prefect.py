@@ -43,14 +43,26 @@ class SmallPages(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/filter") and "/flows/" not in request.url.path:
             body = {**json.loads(request.content), "limit": 3}
-            request = httpx.Request("POST", request.url, json=body, headers={"x-prefect-api-version": request.headers["x-prefect-api-version"]})
+            request = httpx.Request(
+                "POST",
+                request.url,
+                json=body,
+                headers={"x-prefect-api-version": request.headers["x-prefect-api-version"]},
+            )
         return self.inner.handle_request(request)
 
     def close(self) -> None:
         self.inner.close()
 
 
-@pytest.fixture(params=["fake", "fake, small pages", pytest.param("real", marks=pytest.mark.real), pytest.param("real, small pages", marks=pytest.mark.real)])
+@pytest.fixture(
+    params=[
+        "fake",
+        "fake, small pages",
+        pytest.param("real", marks=pytest.mark.real),
+        pytest.param("real, small pages", marks=pytest.mark.real),
+    ]
+)
 def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
     if request.param.startswith("fake"):
         fake = FakePrefect(page=3 if "small" in request.param else 200)
@@ -69,7 +81,14 @@ def test_lists_what_the_server_has(peer: Peer) -> None:
     tag = uuid4().hex[:8]
     pool, placed, served, twin, block = peer.do(
         {"do": "pool", "name": f"etl {tag}.ü", "description": "Nightly loads"},
-        {"do": "deployment", "flow": f"orders-{tag}", "name": "prod", "pool": f"etl {tag}.ü", "tags": ["prod", "owner:x"], "description": "All orders"},
+        {
+            "do": "deployment",
+            "flow": f"orders-{tag}",
+            "name": "prod",
+            "pool": f"etl {tag}.ü",
+            "tags": ["prod", "owner:x"],
+            "description": "All orders",
+        },
         {"do": "deployment", "flow": f"orders-{tag}", "name": "served"},
         {"do": "deployment", "flow": f"invoices-{tag}", "name": "prod", "pool": f"etl {tag}.ü"},
         {"do": "secret", "name": f"key-{tag}", "value": "hunter2-hunter2"},
@@ -81,7 +100,9 @@ def test_lists_what_the_server_has(peer: Peer) -> None:
     found = by_id(listing)
     assert found["server"] == Found("server", "server", "server")
     assert found[pool] == Found("pool", pool, f"etl {tag}.ü", "Nightly loads", (), "server", "server")
-    assert found[placed] == Found("deployment", placed, f"orders-{tag}/prod", "All orders", ("owner:x", "prod"), "pool", pool)
+    assert found[placed] == Found(
+        "deployment", placed, f"orders-{tag}/prod", "All orders", ("owner:x", "prod"), "pool", pool
+    )
     assert found[served] == Found("deployment", served, f"orders-{tag}/served", "", (), "server", "server")
     assert found[twin].name == f"invoices-{tag}/prod"
     assert found[block][:3] == ("block", block, f"secret/key-{tag}")

@@ -44,7 +44,14 @@ def body(content: bytes, **headers: str) -> Fault:
 
 @pytest.mark.parametrize(
     "fault",
-    [answers(503), answers(429), answers(503, **{"Retry-After": "1"}), raises(httpx.ConnectError), raises(httpx.ConnectTimeout), raises(httpx.RemoteProtocolError)],
+    [
+        answers(503),
+        answers(429),
+        answers(503, **{"Retry-After": "1"}),
+        raises(httpx.ConnectError),
+        raises(httpx.ConnectTimeout),
+        raises(httpx.RemoteProtocolError),
+    ],
 )
 def test_a_passing_trouble_is_tried_again(fake: FakePrefect, fault: Fault) -> None:
     fake.faults = [passes, fault, fault]
@@ -78,7 +85,9 @@ def test_a_passing_trouble_is_tried_again(fake: FakePrefect, fault: Fault) -> No
         (body(b"9" * 5_000), Unavailable, 1),
     ],
 )
-def test_a_lasting_trouble_is_one_of_three_kinds(fake: FakePrefect, fault: Fault, kind: type[AdapterError], tries: int) -> None:
+def test_a_lasting_trouble_is_one_of_three_kinds(
+    fake: FakePrefect, fault: Fault, kind: type[AdapterError], tries: int
+) -> None:
     fake.faults = [fault] * tries + [passes]
     with pytest.raises(AdapterError) as caught:
         listing(fake)
@@ -124,7 +133,13 @@ def test_a_drip_of_bytes_does_not_hold_us(fake: FakePrefect) -> None:
 
 
 def test_a_row_that_is_no_row_is_refused_whole(fake: FakePrefect) -> None:
-    for broken in ([None], [{"id": "not-a-uuid", "name": "x"}], [{"id": "3f0c2c2e-1111-4222-8333-444455556666"}], [[]], ["x"]):
+    for broken in (
+        [None],
+        [{"id": "not-a-uuid", "name": "x"}],
+        [{"id": "3f0c2c2e-1111-4222-8333-444455556666"}],
+        [[]],
+        ["x"],
+    ):
         fake.faults = [passes, body(json.dumps(broken).encode())]
         with pytest.raises(Unavailable, match="cannot read"):
             listing(fake)
@@ -206,7 +221,9 @@ def test_a_deployment_of_an_unknown_pool_is_left_out_and_said(fake: FakePrefect)
 
 
 def test_names_that_would_break_a_row_or_a_screen_are_made_fit(fake: FakePrefect) -> None:
-    key = fake.deployment("orders", "a\x00b\u202ec\nd", "etl", tags=("x\x00", "y" * 5_000, "", "x\x00"), description="z" * 9_000)
+    key = fake.deployment(
+        "orders", "a\x00b\u202ec\nd", "etl", tags=("x\x00", "y" * 5_000, "", "x\x00"), description="z" * 9_000
+    )
     pool = fake.pool("p" * 9_000)
     fake.rows["deployments"][key]["description"] += "\ud800"
     found = {one.remote_id: one for one in listing(fake).found}
@@ -226,7 +243,9 @@ def test_the_auth_string_goes_as_basic(fake: FakePrefect) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["ftp://x/api", "file:///etc/passwd", "http://", "http://admin:hunter2@prefect/api", "prefect"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x/api", "file:///etc/passwd", "http://", "http://admin:hunter2@prefect/api", "prefect"]
+)
 def test_a_url_that_is_none_or_carries_a_secret_is_refused(url: str) -> None:
     with pytest.raises(Refused) as caught:
         Prefect.at(url, who="prefect-prod")

@@ -16,7 +16,19 @@ def test_a_variable_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert resolve_secret(f"file:{tmp_path}/secret") == "pässword"
 
 
-@pytest.mark.parametrize("ref", ["", "hunter2", "env:", "env:hunter2 is it", "file:hunter2", "file:../hunter2", "vault:hunter2", "ENV:hunter2"])
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "",
+        "hunter2",
+        "env:",
+        "env:hunter2 is it",
+        "file:hunter2",
+        "file:../hunter2",
+        "vault:hunter2",
+        "ENV:hunter2",
+    ],
+)
 def test_what_is_no_reference_is_not_quoted(ref: str) -> None:
     """Somebody pasted the secret where its reference belongs."""
     with pytest.raises(NoSecret) as caught:
@@ -24,7 +36,9 @@ def test_what_is_no_reference_is_not_quoted(ref: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b" \n", b"hunter2\r\nX: y", b"hunter2\x00", b"hunter2\xff", b"hunter2" * 20_000])
+@pytest.mark.parametrize(
+    "content", [b"", b" \n", b"hunter2\r\nX: y", b"hunter2\x00", b"hunter2\xff", b"hunter2" * 20_000]
+)
 def test_a_file_with_no_usable_secret_is_named_and_not_quoted(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "s").write_bytes(content)
     with pytest.raises(NoSecret) as caught:

@@ -23,7 +23,9 @@ from tests.conftest import connect
 @pytest.fixture
 def chain(commits: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten events, and an empty file for heads."""
-    env = settings.ENV.model_copy(update={"audit_key_file": tmp_path / "key.pem", "audit_heads_file": tmp_path / "heads"})
+    env = settings.ENV.model_copy(
+        update={"audit_key_file": tmp_path / "key.pem", "audit_heads_file": tmp_path / "heads"}
+    )
     monkeypatch.setattr(settings, "ENV", env)
     make_key(env.audit_key_file)
     for n in range(10):

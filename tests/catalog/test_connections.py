@@ -93,7 +93,10 @@ def test_the_command_applies_and_lists(tmp_path: Path) -> None:
     assert run("connections", "list") == "prefect-prod: prefect, production, http://p.test/api, never synced\n"
 
 
-@pytest.mark.parametrize("text", ["connections: [", "connections:\n  - slug: UPPER\n", "policy: 1\n", FILE + FILE.partition("\n")[2]])
+@pytest.mark.parametrize(
+    "text",
+    ["connections: [", "connections:\n  - slug: UPPER\n", "policy: 1\n", FILE + FILE.partition("\n")[2]],
+)
 def test_a_broken_file_names_the_place_and_changes_nothing(tmp_path: Path, text: str) -> None:
     file = tmp_path / "connections.yaml"
     file.write_text(text)
@@ -145,7 +148,7 @@ def test_an_unknown_slug_is_an_error(stub: Stub) -> None:
         run("sync", "nowhere", "prefect-prod", "lab")
 
 
-def test_the_page_of_a_connection_can_tell_how_the_last_sync_went(stub: Stub, at: Callable[..., Any]) -> None:
+def test_the_list_tells_how_the_last_sync_went(db: None, stub: Stub, at: Callable[..., Any]) -> None:
     at(clock.now())
     run("sync", "prefect-prod")
     stub.error = Unavailable("It is down.")

@@ -30,7 +30,10 @@ def test_who_never_signed_in_is_known() -> None:
     outcome = sync_directory(client=Stub([ADA, BEN]))
     assert outcome.ok
     assert ": 2 new." in outcome.sentence
-    assert {one.subject.name for one in Identity.objects.select_related("subject")} == {"Ada Okafor", "Ben Ruiz"}
+    assert {one.subject.name for one in Identity.objects.select_related("subject")} == {
+        "Ada Okafor",
+        "Ben Ruiz",
+    }
     assert IdP.objects.get().seen_at is not None
     assert "nothing new" in sync_directory(client=Stub([ADA, BEN])).sentence
 
@@ -64,7 +67,11 @@ def test_a_provider_without_a_directory_is_left_alone(settings: pytest.FixtureRe
 
 def test_a_missing_secret_is_an_outcome(settings: pytest.FixtureRequest) -> None:
     settings.ENV = settings.ENV.model_copy(  # type: ignore[attr-defined]
-        update={"idp_kind": "demo", "directory_url": "http://127.0.0.1:9", "directory_secret_ref": "env:STINT_NO_SUCH"}
+        update={
+            "idp_kind": "demo",
+            "directory_url": "http://127.0.0.1:9",
+            "directory_secret_ref": "env:STINT_NO_SUCH",
+        }
     )
     outcome = sync_directory()
     assert outcome.why == "The secret in the environment variable STINT_NO_SUCH is not set."

@@ -14,10 +14,22 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def catalog() -> None:
     with transaction.atomic():
-        prod = Connection.objects.create(slug="prefect-prod", kind="prefect", url="http://p/api", environment="production", owner_team="platform")
+        prod = Connection.objects.create(
+            slug="prefect-prod",
+            kind="prefect",
+            url="http://p/api",
+            environment="production",
+            owner_team="platform",
+        )
         lab = Connection.objects.create(slug="lab", kind="prefect", url="http://l/api", environment="staging")
         rows = [
-            _add(prod, "deployment", "orders-nightly/prod", tags=["prod", "pii"], description="Loads all orders"),
+            _add(
+                prod,
+                "deployment",
+                "orders-nightly/prod",
+                tags=["prod", "pii"],
+                description="Loads all orders",
+            ),
             _add(prod, "deployment", "etl/orders", tags=["two words"]),
             _add(lab, "deployment", "invoices/test", description="Like orders, 100% fake"),
             _add(lab, "pool", "k8s_orders"),
@@ -27,7 +39,9 @@ def catalog() -> None:
 
 
 def _add(connection: Connection, kind: str, name: str, **more: object) -> Resource:
-    return Resource.objects.create(connection=connection, kind=kind, name=name, remote_id=name, seen_at=clock.now(), **more)
+    return Resource.objects.create(
+        connection=connection, kind=kind, name=name, remote_id=name, seen_at=clock.now(), **more
+    )
 
 
 def find(text: str, **options: object) -> list[str]:

@@ -30,7 +30,9 @@ def many(count: int) -> list[Found]:
 @pytest.fixture
 def prod() -> Connection:
     with transaction.atomic():
-        row = Connection.objects.create(slug="prefect-prod", kind="prefect", url="http://p.test/api", environment="production")
+        row = Connection.objects.create(
+            slug="prefect-prod", kind="prefect", url="http://p.test/api", environment="production"
+        )
         record(Verb.CONNECTION_APPLIED, by="cli", on=[row])
     return row
 
@@ -237,7 +239,9 @@ def test_accepting_does_not_accept_a_part(prod: Connection) -> None:
     assert len(live()) == 10
 
 
-@pytest.mark.parametrize("error", [Unavailable("prefect-prod did not answer."), Missing("Nothing there."), Refused("No.")])
+@pytest.mark.parametrize(
+    "error", [Unavailable("prefect-prod did not answer."), Missing("Nothing there."), Refused("No.")]
+)
 def test_an_error_keeps_the_catalog_and_is_shown(prod: Connection, error: Any) -> None:
     """Missing too: a wrong URL is not an empty server."""
     found = many(3)
@@ -314,7 +318,7 @@ def test_a_listing_of_the_old_url_is_dropped(prod: Connection) -> None:
     assert live() == set()
 
 
-def test_a_frozen_clock_does_not_stop_retirement(prod: Connection, at: Callable[..., Any]) -> None:
+def test_a_frozen_clock_does_not_stop_retirement(db: None, prod: Connection, at: Callable[..., Any]) -> None:
     at(clock.now() + timedelta(hours=1))
     a, b = pool("a"), pool("b")
     sync(prod, Stub(a, b))

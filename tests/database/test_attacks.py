@@ -50,7 +50,17 @@ VOTE = """INSERT INTO grants_decision (request_id, requester_id, beneficiary_id,
 
 def vote(cast: Cast, request: Request, approver: int, *, for_id: int | None = None, verdict: str = "approve",
          requester: int | None = None, stage: int = 0) -> tuple[str, *tuple[object, ...]]:  # fmt: skip
-    return VOTE, request.pk, requester or request.requester_id, request.beneficiary_id, stage, approver, for_id, verdict, cast.policy.pk
+    return (
+        VOTE,
+        request.pk,
+        requester or request.requester_id,
+        request.beneficiary_id,
+        stage,
+        approver,
+        for_id,
+        verdict,
+        cast.policy.pk,
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,7 +110,7 @@ def test_app_has_no_right(app: psycopg.Connection, sql: str) -> None:
 
 
 def test_a_request_is_born_pending(app: psycopg.Connection, story: tuple[Cast, Request, Grant]) -> None:
-    cast, request, _ = story
+    _, request, _ = story
     refused(
         app,
         """INSERT INTO grants_request (requester_id, beneficiary_id, state, stages, policy_version_id, reason, asked_at,
@@ -124,12 +134,22 @@ def test_stages_that_need_nothing_are_not_met(
         FROM grants_request WHERE id = %s RETURNING id""",
         [stages, request.pk],
     ).fetchone()  # type: ignore[misc]
-    refused(app, "UPDATE grants_request SET state = 'approved', closed_at = now() WHERE id = %s", pk, state=ILLEGAL_MOVE)
+    refused(
+        app,
+        "UPDATE grants_request SET state = 'approved', closed_at = now() WHERE id = %s",
+        pk,
+        state=ILLEGAL_MOVE,
+    )
 
 
 def test_no_approval_without_votes(app: psycopg.Connection, story: tuple[Cast, Request, Grant]) -> None:
     _, request, _ = story
-    refused(app, "UPDATE grants_request SET state = 'approved', closed_at = now() WHERE id = %s", request.pk, state=ILLEGAL_MOVE)
+    refused(
+        app,
+        "UPDATE grants_request SET state = 'approved', closed_at = now() WHERE id = %s",
+        request.pk,
+        state=ILLEGAL_MOVE,
+    )
 
 
 def test_no_approval_against_a_denial(app: psycopg.Connection, story: tuple[Cast, Request, Grant]) -> None:
@@ -138,7 +158,12 @@ def test_no_approval_against_a_denial(app: psycopg.Connection, story: tuple[Cast
     app.execute(sql, params)
     sql, *params = vote(cast, request, cast.tomasz.pk, verdict="deny")
     app.execute(sql, params)
-    refused(app, "UPDATE grants_request SET state = 'approved', closed_at = now() WHERE id = %s", request.pk, state=ILLEGAL_MOVE)
+    refused(
+        app,
+        "UPDATE grants_request SET state = 'approved', closed_at = now() WHERE id = %s",
+        request.pk,
+        state=ILLEGAL_MOVE,
+    )
 
 
 def test_a_superseded_vote_does_not_count(app: psycopg.Connection, story: tuple[Cast, Request, Grant]) -> None:
@@ -146,8 +171,18 @@ def test_a_superseded_vote_does_not_count(app: psycopg.Connection, story: tuple[
     sql, *params = vote(cast, request, cast.chiara.pk)
     app.execute(sql, params)
     app.execute("UPDATE grants_decision SET superseded = true WHERE request_id = %s", [request.pk])
-    refused(app, "UPDATE grants_request SET state = 'approved', closed_at = now() WHERE id = %s", request.pk, state=ILLEGAL_MOVE)
-    refused(app, "UPDATE grants_decision SET superseded = false WHERE request_id = %s", request.pk, state=ILLEGAL_MOVE)
+    refused(
+        app,
+        "UPDATE grants_request SET state = 'approved', closed_at = now() WHERE id = %s",
+        request.pk,
+        state=ILLEGAL_MOVE,
+    )
+    refused(
+        app,
+        "UPDATE grants_decision SET superseded = false WHERE request_id = %s",
+        request.pk,
+        state=ILLEGAL_MOVE,
+    )
 
 
 def test_pending_is_left_once(app: psycopg.Connection, story: tuple[Cast, Request, Grant]) -> None:
@@ -155,7 +190,14 @@ def test_pending_is_left_once(app: psycopg.Connection, story: tuple[Cast, Reques
     app.execute("UPDATE grants_request SET state = 'withdrawn', closed_at = now() WHERE id = %s", [request.pk])
     for state in ("pending", "approved", "denied"):
         closed = None if state == "pending" else "2026-01-01"
-        refused(app, "UPDATE grants_request SET state = %s, closed_at = %s WHERE id = %s", state, closed, request.pk, state=ILLEGAL_MOVE)
+        refused(
+            app,
+            "UPDATE grants_request SET state = %s, closed_at = %s WHERE id = %s",
+            state,
+            closed,
+            request.pk,
+            state=ILLEGAL_MOVE,
+        )
     # Un-approving under a grant.
     refused(app, "UPDATE grants_request SET state = 'denied' WHERE id = %s", grant.request_id, state=ILLEGAL_MOVE)
 
@@ -194,7 +236,12 @@ def test_no_vote_after_the_end(app: psycopg.Connection, story: tuple[Cast, Reque
 
 def test_votes_stand_after_the_end(app: psycopg.Connection, story: tuple[Cast, Request, Grant]) -> None:
     _, _, grant = story
-    refused(app, "UPDATE grants_decision SET superseded = true WHERE request_id = %s", grant.request_id, state=ILLEGAL_MOVE)
+    refused(
+        app,
+        "UPDATE grants_decision SET superseded = true WHERE request_id = %s",
+        grant.request_id,
+        state=ILLEGAL_MOVE,
+    )
 
 
 @pytest.mark.parametrize("when", ["after a vote", "after approval"])
@@ -214,7 +261,7 @@ def test_no_item_after_a_decision(app: psycopg.Connection, story: tuple[Cast, Re
 
 
 def test_one_pending_ask_for_one_thing(app: psycopg.Connection, story: tuple[Cast, Request, Grant]) -> None:
-    cast, request, _ = story
+    cast, _, _ = story
     other = cast.asks(cast.ada, (cast.deployment, "view"))
     refused(
         app,
@@ -238,7 +285,17 @@ GRANT = """INSERT INTO grants_grant (request_id, asked, beneficiary_id, resource
 
 @pytest.mark.parametrize(
     "change",
-    ["not approved", "another person", "another resource", "another level", "longer", "asked forged", "backwards", "drains", "again"],
+    [
+        "not approved",
+        "another person",
+        "another resource",
+        "another level",
+        "longer",
+        "asked forged",
+        "backwards",
+        "drains",
+        "again",
+    ],
 )
 def test_only_what_was_asked_and_approved(
     app: psycopg.Connection, story: tuple[Cast, Request, Grant], change: str
@@ -267,8 +324,14 @@ def test_only_what_was_asked_and_approved(
 def test_a_grant_only_ends_earlier(app: psycopg.Connection, story: tuple[Cast, Request, Grant]) -> None:
     _, _, grant = story
     with app.transaction():
-        app.execute("UPDATE grants_grant SET ended_at = now(), closed_at = now(), end_reason = 'revoked' WHERE id = %s", [grant.pk])
-        app.execute("SELECT audit_append('grant.revoked', 't', '{}', ARRAY[%s]::bigint[], '{}', '{}', '{}')", [grant.pk])
+        app.execute(
+            "UPDATE grants_grant SET ended_at = now(), closed_at = now(), end_reason = 'revoked' WHERE id = %s",
+            [grant.pk],
+        )
+        app.execute(
+            "SELECT audit_append('grant.revoked', 't', '{}', ARRAY[%s]::bigint[], '{}', '{}', '{}')",
+            [grant.pk],
+        )
     for change in (
         "ended_at = NULL",
         "ended_at = ends_at",
@@ -301,8 +364,8 @@ def test_the_end_of_a_grant_agrees_with_itself(
         "UPDATE accounts_subject SET active = false",
         "INSERT INTO accounts_subject (name, kind) VALUES ('Eve', 'person')",
         "DELETE FROM accounts_membership",
-        "INSERT INTO accounts_membership (team_id, subject_id, source)"
-        " SELECT t.id, s.id, 'portal' FROM accounts_team t, accounts_subject s WHERE s.name = 'Oscar' AND t.slug = 'platform'",
+        """INSERT INTO accounts_membership (team_id, subject_id, source)
+        SELECT t.id, s.id, 'portal' FROM accounts_team t, accounts_subject s WHERE s.name = 'Oscar' AND t.slug = 'platform'""",
     ],
 )
 def test_what_the_gate_reads_changes_only_with_an_event(
@@ -318,21 +381,51 @@ def test_what_the_gate_reads_changes_only_with_an_event(
 
 def test_the_gate_role_has_nothing_yet(commits: None) -> None:
     with connect("stint_gate", autocommit=True) as gate:
-        for sql in ("SELECT * FROM grants_grant", "SELECT * FROM grants_auditevent", "SELECT audit_append('x','x','','{}','{}','{}','{}')"):
+        for sql in (
+            "SELECT * FROM grants_grant",
+            "SELECT * FROM grants_auditevent",
+            "SELECT audit_append('x','x','','{}','{}','{}','{}')",
+        ):
             with pytest.raises(errors.InsufficientPrivilege):
                 gate.execute(sql)
 
 
 def test_other_unique_rows(app: psycopg.Connection, story: tuple[Cast, Request, Grant]) -> None:
     cast, request, _ = story
-    refused(app, "INSERT INTO accounts_idp (slug, kind, issuer, client_id, secret_ref, error) SELECT slug, kind, 'i2', client_id, '', '' FROM accounts_idp")
-    refused(app, "INSERT INTO accounts_idp (slug, kind, issuer, client_id, secret_ref, error) SELECT 'other', kind, issuer, client_id, '', '' FROM accounts_idp")
-    refused(app, "INSERT INTO accounts_identity (subject_id, idp_id, external_id) SELECT %s, idp_id, external_id FROM accounts_identity WHERE subject_id = %s", cast.oscar.pk, cast.ada.pk)
-    refused(app, "INSERT INTO accounts_identity (subject_id, idp_id, external_id) SELECT subject_id, idp_id, 'second' FROM accounts_identity WHERE subject_id = %s", cast.ada.pk)
+    refused(
+        app,
+        "INSERT INTO accounts_idp (slug, kind, issuer, client_id, secret_ref, error) SELECT slug, kind, 'i2', client_id, '', '' FROM accounts_idp",
+    )
+    refused(
+        app,
+        "INSERT INTO accounts_idp (slug, kind, issuer, client_id, secret_ref, error) SELECT 'other', kind, issuer, client_id, '', '' FROM accounts_idp",
+    )
+    refused(
+        app,
+        "INSERT INTO accounts_identity (subject_id, idp_id, external_id) SELECT %s, idp_id, external_id FROM accounts_identity WHERE subject_id = %s",
+        cast.oscar.pk,
+        cast.ada.pk,
+    )
+    refused(
+        app,
+        "INSERT INTO accounts_identity (subject_id, idp_id, external_id) SELECT subject_id, idp_id, 'second' FROM accounts_identity WHERE subject_id = %s",
+        cast.ada.pk,
+    )
     refused(app, "INSERT INTO accounts_team (slug) VALUES ('platform')")
-    refused(app, "INSERT INTO accounts_portalrole (subject_id, role, source) SELECT subject_id, role, source FROM accounts_portalrole")
-    refused(app, "INSERT INTO grants_resource (connection_id, kind, remote_id, name, seen_at) SELECT connection_id, kind, remote_id, 'namesake', now() FROM grants_resource WHERE id = %s", cast.pool.pk)
-    refused(app, "INSERT INTO grants_resource (connection_id, kind, remote_id, name, seen_at) SELECT connection_id, 'nonsense', 'x', 'x', now() FROM grants_resource WHERE id = %s", cast.pool.pk)
+    refused(
+        app,
+        "INSERT INTO accounts_portalrole (subject_id, role, source) SELECT subject_id, role, source FROM accounts_portalrole",
+    )
+    refused(
+        app,
+        "INSERT INTO grants_resource (connection_id, kind, remote_id, name, seen_at) SELECT connection_id, kind, remote_id, 'namesake', now() FROM grants_resource WHERE id = %s",
+        cast.pool.pk,
+    )
+    refused(
+        app,
+        "INSERT INTO grants_resource (connection_id, kind, remote_id, name, seen_at) SELECT connection_id, 'nonsense', 'x', 'x', now() FROM grants_resource WHERE id = %s",
+        cast.pool.pk,
+    )
     refused(app, "INSERT INTO accounts_subject (name, kind) VALUES ('machine', 'service')")
     refused(
         app,

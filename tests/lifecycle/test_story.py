@@ -73,7 +73,13 @@ def test_length_is_the_rules(cast: Cast, minutes: int) -> None:
 
 def test_a_reason_is_asked_for(cast: Cast) -> None:
     with pytest.raises(NotAllowed, match="10"):
-        ask([Wanted(cast.deployment, "run")], by=cast.ada, duration=timedelta(hours=1), reason="  now   ", idempotency_key="k")
+        ask(
+            [Wanted(cast.deployment, "run")],
+            by=cast.ada,
+            duration=timedelta(hours=1),
+            reason="  now   ",
+            idempotency_key="k",
+        )
     assert not Request.objects.exists()
 
 
@@ -91,7 +97,14 @@ def test_the_only_owner_cannot_be_asked_by_herself(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "level"), [("server", "view"), ("deployment", "manage"), ("deployment", "admin"), ("pool", "work"), ("pool", "nonsense")]
+    ("what", "level"),
+    [
+        ("server", "view"),
+        ("deployment", "manage"),
+        ("deployment", "admin"),
+        ("pool", "work"),
+        ("pool", "nonsense"),
+    ],
 )
 def test_no_rule_no_access(cast: Cast, what: str, level: str) -> None:
     with pytest.raises(NotAllowed):
@@ -121,7 +134,10 @@ def test_an_approver_may_change_their_mind_while_it_is_pending(cast: Cast) -> No
     decide.approve(request, by=cast.chiara)
     denied = decide.deny(request, by=cast.chiara, note="On second thought, no.")
     assert denied.state == "denied"
-    assert list(request.decisions.order_by("pk").values_list("verdict", "superseded")) == [("approve", True), ("deny", False)]
+    assert list(request.decisions.order_by("pk").values_list("verdict", "superseded")) == [
+        ("approve", True),
+        ("deny", False),
+    ]
 
 
 @pytest.mark.parametrize("name", ["ada", "ben", "priya", "olga", "oscar"])
@@ -269,7 +285,15 @@ def test_one_pending_ask_for_one_thing(cast: Cast) -> None:
 
 @pytest.mark.parametrize(
     ("name", "sees"),
-    [("ada", True), ("ben", False), ("chiara", True), ("tomasz", True), ("priya", True), ("olga", True), ("oscar", False)],
+    [
+        ("ada", True),
+        ("ben", False),
+        ("chiara", True),
+        ("tomasz", True),
+        ("priya", True),
+        ("olga", True),
+        ("oscar", False),
+    ],
 )
 def test_who_sees_what(cast: Cast, name: str, sees: bool) -> None:
     request = decide.approve(cast.asks(), by=cast.chiara)

@@ -59,13 +59,18 @@ def test_all_mistakes_at_once_by_line() -> None:
     assert [line for line, _, _ in found] == [12, 20]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "rules", "version: 1", "null", "version: 1\nrules: {}", "\x00", "a" * 300_000, "[" * 10_000])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "rules", "version: 1", "null", "version: 1\nrules: {}", "\x00", "a" * 300_000, "[" * 10_000],
+)
 def test_what_is_no_policy(text: str) -> None:
     assert problems(text)
 
 
 def test_a_bomb_is_refused_quickly() -> None:
-    bomb = "a: &a [x, x]\n" + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(9))
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(9)
+    )
     assert "aliases" in problems(bomb)[0][2]
 
 

@@ -37,7 +37,10 @@ def rule(name: str = "r", match: str = "{}", ask: str = "anyone", levels: str = 
 
 
 def policy(*rules_: str, head: str = "") -> Policy:
-    return with_people(parse_policy(f"version: 1\n{head}rules:\n{''.join(rules_)}" if rules_ else f"version: 1\n{head}rules: []\n"), NAMES)
+    return with_people(
+        parse_policy(f"version: 1\n{head}rules:\n{''.join(rules_)}" if rules_ else f"version: 1\n{head}rules: []\n"),
+        NAMES,
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,12 +133,22 @@ def test_the_strictest_value_of_each_field_wins_and_is_named() -> None:
     both = policy(
         rule("wide", default="2h", longest="8h", more=", reason: {min: 5}"),
         rule("short", match="{tag: pii}", default="3h", longest="4h"),
-        rule("chatty", match="{environment: production}", default="1h", longest="1d", more=", reason: {min: 40}"),
+        rule(
+            "chatty",
+            match="{environment: production}",
+            default="1h",
+            longest="1d",
+            more=", reason: {min: 40}",
+        ),
     )
     ruling = rules.rule_on(both, ETL, ADA, "run")
     assert isinstance(ruling, Allowed)
     assert (ruling.longest, ruling.default, ruling.reason_min) == (timedelta(hours=4), timedelta(hours=1), 40)
-    assert (ruling.because["longest"], ruling.because["default"], ruling.because["reason"]) == ("short", "chatty", "chatty")
+    assert (ruling.because["longest"], ruling.because["default"], ruling.because["reason"]) == (
+        "short",
+        "chatty",
+        "chatty",
+    )
     assert len(ruling.stages) == 1
     assert ruling.stages[0].rules == ("wide", "short", "chatty")
 
@@ -192,7 +205,9 @@ def test_one_item_denied_denies_the_request() -> None:
     assert "etl/prod" in ruling.reason
 
 
-OWNERS = "owners: [{match: {name: 'etl/*'}, team: platform}, {match: {name: '*'}, person: {idp: sso, username: grace}}]\n"
+OWNERS = (
+    "owners: [{match: {name: 'etl/*'}, team: platform}, {match: {name: '*'}, person: {idp: sso, username: grace}}]\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +289,16 @@ def test_stages_survive_being_frozen() -> None:
 some_rules = st.builds(
     rule,
     name=st.integers(0, 10**6).map(lambda n: f"r{n}"),
-    match=st.sampled_from(["{}", "{kind: deployment}", "{tag: pii}", "{name: 'etl*'}", "{environment: staging}", "{owner: platform}"]),
+    match=st.sampled_from(
+        [
+            "{}",
+            "{kind: deployment}",
+            "{tag: pii}",
+            "{name: 'etl*'}",
+            "{environment: staging}",
+            "{owner: platform}",
+        ]
+    ),
     ask=st.sampled_from(["anyone", "[{team: ingest}]", "[{team: sre}]"]),
     levels=st.sampled_from(["[view]", "[run]", "[view, run]", "[view, run, operate, manage]"]),
     longest=st.sampled_from(["30m", "2h", "8h", "2d"]),
@@ -289,7 +313,9 @@ some_rules = st.builds(
     st.sampled_from(EVERYBODY),
     st.sampled_from(["view", "run", "manage"]),
 )
-def test_a_further_rule_that_applies_never_widens(texts: list[str], more: str, facts: Facts, who: Person, level: str) -> None:
+def test_a_further_rule_that_applies_never_widens(
+    texts: list[str], more: str, facts: Facts, who: Person, level: str
+) -> None:
     more = more.replace("name: r", "name: x", 1)
     before = rules.rule_on(policy(*texts), facts, who, level)
     after = rules.rule_on(policy(*texts, more), facts, who, level)
@@ -303,6 +329,11 @@ def test_a_further_rule_that_applies_never_widens(texts: list[str], more: str, f
 
 @given(st.sets(st.sampled_from([person.id for person in EVERYBODY])), st.integers(1, 4))
 def test_who_is_excluded_is_never_asked(excluded: set[int], need: int) -> None:
-    wide = stage(need, Source("owners"), *(Source("team", t) for t in ("ingest", "sre", "platform")), fallback=(Source("team", "oncall"),))
+    wide = stage(
+        need,
+        Source("owners"),
+        *(Source("team", t) for t in ("ingest", "sre", "platform")),
+        fallback=(Source("team", "oncall"),),
+    )
     found = rules.candidates(policy(), wide, FACTS, EVERYBODY, frozenset(excluded))
     assert not excluded & set(found.people)

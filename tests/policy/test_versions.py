@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from grants.audit.models import AuditEvent
 from grants.policy import versions
 from grants.policy.models import PolicyRefusal, PolicyVersion
 from grants.policy.parse import PolicyErrors
-from grants.audit.models import AuditEvent
 from tests.cast import POLICY, Cast
 
 NAMED = POLICY.replace("  - {team: sre}", "  - {person: {idp: IDP, username: olga}}")
@@ -22,7 +22,9 @@ def test_plan_says_the_difference_in_words(cast: Cast) -> None:
     lines = versions.plan(text).lines
     assert "rule pools-two: removed" in lines
     assert any(line.startswith("rule pools-both: added") for line in lines)
-    assert versions.plan(POLICY.replace("longest: 8h", "longest: 4h")).lines == ("rule deployments-run: longest 8 h → 4 h",)
+    assert versions.plan(POLICY.replace("longest: 8h", "longest: 4h")).lines == (
+        "rule deployments-run: longest 8 h → 4 h",
+    )
     assert versions.plan(POLICY).lines == ()
 
 

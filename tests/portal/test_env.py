@@ -47,7 +47,10 @@ def test_audit_key_file_is_a_path_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     assert read_env().audit_key_file == Path("/nowhere/key.pem")
 
 
-@pytest.mark.parametrize(("url", "https", "port"), [("https://stint.example.org/", True, None), ("http://127.0.0.1:8000", False, 8000)])
+@pytest.mark.parametrize(
+    ("url", "https", "port"),
+    [("https://stint.example.org/", True, None), ("http://127.0.0.1:8000", False, 8000)],
+)
 def test_public_url(monkeypatch: pytest.MonkeyPatch, url: str, https: bool, port: int | None) -> None:
     monkeypatch.setenv("STINT_PUBLIC_URL", url)
     env = read_env()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import Any
 
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import PrefectClient, get_client
@@ -21,18 +20,17 @@ async def deployment(
     client: PrefectClient,
     flow: str,
     name: str,
+    *,
     pool: str | None = None,
     tags: tuple[str, ...] = (),
     description: str = "",
 ) -> str:
     flow_id = await client.create_flow_from_name(flow)
-    made = await client.create_deployment(
-        flow_id, name, work_pool_name=pool, tags=list(tags), description=description
-    )
+    made = await client.create_deployment(flow_id, name, work_pool_name=pool, tags=list(tags), description=description)
     return str(made)
 
 
-async def secret(client: PrefectClient, name: str, value: str) -> str:  # noqa: ARG001 (Secret finds its own client)
+async def secret(client: PrefectClient, name: str, value: str) -> str:
     return str(await Secret(value=value).save(name))
 
 
@@ -54,9 +52,8 @@ STEPS = {step.__name__: step for step in (pool, deployment, secret, delete_deplo
 async def main() -> None:
     results = []
     async with get_client() as client:
-        for step in json.load(sys.stdin):
-            results.append(await STEPS[step.pop("do")](client, **step))
-    print(json.dumps(results))  # noqa: T201 (what the caller reads)
+        results.extend([await STEPS[step.pop("do")](client, **step) for step in json.load(sys.stdin)])
+    print(json.dumps(results))
 
 
 asyncio.run(main())

@@ -73,10 +73,7 @@ class TestGrantPage:
 
 class TestEnding:
     def test_done(self, cast: Cast, grant: Grant) -> None:
-        assert (
-            signed_in(cast.ada).post(url("grant-give-back", grant), {"back": "access"})["Location"]
-            == "/access"
-        )
+        assert signed_in(cast.ada).post(url("grant-give-back", grant), {"back": "access"})["Location"] == "/access"
         grant.refresh_from_db()
         assert grant.end_reason == "given_back"
 

@@ -71,11 +71,7 @@ def judge(page: str) -> None:
             assert missing == [], f"{name} names {missing}"
     for number, attributes in outline.all("input", "select", "textarea"):
         if attributes.get("type") != "hidden":
-            named = (
-                number in outline.wrapped
-                or attributes.get("id") in labelled
-                or any(n in attributes for n in NAMED)
-            )
+            named = number in outline.wrapped or attributes.get("id") in labelled or any(n in attributes for n in NAMED)
             assert named, attributes
     for number, attributes in outline.all("button", "a", "summary"):
         assert outline.texts.get(number) or any(name in attributes for name in NAMED), attributes
@@ -140,9 +136,7 @@ def test_bare_pages_need_nothing(name: str) -> None:
 def test_no_template_is_left_unused() -> None:
     folder = settings.BASE / "templates"
     code = "".join(
-        path.read_text()
-        for room in ("accounts", "grants", "portal")
-        for path in (settings.BASE / room).rglob("*.py")
+        path.read_text() for room in ("accounts", "grants", "portal") for path in (settings.BASE / room).rglob("*.py")
     )
     code += "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
     unused = [path.name for path in folder.rglob("*.html") if path.relative_to(folder).as_posix() not in code]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grants import clock
-from grants.catalog.models import Resource
+from grants.catalog.models import Connection, Resource
 from grants.lifecycle import decide
 from grants.policy import versions
 from tests.cast import POLICY, Cast
@@ -64,9 +64,7 @@ def test_a_filter_that_is_on_can_be_taken_off_and_keeps_the_rest(cast: Cast, sig
 )
 def test_pages(cast: Cast, sign_in: SignIn, number: str, first: str) -> None:
     more_resources(cast, extra=30)
-    page = (
-        sign_in(cast.ada).get(f"/catalog?kind=deployment&kind=pool&kind=block&kind=server&page={number}").text
-    )
+    page = sign_in(cast.ada).get(f"/catalog?kind=deployment&kind=pool&kind=block&kind=server&page={number}").text
     assert first in page
     assert "kind=deployment&amp;kind=pool" in page
 
@@ -89,6 +87,16 @@ def test_what_is_held_and_what_is_pending_is_said(cast: Cast, sign_in: SignIn) -
     assert f'href="/requests/{asked.pk}" aria-label="View request for etl"' in page
     assert names(sign_in(cast.ada).get("/catalog?mine=have").text) == ["etl/prod"]
     assert names(sign_in(cast.ben).get("/catalog?mine=have").text) == []
+
+
+def test_an_orchestrator_that_is_down_is_said_and_asking_goes_on(cast: Cast, sign_in: SignIn) -> None:
+    Connection.objects.update(error="connect to http://10.0.0.7:4200/api failed")
+    client = sign_in(cast.ada)
+    page = client.get("/catalog").text
+    assert "prefect-prod does not answer" in page
+    assert "10.0.0.7" not in page  # inside matters are for admins
+    assert client.get(f"/requests/new?item={cast.pool.pk}").status_code == 200
+    cast.asks()
 
 
 def test_the_retired_are_out_of_the_way(cast: Cast, sign_in: SignIn) -> None:
@@ -137,9 +145,7 @@ def test_the_history_of_a_resource_is_what_one_may_see(cast: Cast, sign_in: Sign
     assert f"/requests/{asked.pk}" not in sign_in(cast.ada).get(address).text
 
 
-def test_without_a_policy_nothing_may_be_asked(
-    cast: Cast, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_policy_nothing_may_be_asked(cast: Cast, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "in_force", lambda: None)
     client = sign_in(cast.ada)
     assert "No policy is in force" in client.get(f"/catalog/{cast.deployment.pk}").text

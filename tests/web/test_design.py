@@ -53,9 +53,7 @@ def mixed(colour: str, ground: str, share: float) -> str:
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_can_be_read_on_every_ground(scheme: int) -> None:
     tokens = colours(scheme)
-    pairs = {
-        f"{text} on {ground}": contrast(tokens[text], tokens[ground]) for text in TEXTS for ground in GROUNDS
-    }
+    pairs = {f"{text} on {ground}": contrast(tokens[text], tokens[ground]) for text in TEXTS for ground in GROUNDS}
     pairs |= {f"{text} on {ground}": contrast(tokens[text], tokens[ground]) for text, ground in ON}
     # A badge and a notice are text in the tone on ten per cent of it.
     for text in TEXTS[4:]:
@@ -74,9 +72,7 @@ def test_edges_of_controls_can_be_seen(scheme: int) -> None:
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_nothing_is_inline(path: Path) -> None:
     text = path.read_text()
-    assert not re.search(
-        r"\sstyle\s*=|<style\b|\son[a-z]+\s*=|javascript:|hx-on|hx-vals\s*=\s*['\"]js:", text
-    )
+    assert not re.search(r"\sstyle\s*=|<style\b|\son[a-z]+\s*=|javascript:|hx-on|hx-vals\s*=\s*['\"]js:", text)
     assert all("src=" in tag for tag in re.findall(r"<script\b[^>]*>", text))
     assert "|safe" not in text
     assert "autoescape off" not in text
@@ -112,17 +108,13 @@ def test_the_stylesheet_stays_small() -> None:
 
 def test_files_are_served_under_the_name_of_their_content(tmp_path: Path, settings: Settings) -> None:
     settings.STATIC_ROOT = tmp_path
-    settings.STORAGES = {
-        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
-    }
+    settings.STORAGES = {"staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}}
     call_command("collectstatic", interactive=False, verbosity=0)
     entry = (tmp_path / staticfiles_storage.stored_name("stint.css")).read_text()
     imported = re.findall(r'@import url\("([^"]+)"\)', entry)
     assert len(imported) > 20
     assert all(re.search(r"\.[0-9a-f]{12}\.css$", name) and (tmp_path / name).is_file() for name in imported)
-    field = (
-        tmp_path / "components" / Path(staticfiles_storage.stored_name("components/field.css")).name
-    ).read_text()
+    field = (tmp_path / "components" / Path(staticfiles_storage.stored_name("components/field.css")).name).read_text()
     assert re.search(r'url\("\.\./icon-pick\.[0-9a-f]{12}\.svg"\)', field)
     assert re.fullmatch(r"/static/icons\.[0-9a-f]{12}\.svg", staticfiles_storage.url("icons.svg"))
 

@@ -159,9 +159,7 @@ class TestFilters:
         assert said in page.content.decode()
         assert said in text.content.decode()
 
-    @pytest.mark.parametrize(
-        "query", [f"?before={'9' * 30}", f"?after={'9' * 30}", f"?q=R-{'9' * 18}", "?person=S-0"]
-    )
+    @pytest.mark.parametrize("query", [f"?before={'9' * 30}", f"?after={'9' * 30}", f"?q=R-{'9' * 18}", "?person=S-0"])
     def test_ids_too_big_find_nothing_or_all(self, cast: Cast, query: str) -> None:
         assert signed_in(cast.priya).get(f"/history{query}").status_code == 200
 
@@ -173,9 +171,7 @@ class TestFilters:
 
 
 class TestPages:
-    def test_go_back_and_forth(
-        self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_go_back_and_forth(self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("grants.web.history.PAGE", 3)
         client = signed_in(cast.priya)
         seen: list[list[int]] = []

@@ -58,9 +58,7 @@ def browser() -> Iterator[Browser]:
 def server(commits: None, settings: Settings, tmp_path: Path) -> Iterator[str]:
     """The portal as it is served: files collected, named by content, sent by WhiteNoise."""
     settings.STATIC_ROOT = tmp_path
-    settings.STORAGES = {
-        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
-    }
+    settings.STORAGES = {"staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}}
     call_command("collectstatic", interactive=False, verbosity=0)
     httpd = ThreadedWSGIServer(("127.0.0.1", 0), QuietWSGIRequestHandler)
     httpd.set_app(WSGIHandler())

@@ -266,10 +266,7 @@ class TestInbox:
         page = signed_in(cast.chiara).get("/inbox?tab=decided").content.decode()
         assert asked.ref in page
         assert "Not today." in page
-        assert (
-            "You have decided nothing yet"
-            in signed_in(cast.tomasz).get("/inbox?tab=decided").content.decode()
-        )
+        assert "You have decided nothing yet" in signed_in(cast.tomasz).get("/inbox?tab=decided").content.decode()
 
     def test_pages(self, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("grants.web.views_requests.PAGE", 2)

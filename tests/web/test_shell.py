@@ -93,9 +93,7 @@ def test_counts_say_what_waits_and_what_is_held(cast: Cast, sign_in: SignIn) -> 
     ("zone", "said"),
     [("Europe/Berlin", "Berlin"), ("America/New_York", "New York"), ("../../etc/passwd", "UTC"), ("", "UTC")],
 )
-def test_times_are_the_browsers_until_somebody_chooses(
-    cast: Cast, sign_in: SignIn, zone: str, said: str
-) -> None:
+def test_times_are_the_browsers_until_somebody_chooses(cast: Cast, sign_in: SignIn, zone: str, said: str) -> None:
     client = sign_in(cast.ada)
     client.cookies["stint-zone"] = zone
     assert f"<span>{said}</span>" in client.get("/").text

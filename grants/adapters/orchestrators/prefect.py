@@ -1,4 +1,4 @@
-"""A Prefect server (3.9 or later) as a catalog: pools, deployments, blocks. Reads only, and never a secret."""
+"""A Prefect server (3.9 or later) as a catalog: pools, deployments, blocks. Reads only, never a secret."""
 
 from __future__ import annotations
 
@@ -46,9 +46,7 @@ class Prefect:
         self._deadline = 0.0
 
     @classmethod
-    def at(
-        cls, url: str, *, who: str, secret: str = "", transport: httpx.BaseTransport | None = None
-    ) -> Prefect:
+    def at(cls, url: str, *, who: str, secret: str = "", transport: httpx.BaseTransport | None = None) -> Prefect:
         """The server whose API is at `url` (".../api"). `secret` is its auth string, "" when it has none."""
         headers = {"X-Prefect-Api-Version": API_VERSION, **(basic(secret) if secret else {})}
         return cls(Http(url, who=who, headers=headers, transport=transport))

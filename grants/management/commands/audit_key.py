@@ -24,4 +24,6 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"{path}: {error.strerror}") from error
         else:
-            self.stdout.write(f"Made {path}. Keep a copy of it and of the heads file where the database's owner can't reach.")
+            self.stdout.write(
+                f"Made {path}. Keep a copy of it and of the heads file where the database's owner can't reach."
+            )

@@ -41,20 +41,20 @@ class Command(BaseCommand):
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{name}: {error}") from error
         try:
-            getattr(self, verb)(text)
+            getattr(self, f"do_{verb}")(text)
         except PolicyErrors as errors:
             told = "\n".join(f"{name}:{problem}" for problem in errors.problems)
             raise CommandError(f"{told}\nNothing was changed.") from errors
 
-    def check(self, text: str) -> None:
+    def do_check(self, text: str) -> None:
         policy = parse_policy(text)
         self.stdout.write(f"{len(policy.rules)} rules, {len(policy.owners)} owners: well formed.")
 
-    def plan(self, text: str) -> None:
+    def do_plan(self, text: str) -> None:
         lines = versions.plan(text).lines
         self.stdout.write("\n".join(lines) or "No difference to the policy in force.")
 
-    def apply(self, text: str) -> None:
+    def do_apply(self, text: str) -> None:
         before, had = versions.in_force_row(), versions.in_force()
         row = versions.apply(text, by=None)
         if before and row.pk == before.pk:

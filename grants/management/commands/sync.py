@@ -13,13 +13,15 @@ from grants.catalog.sync import sync_connection
 
 
 class Command(BaseCommand):
-    help = "Reads the named connections now; without a name all of them, and the people of the identity provider."
+    help = "Reads the named connections now; without a name all, and the people of the provider."
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("slugs", nargs="*", metavar="SLUG", help="connections to sync")
         parser.add_argument(
-            "--accept-vanished", action="store_true", help="retire what vanished, however much it is (names needed)"
+            "--accept-vanished",
+            action="store_true",
+            help="retire what vanished, however much it is (names needed)",
         )
 
     @override

@@ -52,12 +52,8 @@ def until(at: datetime, now: datetime) -> SafeString:
 
 def _time(at: datetime, text: str) -> SafeString:
     there = timezone.localtime(at)
-    whole = (
-        f"{there:%A} {there.day} {there:%B %Y, %H:%M:%S} {words.zone_word(timezone.get_current_timezone())}"
-    )
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', there.isoformat(timespec="seconds"), whole, text
-    )
+    whole = f"{there:%A} {there.day} {there:%B %Y, %H:%M:%S} {words.zone_word(timezone.get_current_timezone())}"
+    return format_html('<time datetime="{}" title="{}">{}</time>', there.isoformat(timespec="seconds"), whole, text)
 
 
 @register.simple_tag
@@ -141,9 +137,7 @@ def badge(name: str, label: str = "") -> SafeString:
 def _marked(part: str, name: str, label: str) -> SafeString:
     mark = words.STATES[name]
     drawn = icon(mark.icon, "small" if part == "state" else "")
-    return format_html(
-        '<span class="{}" data-state="{}">{}{}</span>', part, mark.tone, drawn, label or mark.word
-    )
+    return format_html('<span class="{}" data-state="{}">{}{}</span>', part, mark.tone, drawn, label or mark.word)
 
 
 @register.simple_tag
@@ -176,9 +170,7 @@ def thing(resource: Resource, *, link: bool = True, at: bool = True) -> SafeStri
         else format_html('<span class="thing-name">{}</span>', resource.name)
     )
     where = (
-        format_html(
-            ' <span class="thing-at">{}, {}</span>', resource.connection.slug, resource.connection.environment
-        )
+        format_html(' <span class="thing-at">{}, {}</span>', resource.connection.slug, resource.connection.environment)
         if at
         else ""
     )
@@ -262,14 +254,12 @@ def countdown(starts_at: datetime, over_at: datetime, now: datetime) -> SafeStri
     name = words.state_of(starts_at, over_at, now)
     if name == "scheduled":
         return format_html(
-            '<span class="countdown" data-state="scheduled">in {}</span>'
-            '<span class="countdown-end">starts {}</span>',
+            '<span class="countdown" data-state="scheduled">in {}</span><span class="countdown-end">starts {}</span>',
             words.length(starts_at - now),
             when(starts_at, now),
         )
     return format_html(
-        '<span class="countdown" data-state="{}" data-until="{}">{}</span>'
-        '<span class="countdown-end">{} {}</span>',
+        '<span class="countdown" data-state="{}" data-until="{}">{}</span><span class="countdown-end">{} {}</span>',
         name,
         over_at.isoformat(),
         words.left(over_at, now),

@@ -61,4 +61,4 @@ if __name__ == "__main__":
     prepare()
     port = os.environ["STINT_DEMO_OIDC_PORT"]
     granian = ["-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", port, "--no-ws"]
-    os.execv(sys.executable, [sys.executable, *granian, "portal.demo.provider.wsgi:application"])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, *granian, "portal.demo.provider.wsgi:application"])

@@ -60,7 +60,12 @@ OAUTH2_PROVIDER = {
     "OIDC_RSA_PRIVATE_KEY": (FOLDER / "provider.pem").read_text(encoding="utf-8"),
     "OAUTH2_VALIDATOR_CLASS": "portal.demo.provider.views.Validator",
     "OIDC_RESPONSE_TYPES_SUPPORTED": ["code"],
-    "SCOPES": {"openid": "Who you are", "profile": "Your name", "email": "Your e-mail", "groups": "Your groups"},
+    "SCOPES": {
+        "openid": "Who you are",
+        "profile": "Your name",
+        "email": "Your e-mail",
+        "groups": "Your groups",
+    },
     "PKCE_REQUIRED": True,
     "ACCESS_TOKEN_EXPIRE_SECONDS": 300,
     "ID_TOKEN_EXPIRE_SECONDS": 300,

@@ -4,27 +4,25 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Person',
+            name="Person",
             fields=[
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('sub', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('username', models.CharField(max_length=40, unique=True)),
-                ('name', models.CharField(max_length=80)),
-                ('email', models.EmailField(max_length=254)),
-                ('about', models.TextField()),
-                ('enabled', models.BooleanField(default=True)),
-                ('groups', models.JSONField(default=list)),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                ("sub", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("username", models.CharField(max_length=40, unique=True)),
+                ("name", models.CharField(max_length=80)),
+                ("email", models.EmailField(max_length=254)),
+                ("about", models.TextField()),
+                ("enabled", models.BooleanField(default=True)),
+                ("groups", models.JSONField(default=list)),
             ],
             options={
-                'ordering': ('username',),
+                "ordering": ("username",),
             },
         ),
     ]
