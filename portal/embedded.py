@@ -125,7 +125,7 @@ class Postgres:
     def database(self, name: str) -> None:
         """An empty database of this name, owned by stint_owner, unless it is there."""
         with psycopg.connect(self.superuser, autocommit=True) as superuser:
-            if not superuser.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+            if superuser.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
                 superuser.execute(sql.SQL("CREATE DATABASE {} OWNER stint_owner").format(sql.Identifier(name)))
 
     @property

@@ -139,17 +139,9 @@ def _apply(connection: Connection, listing: Listing, read_at: datetime, *, accep
     Resource.objects.filter(pk__in=[row.pk for row in retired]).update(retired_at=read_at)
     newly_held = held > 0 and held != connection.held
     _note(connection, listing, read_at, held)
-    if newly_held or any((changes.added, changes.changed, changes.returned, retired)):
-        record(
-            Verb.CATALOG_HELD if newly_held else Verb.CATALOG_SYNCED,
-            by=by,
-            on=[*changes.added, *changes.changed, *changes.returned, *retired],
-            connection=connection.pk,
-            added=[row.pk for row in changes.added],
-            retired=[row.pk for row in retired],
-            returned=[row.pk for row in changes.returned],
-            held=held,
-        )
+    _record(
+        connection, changes, retired, verb=Verb.CATALOG_HELD if newly_held else Verb.CATALOG_SYNCED, held=held, by=by
+    )
     return Outcome(
         connection.slug,
         State.PARTIAL if not listing.complete else State.HELD if held else State.SYNCED,
@@ -161,6 +153,24 @@ def _apply(connection: Connection, listing: Listing, read_at: datetime, *, accep
         held=held,
         why=listing.why,
     )
+
+
+def _record(
+    connection: Connection, changes: _Changes, retired: list[Resource], *, verb: Verb, held: int, by: str
+) -> None:
+    """One event for one sync, stamped on every row it touched; none when there is nothing to tell."""
+    touched = [*changes.added, *changes.changed, *changes.returned, *retired]
+    if touched or verb is Verb.CATALOG_HELD:
+        record(
+            verb,
+            by=by,
+            on=touched,
+            connection=connection.pk,
+            added=[row.pk for row in changes.added],
+            retired=[row.pk for row in retired],
+            returned=[row.pk for row in changes.returned],
+            held=held,
+        )
 
 
 def _too_many(vanished: int, live: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -27,11 +28,8 @@ class Peer(NamedTuple):
     do: Callable[..., list[Any]]
 
     def listing(self) -> Listing:
-        client = Prefect.at(self.url, who="prefect-prod", transport=self.recorder)
-        try:
+        with closing(Prefect.at(self.url, who="prefect-prod", transport=self.recorder)) as client:
             return client.listing()
-        finally:
-            client.close()
 
 
 class SmallPages(httpx.BaseTransport):
@@ -155,6 +153,11 @@ def test_a_server_with_an_auth_string_wants_it(tmp_path_factory: pytest.TempPath
         pytest.skip("starts a second server: on CI only; the fake is held to the same header")
     home = tmp_path_factory.mktemp("prefect-auth")
     with running_prefect(home, PREFECT_SERVER_API_AUTH_STRING="admin:s3cret") as server:
-        assert Prefect.at(server.url, who="p", secret="admin:s3cret").listing().complete
+        assert listing_of(server.url, "admin:s3cret").complete
         with pytest.raises(Refused):
-            Prefect.at(server.url, who="p", secret="admin:wrong").listing()
+            listing_of(server.url, "admin:wrong")
+
+
+def listing_of(url: str, secret: str) -> Listing:
+    with closing(Prefect.at(url, who="prefect-prod", secret=secret)) as client:
+        return client.listing()

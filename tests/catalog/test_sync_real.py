@@ -18,7 +18,7 @@ __all__ = ["prefect_server"]
 pytestmark = [pytest.mark.django_db, pytest.mark.real]
 
 
-def test_what_prefect_has_is_in_the_catalog(prefect_server: PrefectServer) -> None:  # noqa: F811 (the fixture)
+def test_what_prefect_has_is_in_the_catalog(prefect_server: PrefectServer) -> None:
     tag = uuid4().hex[:8]
     pool, placed = prefect_server.do(
         {"do": "pool", "name": f"etl-{tag}"},
@@ -41,7 +41,7 @@ def test_what_prefect_has_is_in_the_catalog(prefect_server: PrefectServer) -> No
     assert row.retired_at is not None
 
 
-def test_a_prefect_that_is_down_keeps_its_catalog(prefect_server: PrefectServer) -> None:  # noqa: F811
+def test_a_prefect_that_is_down_keeps_its_catalog(prefect_server: PrefectServer) -> None:
     apply_connections([ConnectionSpec("prefect-prod", "prefect", prefect_server.url, "production")], by="cli")
     connection = Connection.objects.get()
     sync_connection(connection)
