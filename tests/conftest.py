@@ -66,8 +66,14 @@ def connect(role: str, **options: object) -> psycopg.Connection:
 
 
 @pytest.fixture(autouse=True)
-def plain_static(settings: Settings) -> None:
-    """Pages are rendered with plain file names: the manifest is made, and tested, in tests/web/test_design.py."""
+def of_this_worker(settings: Settings, worker_id: str) -> None:
+    """Each worker has a key and heads of its own, as it has a database.
+
+    And pages are rendered with plain file names: the manifest is made, and tested, in tests/web/test_design.py.
+    """
+    folder = settings.ENV.audit_key_file.parent
+    files = {"audit_key_file": folder / f"{worker_id}.pem", "audit_heads_file": folder / f"{worker_id}.jsonl"}
+    settings.ENV = settings.ENV.model_copy(update=files)
     settings.STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 
 

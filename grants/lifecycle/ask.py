@@ -117,6 +117,11 @@ def _problem(ruling: Ruling, stages: Sequence[StageView], duration: timedelta | 
     for view in stages:
         if view.short:
             can = len(view.approvers)
+            if can >= view.stage.need:
+                return (
+                    f"Too few can approve all of this ({view.stage.title}, after the stages before): a person counts"
+                    " once per request. Ask for the items one by one."
+                )
             who = "Nobody can" if not can else f"Only {can} of the {view.stage.need} needed can"
             return f"{who} approve this now ({view.stage.title}). Tell an admin: the policy or the teams must change."
     return ""

@@ -25,7 +25,7 @@ class StageView:
     stage: Stage
     approvers: tuple[Subject, ...]
     fallback: bool  # they are the fallback, because too few others qualify
-    short: bool  # even so, fewer than the stage needs
+    short: bool  # even so, too few: a person counts once per request, whatever stages they qualify for
     given: tuple[Decision, ...] = ()
 
     @property
@@ -53,7 +53,10 @@ class Judges:
         decisions: Iterable[Decision] = (),
     ) -> tuple[StageView, ...]:
         given: dict[int, list[Decision]] = {}
+        spent = set()
         for decision in decisions:
+            if not decision.superseded:
+                spent.add(decision.approver_id)
             if decision.verdict == Decision.Verdict.APPROVE and not decision.superseded:
                 given.setdefault(decision.stage, []).append(decision)
         found = [
@@ -61,6 +64,9 @@ class Judges:
             for stage in stages
         ]
         ids = {person for candidates in found if candidates for person in candidates.people}
+        able = [set(candidates.people) - spent if candidates else set() for candidates in found]
+        missing = [max(0, stage.need - len(given.get(n, ()))) for n, stage in enumerate(stages)]
+        enough = rules.fillable(list(zip(missing, able, strict=True)))
         self.subjects.update(Subject.objects.in_bulk(ids - self.subjects.keys()))
         return tuple(
             StageView(
@@ -70,7 +76,7 @@ class Judges:
                 if candidates
                 else (),
                 fallback=bool(candidates and candidates.fallback),
-                short=candidates is None or len(candidates.people) < stage.need,
+                short=not enough[number],
                 given=tuple(given.get(number, ())),
             )
             for number, (stage, candidates) in enumerate(zip(stages, found, strict=True))

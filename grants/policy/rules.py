@@ -146,6 +146,28 @@ def may_approve(
     return person.id in candidates(policy, stage, facts, people, excluded).people
 
 
+def fillable(stages: Sequence[tuple[int, Iterable[int]]]) -> list[bool]:
+    """Can each stage (so many needed, of these people) be filled when a person counts once per request?
+
+    Distinct people for all stages are a matching; Kuhn's augmenting paths find the largest.
+    """
+    people = [sorted(set(able)) for _, able in stages]
+    seats = [number for number, (need, _) in enumerate(stages) for _ in range(need)]
+    taken: dict[int, int] = {}  # person -> seat
+
+    def seat(one: int, tried: set[int]) -> bool:
+        for person in people[seats[one]]:
+            if person not in tried:
+                tried.add(person)
+                if person not in taken or seat(taken[person], tried):
+                    taken[person] = one
+                    return True
+        return False
+
+    filled = [seat(one, set()) for one in range(len(seats))]
+    return [all(ok for ok, number in zip(filled, seats, strict=True) if number == n) for n in range(len(stages))]
+
+
 def _not_for_people(facts: Facts, level: str) -> Denied | None:
     try:
         wanted = Level.of(level)

@@ -21,13 +21,18 @@ from tests.conftest import connect
 
 
 @pytest.fixture
-def chain(commits: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten events, and an empty file for heads."""
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key, and no heads yet."""
     env = settings.ENV.model_copy(
         update={"audit_key_file": tmp_path / "key.pem", "audit_heads_file": tmp_path / "heads"}
     )
     monkeypatch.setattr(settings, "ENV", env)
     make_key(env.audit_key_file)
+
+
+@pytest.fixture
+def chain(commits: None, files: None) -> None:
+    """Ten events."""
     for n in range(10):
         with transaction.atomic():
             record(Verb.POLICY_REFUSED, by="test", n=n)
@@ -51,7 +56,7 @@ def test_an_untouched_record_is_whole() -> None:
     assert verdict.count == 10
 
 
-@pytest.mark.usefixtures("commits")
+@pytest.mark.usefixtures("commits", "files")
 def test_an_empty_record_is_whole() -> None:
     assert verify().whole
 
@@ -148,7 +153,7 @@ def test_an_aborted_action_leaves_no_event() -> None:
     assert not AuditEvent.objects.exists()
 
 
-def test_events_of_many_at_once_are_one_gapless_chain(commits: None, cast: Cast) -> None:
+def test_events_of_many_at_once_are_one_gapless_chain(commits: None, files: None, cast: Cast) -> None:
     before = AuditHead.objects.get().seq
     barrier = Barrier(8)
 

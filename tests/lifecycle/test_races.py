@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
 from grants import clock
 from grants.audit.models import AuditEvent
@@ -17,6 +19,11 @@ from grants.lifecycle import decide, hold
 from grants.lifecycle.errors import LifecycleError
 from grants.lifecycle.models import Grant, Request
 from tests.cast import Cast
+
+
+@pytest.fixture(autouse=True)
+def no_heads(settings: Settings, tmp_path: Path) -> None:
+    settings.ENV = settings.ENV.model_copy(update={"audit_heads_file": tmp_path / "heads"})
 
 
 def at_once(*actions: Callable[[], Any]) -> list[Any]:

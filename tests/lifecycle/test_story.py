@@ -56,9 +56,9 @@ def test_the_whole_story(cast: Cast, at: Move) -> None:
 
 
 def test_preview_promises_what_ask_does(cast: Cast) -> None:
-    wanted = [Wanted(cast.deployment, "run"), Wanted(cast.pool, "run")]
+    wanted = [Wanted(cast.deployment, "run"), Wanted(cast.deployment, "operate")]
     seen = preview(wanted, by=cast.ada, duration=timedelta(hours=1))
-    request = cast.asks(cast.ada, (cast.deployment, "run"), (cast.pool, "run"), minutes=60)
+    request = cast.asks(cast.ada, *wanted, minutes=60)
     assert request.stages == [view.stage.to_json() for view in seen.stages]
     assert request.policy_version_id == seen.policy_version
     assert seen.problem == ""
@@ -88,6 +88,14 @@ def test_nobody_can_approve_is_said_at_once(cast: Cast) -> None:
     assert "Nobody can approve" in preview([Wanted(cast.orphan, "run")], by=cast.ada).problem
     with pytest.raises(NotAllowed, match="Nobody can approve"):
         cast.asks(cast.ada, (cast.orphan, "run"))
+
+
+def test_a_person_counts_once_so_two_owners_are_too_few_for_three(cast: Cast) -> None:
+    """One of the owners for the deployment, then two of the same for the pool."""
+    wanted = [Wanted(cast.deployment, "run"), Wanted(cast.pool, "run")]
+    assert "counts once" in preview(wanted, by=cast.ada).problem
+    with pytest.raises(NotAllowed):
+        cast.asks(cast.ada, *wanted)
 
 
 def test_the_only_owner_cannot_be_asked_by_herself(cast: Cast) -> None:

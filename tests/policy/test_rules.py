@@ -264,6 +264,23 @@ def test_candidates(given: Stage, excluded: set[int], people: set[int], fallback
         assert may is (person.id in people)
 
 
+@pytest.mark.parametrize(
+    ("stages", "filled"),
+    [
+        ([], []),
+        ([(1, {1})], [True]),
+        ([(2, {1})], [False]),
+        ([(1, {1}), (1, {1})], [True, False]),
+        ([(1, {1, 2}), (1, {1})], [True, True]),  # 2 for the first, though 1 would do
+        ([(1, {1, 2}), (2, {1, 2})], [True, False]),
+        ([(1, {1, 2, 3}), (2, {1, 2})], [True, True]),
+        ([(0, set()), (1, {1})], [True, True]),
+    ],
+)
+def test_a_person_fills_one_place(stages: list[tuple[int, set[int]]], filled: list[bool]) -> None:
+    assert rules.fillable(stages) == filled
+
+
 @pytest.mark.parametrize(("person", "sees"), [(ADA, False), (CHIARA, True), (GRACE, True), (OSCAR, False)])
 def test_what_is_not_discoverable(person: Person, sees: bool) -> None:
     hidden = policy(rule(match="{kind: block}", ask="[{team: sre}]", levels="[secret]", more=", discoverable: false"))

@@ -80,7 +80,9 @@ class Flow:
             "response_type": "code", "client_id": "stint", "redirect_uri": f"{PORTAL}/oidc/callback", "scope": "openid profile email groups",
             "state": "s", "nonce": "n", "code_challenge": challenge, "code_challenge_method": "S256", **more,
         }  # fmt: skip
-        return self.http.get("/o/authorize/", params={name: value for name, value in query.items() if value is not None})
+        return self.http.get(
+            "/o/authorize/", params={name: value for name, value in query.items() if value is not None}
+        )
 
     def sign_in(self, sub: str = ADA) -> None:
         page = self.http.get("/signin")
@@ -123,7 +125,13 @@ def test_the_flow(provider: Provider, flow: Flow) -> None:
     assert given["iss"] == f"{provider.base}/o"
     tokens = flow.exchange(given["code"])
     found = claims(provider, tokens)
-    expected = {"sub": ADA, "nonce": "n", "preferred_username": "ada", "groups": ["team-ingest"], "iss": f"{provider.base}/o"}
+    expected = {
+        "sub": ADA,
+        "nonce": "n",
+        "preferred_username": "ada",
+        "groups": ["team-ingest"],
+        "iss": f"{provider.base}/o",
+    }
     assert expected.items() <= found.items()
     assert "auth_time" in found
     info = flow.http.get("/o/userinfo/", headers={"Authorization": f"Bearer {tokens.json()['access_token']}"}).json()
