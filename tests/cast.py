@@ -39,12 +39,20 @@ rules:
       - {need: 1, from: [owners]}
     reason: {min: 10}
   - name: pools-two
-    match: {kind: pool}
+    match: {kind: pool, level: [run, operate, manage]}
     ask: anyone
     levels: [view, run, operate, manage]
     duration: {default: 1h, longest: 4h}
     stages:
       - {need: 2, from: [owners]}
+    reason: {min: 10}
+  - name: pools-view
+    match: {kind: pool, level: view}
+    ask: anyone
+    levels: [view]
+    duration: {default: 1h, longest: 4h}
+    stages:
+      - {need: 1, from: [owners]}
     reason: {min: 10}
 """
 

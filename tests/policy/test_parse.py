@@ -56,7 +56,7 @@ def test_a_mistake_is_said_where_it_is(old: str, new: str, line: int, column: in
 
 def test_all_mistakes_at_once_by_line() -> None:
     found = problems(POLICY.replace("longest: 8h", "longest: x").replace("longest: 4h", "longest: y"))
-    assert [line for line, _, _ in found] == [12, 20]
+    assert [line for line, _, _ in found] == [12, 20, 28]
 
 
 @pytest.mark.parametrize(

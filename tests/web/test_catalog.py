@@ -109,8 +109,10 @@ def test_the_retired_are_out_of_the_way(cast: Cast, sign_in: SignIn) -> None:
     assert "It is gone from its orchestrator" in client.get(f"/catalog/{cast.pool.pk}").text
 
 
-HIDING = POLICY.replace("  - name: pools-two\n", "  - name: pools-two\n    discoverable: false\n").replace(
-    "match: {kind: pool}\n    ask: anyone", "match: {kind: pool}\n    ask: [{team: ingest}]"
+HIDING = (
+    POLICY.replace("  - name: pools-two\n", "  - name: pools-two\n    discoverable: false\n")
+    .replace("manage]}\n    ask: anyone", "manage]}\n    ask: [{team: ingest}]")
+    .replace("level: view}\n    ask: anyone", "level: view}\n    ask: [{team: ingest}]")
 )
 
 

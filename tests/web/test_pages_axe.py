@@ -188,7 +188,7 @@ def test_the_form_answers_while_it_is_filled(scene: Cast, visit: Open) -> None:
     page.get_by_role("button", name="Add etl", exact=True).click()
     expect(page.get_by_text("How much of")).to_have_count(2)
     expect(page.get_by_label("Why")).to_have_value(REASON)
-    expect(preview).to_contain_text("2 of these must agree")
+    expect(preview).to_contain_text("4 h pools-view")
     page.get_by_label("8 h", exact=True)
     page.get_by_role("button", name="Remove etl", exact=True).click()
     page.locator("#length-until").check(force=True)
