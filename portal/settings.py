@@ -41,6 +41,7 @@ MIDDLEWARE = [
     "portal.log.RequestId",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.health.DatabaseDown",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,4 +73,4 @@ def test_the_secrets_are_made_once(tmp_path: Path) -> None:
         assert len(made["secret_key"]) >= 50
         before = made
     assert made == before
-    assert os.stat(tmp_path / "secrets").st_mode & 0o066 == 0
+    assert (tmp_path / "secrets").stat().st_mode & 0o066 == 0
