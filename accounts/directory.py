@@ -45,10 +45,15 @@ class Outcome:
     held: int
 
 
-def apply(idp: IdP, people: Sequence[Listed]) -> Outcome:
-    """Follow a complete listing, in one transaction with one event. Whoever vanished from it has left."""
+def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False) -> Outcome:
+    """Follow a complete listing, in one transaction with one event. Whoever vanished from it has left.
+
+    Too many at once are held, and nobody is switched off, until somebody accepts it.
+    """
     with transaction.atomic():
-        IdP.objects.select_for_update(no_key=True).get(pk=idp.pk)  # two syncs at once: one after the other
+        before = (
+            IdP.objects.select_for_update(no_key=True).get(pk=idp.pk).error
+        )  # two syncs at once: one after the other
         identities = Identity.objects.select_related("subject").filter(idp=idp).order_by("subject_id")
         known = {identity.external_id: identity for identity in identities}
         listed = {person.external_id: person for person in people if person.external_id}
@@ -60,18 +65,21 @@ def apply(idp: IdP, people: Sequence[Listed]) -> Outcome:
             identity.subject for key, identity in known.items() if key not in listed and identity.subject.active
         ]
         active = sum(identity.subject.active for identity in known.values())
-        held = len(vanished) if len(vanished) >= HELD_LEAST and len(vanished) > HELD_SHARE * active else 0
+        too_many = len(vanished) >= HELD_LEAST and len(vanished) > HELD_SHARE * active
+        held = len(vanished) if too_many and not accept_vanished else 0
         left = [] if held else vanished
         for subject in left:
             _switch(subject, active=False)
+        trouble = f"{held} people vanished at once, so nobody was switched off. Look at the directory." if held else ""
+        newly_held = bool(held) and trouble != before  # told once, not at every sync
         IdP.objects.filter(pk=idp.pk).update(
             seen_at=StintNow(),
-            error=f"{held} people vanished at once, so nobody was switched off. Look at the directory." if held else "",
+            error=trouble,
         )
-        if added or changed or left or held:
+        if added or changed or left or newly_held:
             happened.send(
                 sender=IdP,
-                verb="directory.held" if held else "directory.synced",
+                verb="directory.held" if newly_held else "directory.synced",
                 by="sweeper",
                 subjects=[*added, *changed, *left],
                 facts={

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
+import hypothesis
 import psycopg
 import pytest
 from django.core.management import call_command
@@ -18,6 +19,9 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from grants import clock
 from tests.cast import Cast, make_cast
+
+hypothesis.settings.register_profile("stint", deadline=None)  # two cores are shared: time proves nothing
+hypothesis.settings.load_profile("stint")
 
 SUPERUSER = os.environ["STINT_TEST_SUPERUSER_URL"]
 

@@ -51,10 +51,11 @@ def _demo() -> Directory:
 DIRECTORIES: Mapping[str, Callable[[], Directory]] = {"demo": _demo}
 
 
-def sync_directory(*, client: Directory | None = None) -> DirectoryOutcome:
+def sync_directory(*, client: Directory | None = None, accept_vanished: bool = False) -> DirectoryOutcome:
     """Read everybody from the provider of the settings and apply it; without a directory, do nothing.
 
-    Failures of the provider are an outcome, kept on its row for the status page, not an exception.
+    `accept_vanished` lets those go that an earlier sync held. Failures of the provider are an outcome, kept on
+    its row for the status page, not an exception.
     """
     idp = this_idp()
     env = settings.ENV
@@ -65,7 +66,7 @@ def sync_directory(*, client: Directory | None = None) -> DirectoryOutcome:
     except AdapterError as error:
         directory.failed(idp, error.reason)
         return DirectoryOutcome(idp.slug, why=error.reason)
-    return DirectoryOutcome(idp.slug, directory.apply(idp, people))
+    return DirectoryOutcome(idp.slug, directory.apply(idp, people, accept_vanished=accept_vanished))
 
 
 def _people(reader: Directory, *, close: bool) -> list[DirectoryPerson]:

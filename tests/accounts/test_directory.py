@@ -75,6 +75,16 @@ def test_too_many_gone_at_once_are_held(cast: Cast) -> None:
     assert "vanished" in cast.idp.error
 
 
+def test_held_is_told_once_and_can_be_accepted(cast: Cast) -> None:
+    for _ in range(3):
+        directory.apply(cast.idp, listed("ada", "ben"))
+    assert AuditEvent.objects.filter(verb="directory.held").count() == 1
+    assert directory.apply(cast.idp, listed("ada", "ben"), accept_vanished=True).left == 5
+    cast.idp.refresh_from_db()
+    assert cast.idp.error == ""
+    assert Subject.objects.filter(active=True).count() == 2
+
+
 def test_a_directory_that_is_down_changes_nobody(cast: Cast) -> None:
     class Down:
         def people(self) -> list[DirectoryPerson]:

@@ -229,6 +229,18 @@ def test_a_person_counts_once(app: psycopg.Connection, story: tuple[Cast, Reques
     refused(app, *vote(cast, request, cast.chiara.pk, for_id=cast.tomasz.pk))
 
 
+def test_votes_queue_on_the_request(app: psycopg.Connection, story: tuple[Cast, Request, Grant]) -> None:
+    """Without our own code's lock: a second vote waits for the first, so that the last one sees all."""
+    cast, request, _ = story
+    sql, *first = vote(cast, request, cast.chiara.pk)
+    _, *second = vote(cast, request, cast.tomasz.pk)
+    with connect("stint_app") as other:
+        other.execute(sql, first)
+        app.execute("SET lock_timeout = '200ms'")
+        with pytest.raises(errors.LockNotAvailable):
+            app.execute(sql, second)
+
+
 def test_no_vote_after_the_end(app: psycopg.Connection, story: tuple[Cast, Request, Grant]) -> None:
     cast, _, grant = story
     refused(app, *vote(cast, grant.request, cast.tomasz.pk), state=ILLEGAL_MOVE)

@@ -167,6 +167,13 @@ def test_an_owner_does_not_decide_their_own(cast: Cast) -> None:
     decide.approve(request, by=cast.tomasz)
 
 
+def test_an_owner_is_not_listed_for_their_own(cast: Cast) -> None:
+    """Neither shown as somebody who can decide nor, therefore, told by mail."""
+    request = cast.asks(cast.chiara)
+    (view,) = decide.stages_of(request)
+    assert view.approvers == (cast.tomasz,)
+
+
 def test_being_told_is_no_authority(cast: Cast) -> None:
     """chiara leaves the team after the asking: who qualifies is judged at deciding."""
     request = cast.asks()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any, override
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from grants.catalog.directory import sync_directory
@@ -17,7 +18,7 @@ class Command(BaseCommand):
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("slugs", nargs="*", metavar="SLUG", help="connections to sync")
+        parser.add_argument("slugs", nargs="*", metavar="SLUG", help="connections, or the identity provider, to sync")
         parser.add_argument(
             "--accept-vanished",
             action="store_true",
@@ -27,19 +28,20 @@ class Command(BaseCommand):
     @override
     def handle(self, *args: Any, slugs: list[str], accept_vanished: bool, **options: Any) -> None:
         if accept_vanished and not slugs:
-            raise CommandError("Name the connection whose vanished resources you accept.")
+            raise CommandError("Name the connection (or identity provider) whose vanished ones you accept.")
         connections = Connection.objects.order_by("slug")
+        people = not slugs or settings.ENV.idp_slug in slugs
         if slugs:
             connections = connections.filter(slug__in=slugs)
-            if unknown := set(slugs) - {row.slug for row in connections}:
+            if unknown := set(slugs) - {row.slug for row in connections} - {settings.ENV.idp_slug}:
                 raise CommandError(f"There is no connection {', '.join(sorted(unknown))}.")
         failed = False
         for connection in connections:
             outcome = sync_connection(connection, accept_vanished=accept_vanished, by="cli")
             failed = failed or not outcome.ok
             self.stdout.write(outcome.sentence)
-        if not slugs:
-            directory = sync_directory()
+        if people:
+            directory = sync_directory(accept_vanished=accept_vanished)
             failed = failed or not directory.ok
             self.stdout.write(directory.sentence)
         if failed:
