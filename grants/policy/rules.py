@@ -1,7 +1,7 @@
 """The rules themselves: pure, and closed when in doubt.
 
-A rule applies when its `match` and its `ask` hold. Of the rules that apply, the strictest value of each
-field wins, and all their stages are gone through in order.
+A rule applies when its `match` holds. Of the rules that apply, the strictest value of each field wins: who asks
+must be among those who may by every one of them, and all their stages are gone through in order.
 """
 
 from __future__ import annotations
@@ -35,12 +35,16 @@ def rule_on(policy: Policy, facts: Facts, asker: Person, level: str) -> Ruling:
     refused = _not_for_people(facts, level)
     if refused:
         return refused
-    applying, failed = _applying(policy, facts, asker, level)
+    applying, failed = _applying(policy, facts, level)
     if failed:
         return Denied("rule_failed", f"Rule {failed} could not be judged, so nothing is allowed. Tell an admin.")
     if not applying:
-        return Denied("no_rule", f"No rule lets you ask for {level} on {where}.")
+        return Denied("no_rule", f"No rule lets anybody ask for {level} on {where}.")
     for rule in applying:
+        if not _may_ask(rule, asker):
+            return Denied(
+                "ask", f"Rule {rule.name} says who may ask for {level} on {where}, and you are not among them."
+            )
         if level not in rule.levels:
             allowed = ", ".join(rule.levels)
             return Denied("level", f"Rule {rule.name} allows {allowed} on {where}, not {level}.")
@@ -180,13 +184,13 @@ def _not_for_people(facts: Facts, level: str) -> Denied | None:
     return None
 
 
-def _applying(policy: Policy, facts: Facts, asker: Person, level: str) -> tuple[list[Rule], str]:
+def _applying(policy: Policy, facts: Facts, level: str) -> tuple[list[Rule], str]:
     """The rules that apply, and the name of one that could not be judged."""
     applying: list[Rule] = []
     for rule in policy.rules:
         try:
             owner = owner_of(policy, facts)
-            if _matches(rule.match, facts, level=level, owner=owner) and _may_ask(rule, asker):
+            if _matches(rule.match, facts, level=level, owner=owner):
                 applying.append(rule)
         except Exception:  # noqa: BLE001 (whatever a rule trips over, it denies)
             return [], rule.name

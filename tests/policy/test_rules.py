@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grants.catalog.levels import LEVELS_OF
 from grants.policy import rules
 from grants.policy.parse import Policy, parse_policy, with_people
 from grants.policy.rulings import Allowed, Denied, Facts, Owner, Person, Source, Stage
@@ -166,12 +168,28 @@ def test_levels_are_what_all_allow() -> None:
     assert "view" in ruling.reason
 
 
-def test_a_rule_for_others_does_not_bind_me() -> None:
-    both = policy(rule("all"), rule("oncall", ask="[{team: oncall}]", longest="1h"))
+def test_who_may_ask_is_who_every_rule_lets() -> None:
+    """A narrow rule beside a wide one: outsiders must not get by the wide one what the narrow one keeps."""
+    both = policy(rule("all", stages="[]"), rule("oncall", match="{tag: pii}", ask="[{team: oncall}]", longest="1h"))
     ada, ben = (rules.rule_on(both, ETL, who, "run") for who in (ADA, BEN))
-    assert isinstance(ada, Allowed)
+    assert isinstance(ada, Denied)
+    assert (ada.code, "oncall" in ada.reason) == ("ask", True)
     assert isinstance(ben, Allowed)
-    assert (ada.longest, ben.longest) == (timedelta(hours=8), timedelta(hours=1))
+    assert ben.longest == timedelta(hours=1)
+    assert isinstance(rules.rule_on(both, ML, ADA, "run"), Allowed)
+
+
+@pytest.mark.parametrize("who", EVERYBODY)
+@pytest.mark.parametrize("kind", ["server", "pool", "deployment", "block"])
+def test_the_demos_policy_gives_nothing_but_a_look_without_asking(who: Person, kind: str) -> None:
+    text = (Path(__file__).resolve().parents[2] / "portal/demo/policy.yaml").read_text()
+    demo = with_people(parse_policy(text), {})
+    for level in LEVELS_OF[kind]:
+        ruling = rules.rule_on(demo, POOL._replace(connection="prefect-demo", kind=kind), who, level.word)
+        if level.word != "view" and isinstance(ruling, Allowed):
+            assert ruling.stages, (kind, level.word)
+    if kind == "block" and "platform" not in who.teams:
+        assert not rules.may_see(demo, BLOCK, who)
 
 
 def test_stages_of_all_apply_in_order_and_equal_ones_merge() -> None:
@@ -292,7 +310,7 @@ def test_a_rule_that_cannot_be_judged_denies(monkeypatch: pytest.MonkeyPatch) ->
     def broken(*_: object) -> bool:
         raise RuntimeError
 
-    monkeypatch.setattr(rules, "_may_ask", broken)
+    monkeypatch.setattr(rules, "_matches", broken)
     ruling = rules.rule_on(policy(rule("broken")), ETL, ADA, "run")
     assert isinstance(ruling, Denied)
     assert (ruling.code, "broken" in ruling.reason) == ("rule_failed", True)

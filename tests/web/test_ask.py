@@ -183,7 +183,7 @@ def test_owners_are_not_offered_themselves(cast: Cast, sign_in: SignIn) -> None:
 
 def test_no_rule_is_said_at_once(cast: Cast, sign_in: SignIn) -> None:
     page = sign_in(cast.ada).get("/requests/new", {"item": cast.server.pk}).text
-    assert "No rule lets you ask for" in page
+    assert "No rule lets anybody ask for" in page
     assert re.search(r'value="send" disabled', page)
 
 
