@@ -1,4 +1,10 @@
-"""What Stint reads of any identity provider besides sign-ins: who there is, and in which groups."""
+"""What Stint asks of any identity provider besides sign-ins: who there is, and the roles it gives and takes.
+
+A role is named by one string, the same on the grant, in the policy and here:
+    prefect-prod:pool:etl:run     a client role of Stint's own client, made at its first grant
+    realm/data-engineer           an existing role of the whole realm
+    client/airflow/Op             an existing role of another client
+"""
 
 from __future__ import annotations
 
@@ -14,9 +20,64 @@ class DirectoryPerson(NamedTuple):
     groups: tuple[str, ...]
 
 
+class Capabilities(NamedTuple):
+    """What a kind of provider can do; the rest of Stint asks here, never for the kind's name."""
+
+    directory: bool = False
+    roles: bool = False
+    realm_roles: bool = False  # `realm/…` and `client/…` can be mapped by a policy
+    absent_claim_is_empty: bool = False  # it never sends an empty list: a missing claim means none
+
+
+class Finding(NamedTuple):
+    """One thing that the doctor sees: fine, or wrong with the words to put it right."""
+
+    ok: bool
+    what: str
+    fix: str = ""
+
+
 class Directory(Protocol):
     def people(self) -> list[DirectoryPerson]:
         """Everybody, completely. Raises Unavailable, Missing or Refused rather than answer with a part."""
         ...
 
     def close(self) -> None: ...
+
+
+class IdP(Directory, Protocol):
+    """A provider whose roles Stint gives and takes. Safe to use from several threads at once.
+
+    Every call ends within CALL_SECONDS, with one of the three errors if need be; granting and revoking are
+    idempotent, and neither's success proves anything: the caller reads back.
+    """
+
+    def roles_of(self, external_id: str) -> frozenset[str]:
+        """The roles given to this person directly, by the names above, read now and never from a cache.
+
+        Raises Missing when the provider no longer knows the person.
+        """
+        ...
+
+    def grant_role(self, external_id: str, role: str) -> None:
+        """Give the role, making it first if it is one of Stint's own.
+
+        Raises Missing (the person, or a role that is not Stint's to make, is not there), Refused (the role
+        reaches the provider's own administration, or can't be seen into; or Stint lacks the right), Unavailable.
+        """
+        ...
+
+    def revoke_role(self, external_id: str, role: str) -> None:
+        """Take the role away. A role that is gone, or was not held, is no error. Raises as grant_role does."""
+        ...
+
+    def inspect(self, role: str) -> Finding:
+        """Is this mapped role there, and safe to give? Raises Unavailable or Refused."""
+        ...
+
+    def doctor(self) -> list[Finding]:
+        """What Stint's own account there can and can't, each with the fix. Raises Unavailable or Refused."""
+        ...
+
+
+CALL_SECONDS = 10.0  # the most that one call of grant_role, revoke_role or roles_of takes
