@@ -3,7 +3,7 @@
 from grants.audit.models import AuditEvent, AuditHead
 from grants.catalog.models import Connection, Resource
 from grants.due import DueJob, ProcessBeat
-from grants.lifecycle.models import Decision, Grant, Request, RequestItem
+from grants.lifecycle.models import Decision, Grant, Request, RequestItem, RoleBinding
 from grants.notifications.models import Cursor
 from grants.policy.models import PolicyRefusal, PolicyVersion
 
@@ -21,4 +21,5 @@ __all__ = [
     "Request",
     "RequestItem",
     "Resource",
+    "RoleBinding",
 ]

@@ -1,7 +1,8 @@
 """The sweeper: in every Celery worker, does what must happen on time and publishes what is merely due.
 
-Two threads, so that a frozen broker delays no closing: one closes and exports, in place, woken by NOTIFY
-and at least twice a second; the other hands due jobs to Celery. Neither needs a message to arrive.
+Three threads, so that neither a slow provider nor a frozen broker delays the others: one closes and exports, one
+gives and takes roles, both in place, woken by NOTIFY and at least twice a second; the third hands due jobs to Celery.
+None needs a message to arrive.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from redis.exceptions import RedisError
 from grants import due
 from grants.audit.export import HeadKeyError, export_head
 from grants.lifecycle import decide, hold
-from grants.tasks import run
+from grants.provisioning.claims import seconds_to_next
+from grants.tasks import run, settle
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +36,7 @@ POLL = 0.5  # seconds; the most that a lost wake-up delays
 BEAT = 5.0
 HEADS_EVERY = timedelta(minutes=1)
 BATCH = 50
+LAST_TURN = 20.0  # seconds that a turn may still take when the worker is told to stop
 NAME = f"worker {socket.gethostname()}:{os.getpid()}"
 
 
@@ -65,7 +68,7 @@ def publish() -> int:
 
 
 class SweeperStep(bootsteps.StartStopStep):
-    """Starts and stops the two threads with the worker, after its pool has forked."""
+    """Starts and stops the threads with the worker, after its pool has forked."""
 
     requires = ("celery.worker.components:Pool",)
 
@@ -78,7 +81,7 @@ class SweeperStep(bootsteps.StartStopStep):
     def start(self, parent: WorkController) -> None:
         self.threads = [
             threading.Thread(target=self._keep, args=(loop,), name=loop.__name__, daemon=True)
-            for loop in (self.sweep, self.hand_on)
+            for loop in (self.sweep, self.settle, self.hand_on)
         ]
         for thread in self.threads:
             thread.start()
@@ -87,12 +90,11 @@ class SweeperStep(bootsteps.StartStopStep):
     def stop(self, parent: WorkController) -> None:
         self.stopping.set()
         for thread in self.threads:
-            thread.join(timeout=5)
+            thread.join(timeout=LAST_TURN)  # what is claimed is finished, not dropped
 
     def sweep(self) -> None:
         """Until stopping or an error: turn, then wait for a NOTIFY or the poll."""
-        connection.ensure_connection()
-        connection.connection.execute("LISTEN stint")
+        _listen()
         if settings.ENV.directory_url:
             due.ensure(f"directory:{settings.ENV.idp_slug}")
         beaten = 0.0
@@ -101,8 +103,15 @@ class SweeperStep(bootsteps.StartStopStep):
                 due.beat(NAME, settings.VERSION)
                 beaten = time.monotonic()
             if turn() == 0:
-                for _ in connection.connection.notifies(timeout=POLL, stop_after=1):
-                    pass
+                _wait(POLL)
+
+    def settle(self) -> None:
+        """Until stopping or an error: settle, then wait for a NOTIFY, the next due moment or the poll."""
+        _listen()
+        while not self.stopping.is_set():
+            if settle() == 0:
+                due_in = seconds_to_next()
+                _wait(POLL if due_in is None else min(POLL, due_in + 0.001))
 
     def hand_on(self) -> None:
         while not self.stopping.is_set():
@@ -122,3 +131,14 @@ class SweeperStep(bootsteps.StartStopStep):
             connection.close()
             self.stopping.wait(POLL)
         connection.close()
+
+
+def _listen() -> None:
+    connection.ensure_connection()
+    connection.connection.execute("LISTEN stint")
+
+
+def _wait(seconds: float) -> None:
+    """For a NOTIFY, no longer than this."""
+    for _ in connection.connection.notifies(timeout=seconds, stop_after=1):
+        pass

@@ -1,4 +1,5 @@
-"""Celery tasks: ordinary work that the sweeper publishes. A row's name is the only argument."""
+"""Celery tasks. The sweeper runs `settle` in place, on time; ordinary work it publishes, a row's name the only
+argument."""
 
 from __future__ import annotations
 
@@ -14,8 +15,15 @@ from grants.catalog.directory import sync_directory
 from grants.catalog.models import Connection
 from grants.catalog.sync import sync_connection
 from grants.notifications.mail import send_pending
+from grants.provisioning.settle import settle as settle_due
 
 log = structlog.get_logger(__name__)
+
+
+@shared_task(name="stint.settle")  # type: ignore[untyped-decorator]
+def settle() -> int:
+    """Grant and revoke the roles that are due; returns how many bindings were taken up."""
+    return settle_due()
 
 
 @shared_task(name="stint.run")  # type: ignore[untyped-decorator]

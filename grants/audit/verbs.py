@@ -19,6 +19,13 @@ class Verb(StrEnum):
     GRANT_LEFT = "grant.left"
     GRANT_RETIRED = "grant.retired"
 
+    BINDING_GIVEN = "binding.given"
+    BINDING_FOUND = "binding.found"
+    BINDING_TAKEN = "binding.taken"
+    BINDING_KEPT = "binding.kept"
+    BINDING_LOST = "binding.lost"
+    BINDING_LINGERED = "binding.lingered"
+
     CONNECTION_APPLIED = "connection.applied"
     CATALOG_SYNCED = "catalog.synced"
     CATALOG_HELD = "catalog.held"
@@ -52,6 +59,12 @@ SENTENCES: dict[Verb, str] = {
     Verb.GRANT_REVOKED: "revoked the access",
     Verb.GRANT_LEFT: "access ended: the person left",
     Verb.GRANT_RETIRED: "access ended: the resource is gone",
+    Verb.BINDING_GIVEN: "gave the role at the identity provider",
+    Verb.BINDING_FOUND: "found the role there already",
+    Verb.BINDING_TAKEN: "took the role back at the identity provider",
+    Verb.BINDING_KEPT: "kept the role: it was there before Stint",
+    Verb.BINDING_LOST: "found a role gone that was held before Stint",
+    Verb.BINDING_LINGERED: "found a role that had been taken back, and took it again",
     Verb.CONNECTION_APPLIED: "changed a connection",
     Verb.CATALOG_SYNCED: "synced the catalog",
     Verb.CATALOG_HELD: "too much vanished at once: retirement held",

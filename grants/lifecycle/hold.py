@@ -13,6 +13,7 @@ from accounts.models import Subject
 from grants import clock
 from grants.audit import Verb, record
 from grants.clock import StintNow
+from grants.lifecycle import bindings
 from grants.lifecycle.errors import Conflict, NotAllowed
 from grants.lifecycle.models import Grant, Request
 from grants.policy import versions
@@ -21,20 +22,28 @@ EndReason = Grant.EndReason
 
 
 def open_grants(request: Request, *, now: datetime) -> list[Grant]:
-    """One grant an item, from now for as long as was asked. The caller records them with the approval."""
-    return [
+    """One grant an item, from now for as long as was asked. The caller records them with the approval.
+
+    Where the provider gives roles, each grant pins the name of its role, and the role is due at once.
+    """
+    identity = bindings.identity_for_roles(request.beneficiary_id)
+    grants = [
         Grant.objects.create(
             request=request,
             asked=request.duration,
             beneficiary_id=request.beneficiary_id,
             resource_id=item.resource_id,
             level=item.level,
+            idp_id=identity.idp_id if identity else None,
+            role=bindings.role_of(item.resource, item.level) if identity else None,
             starts_at=now,
             ends_at=now + request.duration,
             drain_until=now + request.duration,
         )
-        for item in request.items.order_by("pk")
+        for item in request.items.select_related("resource__connection").order_by("pk")
     ]
+    bindings.want(grants)
+    return grants
 
 
 def give_back(grant: Grant, *, by: Subject) -> Grant:
@@ -81,6 +90,7 @@ def _end(grant: Grant, reason: Grant.EndReason, verb: Verb, by: Subject) -> Gran
         if grant.closed_at or grant.over_at <= now:
             raise Conflict(f"{grant.ref} is over already.")
         Grant.objects.filter(pk=grant.pk, closed_at=None).update(ended_at=now, closed_at=now, end_reason=reason)
+        bindings.due_now([grant])
         record(verb, by=by, on=[grant], grant=grant.pk)
     grant.refresh_from_db()
     return grant
@@ -96,10 +106,11 @@ def _close(due: QuerySet[Grant], reason: Grant.EndReason, verb: Verb, limit: int
         now = clock.now()
         rows = Grant.objects.filter(pk__in=[grant.pk for grant in grants], closed_at=None)
         if reason == EndReason.ELAPSED:
-            rows.update(closed_at=now, end_reason=reason)
+            rows.update(closed_at=now, end_reason=reason)  # its roles are due by the clock already
         else:
             # What had elapsed a moment ago keeps its end.
             rows.update(closed_at=now, end_reason=reason, ended_at=Least(Coalesce("ended_at", "ends_at"), now))
+            bindings.due_now(grants)
         for grant in grants:
             record(verb, by="sweeper", on=[grant], grant=grant.pk)
     return len(grants)

@@ -249,3 +249,67 @@ class Grant(models.Model):
 
     def is_live_at(self, now: datetime) -> bool:
         return self.starts_at <= now < self.over_at
+
+
+class RoleBinding(models.Model):
+    """One role of one person at one provider: what is provisioned, whichever grants want it.
+
+    Its phases and their moves are MODEL §2's; a trigger allows no others.
+    """
+
+    class Phase(models.TextChoices):
+        ABSENT = "absent", "not given"
+        ADDING = "adding", "being given"
+        PRESENT = "present", "given"
+        REMOVING = "removing", "being taken back"
+        KEPT = "kept", "kept: had it before"
+
+    id = models.BigAutoField(primary_key=True)
+    idp = models.ForeignKey(IdP, models.PROTECT, db_index=False)
+    external_id = models.TextField()
+    role = models.TextField()
+    phase = models.TextField(choices=Phase, default=Phase.ABSENT, db_default=Phase.ABSENT)
+    # Was it there before Stint? Judged once, committed before the first call, never judged again.
+    found_before = models.BooleanField(null=True)
+    want_until = models.DateTimeField(null=True)
+    # Grows with every intent and every change of what is wanted: a confirmation of something older is void.
+    generation = models.BigIntegerField(default=0, db_default=0)
+    due_at = models.DateTimeField(null=True)
+    owed_since = models.DateTimeField(null=True)  # when what is due now became due; NULL when nothing is owed
+    lease = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    attempts = models.IntegerField(default=0, db_default=0)
+    last_error = models.TextField(blank=True, db_default="")
+    recheck_at = models.DateTimeField(null=True)
+    given_at = models.DateTimeField(null=True)  # last read back as there, after we gave it
+    taken_at = models.DateTimeField(null=True)  # last read back as gone, after we took it
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["idp", "external_id", "role"], name="binding_once"),
+            models.CheckConstraint(
+                condition=Q(phase__in=["absent", "adding", "present", "removing", "kept"]), name="binding_phase_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(phase="absent") | Q(found_before__isnull=False), name="binding_looked_before_it_acted"
+            ),
+            models.CheckConstraint(
+                condition=~Q(phase="removing") | Q(found_before__isnull=False, found_before=False),
+                name="binding_takes_only_what_it_gave",
+            ),
+            models.CheckConstraint(
+                condition=~Q(phase="kept") | Q(found_before__isnull=False, found_before=True),
+                name="binding_keeps_only_what_was_there",
+            ),
+            models.CheckConstraint(
+                condition=Q(lease=None, lease_until=None) | Q(lease__isnull=False, lease_until__isnull=False),
+                name="binding_lease_ends",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="binding_due"),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return self.role

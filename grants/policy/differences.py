@@ -28,6 +28,12 @@ def differences(old: Policy | None, new: Policy) -> Iterator[str]:
     yield from (f"owner added: {line}" for line in after if line not in before)
     if before != after and sorted(before) == sorted(after):
         yield "owners: the order changed, and the first that matches counts"
+    had_roles = [f"{entry.role} stands for {wording.matching(entry.match)}" for entry in old.roles]
+    has_roles = [f"{entry.role} stands for {wording.matching(entry.match)}" for entry in new.roles]
+    yield from (f"role removed: {line}" for line in had_roles if line not in has_roles)
+    yield from (f"role added: {line}" for line in has_roles if line not in had_roles)
+    if had_roles != has_roles and sorted(had_roles) == sorted(has_roles):
+        yield "roles: the order changed, and the first that matches counts"
     if old.owner_tags != new.owner_tags:
         yield "owner: tags " + ("count now: who deploys names the approver" if new.owner_tags else "no longer count")
     if old.fallback != new.fallback:

@@ -39,6 +39,13 @@ class OwnerRule(NamedTuple):
     owner: Owner
 
 
+class RoleRule(NamedTuple):
+    """Which existing role of the IdP stands for what; without one, Stint makes its own."""
+
+    match: Match
+    role: str  # "realm/NAME" or "client/CLIENT/NAME"
+
+
 class StageRule(NamedTuple):
     need: int
     sources: tuple[Source, ...]
@@ -66,6 +73,7 @@ class Policy:
     owners: tuple[OwnerRule, ...]
     fallback: tuple[Source, ...]
     rules: tuple[Rule, ...]
+    roles: tuple[RoleRule, ...] = ()
     people: tuple[tuple[str, Place], ...] = ()  # "idp:username" of everybody named, and where
     version: int = 0
 
@@ -82,6 +90,7 @@ def parse_policy(text: str) -> Policy:
         owners=tuple(reader.owner(entry, ("owners", n)) for n, entry in enumerate(value.get("owners", []))),
         fallback=reader.sources(value.get("fallback", []), ("fallback",)),
         rules=tuple(reader.rule(rule, ("rules", n)) for n, rule in enumerate(value["rules"])),
+        roles=tuple(reader.role(entry, ("roles", n)) for n, entry in enumerate(value.get("roles", []))),
     )
     if reader.problems:
         raise PolicyErrors(reader.problems)
@@ -145,6 +154,12 @@ class _Reader:
         if "team" in entry:
             return OwnerRule(match, Owner(team=entry["team"]))
         return OwnerRule(match, Owner(person=self.person(entry["person"], (*place, "person"))))
+
+    def role(self, entry: dict[str, Any], place: Place) -> RoleRule:
+        match = self.match(entry.get("match", {}), (*place, "match"))
+        if match.owner:
+            self.wrong((*place, "match", "owner"), "A role can't be found by `owner`.")
+        return RoleRule(match, entry["role"])
 
     def rule(self, rule: dict[str, Any], place: Place) -> Rule:
         name = rule["name"]

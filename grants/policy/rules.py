@@ -29,6 +29,14 @@ def owner_of(policy: Policy, facts: Facts) -> Owner:
     return Owner(team=facts.connection_owner)
 
 
+def role_of(policy: Policy, facts: Facts, level: str) -> str | None:
+    """The existing role of the IdP that the policy maps this to: of the first entry that matches, or None."""
+    for entry in policy.roles:
+        if _matches(entry.match, facts, level=level, owner=None):
+            return entry.role
+    return None
+
+
 def rule_on(policy: Policy, facts: Facts, asker: Person, level: str) -> Ruling:
     """May this person ask for this much of this resource, and on which terms?"""
     where = f"{facts.name} ({facts.connection}, {facts.environment})"

@@ -453,3 +453,48 @@ def test_other_unique_rows(app: psycopg.Connection, story: tuple[Cast, Request, 
         reason, now(), now(), '0', 'k2' FROM grants_request WHERE id = %s""",
         request.pk,
     )
+
+
+@pytest.fixture
+def given(story: tuple[Cast, Request, Grant], app: psycopg.Connection) -> int:
+    """A binding whose role was not there before, and is given now."""
+    cast, _, _ = story
+    (pk,) = app.execute(
+        "INSERT INTO grants_rolebinding (idp_id, external_id, role) VALUES (%s, 'id-ada', 'r') RETURNING id",
+        [cast.idp.pk],
+    ).fetchone() or (0,)
+    app.execute("UPDATE grants_rolebinding SET phase = 'adding', found_before = false WHERE id = %s", [pk])
+    app.execute("UPDATE grants_rolebinding SET phase = 'present' WHERE id = %s", [pk])
+    return int(pk)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "phase = 'absent'",  # taken back without an intent
+        "phase = 'adding'",
+        "phase = 'kept'",  # of a role that Stint gave
+        "phase = 'lost'",
+        "found_before = true",  # judged again, so that it would never be taken back
+        "found_before = NULL",
+        "phase = 'removing', found_before = NULL",
+        "generation = -1",
+        "lease = '00000000-0000-0000-0000-000000000000'",  # for ever
+    ],
+)
+def test_a_binding_only_moves_as_it_may(app: psycopg.Connection, given: int, change: str) -> None:
+    with pytest.raises(psycopg.Error):
+        app.execute(f"UPDATE grants_rolebinding SET {change} WHERE id = {given}")
+    refused(app, f"DELETE FROM grants_rolebinding WHERE id = {given}")
+    refused(app, f"UPDATE grants_rolebinding SET role = 'another' WHERE id = {given}")
+    refused(app, f"UPDATE grants_rolebinding SET external_id = 'id-ben' WHERE id = {given}")
+
+
+@pytest.mark.parametrize("born", ["'present', false", "'absent', true", "'removing', false"])
+def test_a_binding_is_born_absent(story: tuple[Cast, Request, Grant], app: psycopg.Connection, born: str) -> None:
+    with pytest.raises(psycopg.Error):
+        app.execute(
+            "INSERT INTO grants_rolebinding (idp_id, external_id, role, phase, found_before)"
+            f" VALUES (%s, 'id-ben', 'r', {born})",
+            [story[0].idp.pk],
+        )

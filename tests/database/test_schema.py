@@ -8,7 +8,11 @@ import pytest
 
 from tests.conftest import connect
 
-RIGHTS = importlib.import_module("grants.migrations.0004_rights").RIGHTS
+RIGHTS = {
+    table: rights
+    for migration in ("0004_rights", "0006_binding_moves")
+    for table, rights in importlib.import_module(f"grants.migrations.{migration}").RIGHTS.items()
+}
 
 
 @pytest.mark.usefixtures("commits")

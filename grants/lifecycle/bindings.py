@@ -1,0 +1,81 @@
+"""What is wanted at the identity provider: which role stands for a grant, and which bindings its moves concern.
+
+Nothing here calls a provider. It says what is due; `provisioning` makes it so, from the sweeper.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from django.db import connection
+from django.db.models import F
+
+from accounts.models import Identity
+from grants.catalog.idps import CAPABILITIES
+from grants.catalog.models import Resource
+from grants.lifecycle.models import Grant, RoleBinding
+from grants.policy import rules, versions
+
+_LONGEST = 255  # of a role's name at Keycloak
+
+# A binding belongs to the grants of its role, by the identity that it is about.
+JOIN_GRANTS = """
+    JOIN accounts_identity i ON i.idp_id = b.idp_id AND i.external_id = b.external_id
+    JOIN grants_grant g ON g.beneficiary_id = i.subject_id AND g.idp_id = b.idp_id AND g.role = b.role
+"""
+
+
+def identity_for_roles(subject_id: int) -> Identity | None:
+    """The identity at which this person can be given roles; None: their access lives at the gate alone."""
+    able = [kind for kind, can in CAPABILITIES.items() if can.roles]
+    return Identity.objects.filter(subject_id=subject_id, idp__kind__in=able).order_by("idp_id").first()
+
+
+def role_of(resource: Resource, level: str) -> str:
+    """The name of the role for this much of this resource: mapped by the policy in force, else Stint's own."""
+    policy = versions.in_force()
+    mapped = rules.role_of(policy, versions.facts_of(resource), level) if policy else None
+    if mapped:
+        return mapped
+    name = f"{resource.connection.slug}:{resource.kind}:{resource.name}"
+    whole = f"{name}:{level}"
+    if len(whole) <= _LONGEST:
+        return whole
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]  # so that two long names stay two
+    return f"{name[: _LONGEST - len(level) - 18]}~{digest}:{level}"
+
+
+def want(grants: Sequence[Grant]) -> None:
+    """These grants have just opened: what they need is due now."""
+    keys = (
+        Identity.objects.filter(subject__grants__in=[grant.pk for grant in grants if grant.role])
+        .filter(idp=F("subject__grants__idp"))
+        .values_list("idp_id", "external_id", "subject__grants__role")
+    )
+    wanted = [RoleBinding(idp_id=idp, external_id=person, role=str(role)) for idp, person, role in sorted(set(keys))]
+    RoleBinding.objects.bulk_create(wanted, ignore_conflicts=True)
+    due_now(grants)
+
+
+# A lease stays: whoever is at it loses the confirmation to the new generation, and gives it back as due.
+_DUE_NOW = """
+UPDATE grants_rolebinding b SET generation = b.generation + 1, due_at = stint_now(),
+    owed_since = coalesce(b.owed_since, stint_now()), attempts = 0
+WHERE b.id = ANY (%s)
+"""
+
+
+def due_now(grants: Sequence[Grant]) -> None:
+    """Something about what these grants want has changed: their bindings are looked at at once."""
+    ids = [grant.pk for grant in grants if grant.role]
+    if not ids:
+        return
+    with connection.cursor() as cursor:
+        # Locked by id: two actions that share roles would otherwise wait for each other.
+        cursor.execute(
+            f"SELECT b.id FROM grants_rolebinding b {JOIN_GRANTS} WHERE g.id = ANY (%s)"  # noqa: S608 (ours)
+            " ORDER BY b.id FOR NO KEY UPDATE OF b",
+            [ids],
+        )
+        cursor.execute(_DUE_NOW, [[pk for (pk,) in cursor.fetchall()]])

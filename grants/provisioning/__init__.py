@@ -1,0 +1,1 @@
+"""Makes the identity provider match what is wanted."""

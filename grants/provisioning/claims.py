@@ -1,0 +1,221 @@
+"""Bindings taken for a while, and what became of them: every UPDATE that provisioning makes.
+
+A lease says who is at a binding, a generation what for. A confirmation needs both as they were; else it
+changes nothing, and whoever confirmed learns that the world moved on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from django.db import connection, transaction
+
+from grants.adapters.idp.base import CALL_SECONDS
+from grants.audit import Verb, record
+from grants.lifecycle.bindings import JOIN_GRANTS
+from grants.provisioning.plan import INTENT, Step, step
+
+LEASE_SECONDS = 15
+LONGEST_CALL = f"{CALL_SECONDS} seconds"
+LONGEST_PAUSE = 15  # seconds between two tries, however many there were
+
+
+class Claim(NamedTuple):
+    """One binding in our hands, and what it needs."""
+
+    id: int
+    idp_id: int
+    external_id: str
+    role: str
+    found_before: bool | None
+    generation: int
+    until: datetime | None  # when the window of its grants next changes what is wanted
+    next: Step
+    lease: UUID
+
+
+_RECHECK = "recheck_at = stint_now() + %(call)s::interval, due_at = stint_now() + %(call)s::interval"
+
+
+class Result(Enum):
+    """What was read back at the provider, as SQL that says it and the event that records it."""
+
+    GIVEN = "phase = 'present', given_at = stint_now(), due_at = v.until", Verb.BINDING_GIVEN
+    FOUND = "phase = 'present', due_at = v.until", Verb.BINDING_FOUND
+    STANDS = "due_at = v.until", None
+    TAKEN = f"phase = 'absent', taken_at = stint_now(), {_RECHECK}", Verb.BINDING_TAKEN
+    LINGERED = _RECHECK, Verb.BINDING_LINGERED
+    CLEAR = "found_before = NULL, recheck_at = NULL, due_at = v.until", None
+    LOST = "phase = 'absent', found_before = NULL, due_at = stint_now()", Verb.BINDING_LOST
+    KEPT = "phase = 'kept', due_at = v.until", Verb.BINDING_KEPT
+    IDLE = "due_at = least(b.recheck_at, v.until)", None
+
+    def __init__(self, sets: str, verb: Verb | None) -> None:
+        self.sets = sets
+        self.verb = verb
+
+
+_CLAIM = """
+UPDATE grants_rolebinding b SET lease = %s, lease_until = stint_now() + %s::interval, attempts = b.attempts + 1,
+    owed_since = coalesce(b.owed_since, b.due_at)
+FROM (
+    SELECT id FROM grants_rolebinding
+    WHERE due_at <= stint_now() AND (lease_until IS NULL OR lease_until < stint_now())
+    ORDER BY due_at, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+) due WHERE b.id = due.id
+"""
+
+# What is wanted is counted from live grants, by the clock, each time anew: no message and no sweep decides it.
+_WANTED = f"""
+WITH t AS MATERIALIZED (SELECT stint_now() AS at),
+window_of AS (
+    SELECT b.id, g.starts_at, coalesce(g.ended_at, g.ends_at) AS until FROM grants_rolebinding b {JOIN_GRANTS}
+    WHERE b.lease = %(lease)s AND g.closed_at IS NULL
+)
+SELECT b.id, b.idp_id, b.external_id, b.role, b.found_before, b.generation, b.phase,
+    coalesce(b.recheck_at <= t.at, false) AS recheck,
+    coalesce(bool_or(w.starts_at <= t.at), false) AS wanted,
+    coalesce(max(w.until) FILTER (WHERE w.starts_at <= t.at), min(w.starts_at)) AS until
+FROM grants_rolebinding b CROSS JOIN t LEFT JOIN window_of w ON w.id = b.id AND w.until > t.at
+WHERE b.lease = %(lease)s GROUP BY b.id, t.at ORDER BY b.id
+"""  # noqa: S608 (our own text)
+
+
+def claim(limit: int) -> tuple[int, list[Claim]]:
+    """Take due bindings under a lease of ours, and commit what is about to be done to each.
+
+    Returns how many there were, and those that need a call: the others are settled with this. Those that need a
+    look first get their intent by `intend_to_give`.
+    """
+    lease = uuid4()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(_CLAIM, [lease, f"{LEASE_SECONDS} seconds", limit])
+            if not cursor.rowcount:
+                return 0, []
+            cursor.execute(_WANTED, {"lease": lease})
+            planned = [_planned(row, lease) for row in cursor.fetchall()]
+            ready = [_intend(cursor, each) if each.next in INTENT else each for each in planned]
+        _confirm([(each, Result.IDLE) for each in ready if each.next is Step.NOTHING])
+        _confirm([(each, Result.KEPT) for each in ready if each.next is Step.KEEP])
+    return len(ready), [each for each in ready if each.next not in (Step.NOTHING, Step.KEEP)]
+
+
+def _planned(row: tuple[Any, ...], lease: UUID) -> Claim:
+    pk, idp_id, external_id, role, found_before, generation, phase, recheck, wanted, until = row
+    following = step(phase, wanted=wanted, found_before=found_before, recheck=recheck)
+    return Claim(pk, idp_id, external_id, role, found_before, generation, until, following, lease)
+
+
+def _intend(cursor: Any, claim: Claim) -> Claim:
+    cursor.execute(
+        "UPDATE grants_rolebinding SET phase = %s, generation = generation + 1 WHERE id = %s",
+        [INTENT[claim.next], claim.id],
+    )
+    return claim._replace(generation=claim.generation + 1)
+
+
+def intend_to_give(looked: Iterable[tuple[Claim, bool]]) -> list[Claim]:
+    """Commit what was found before the first call, and that we are about to give. Returns those still ours."""
+    ready = []
+    with transaction.atomic(), connection.cursor() as cursor:
+        for claim, there in sorted(looked):
+            cursor.execute(
+                "UPDATE grants_rolebinding SET phase = 'adding', found_before = %s, generation = generation + 1"
+                " WHERE id = %s AND lease = %s AND generation = %s AND phase = 'absent'",
+                [there, claim.id, claim.lease, claim.generation],
+            )
+            if cursor.rowcount:
+                ready.append(claim._replace(found_before=there, generation=claim.generation + 1, next=Step.GIVE))
+            else:
+                _let_go(cursor, claim, acted=False)
+    return ready
+
+
+_CONFIRM = """
+UPDATE grants_rolebinding b SET lease = NULL, lease_until = NULL, attempts = 0, last_error = '', owed_since = NULL, {}
+FROM (SELECT %(until)s::timestamptz AS until) v
+WHERE b.id = %(id)s AND b.lease = %(lease)s AND b.generation = %(generation)s
+"""
+
+
+def confirm(done: Sequence[tuple[Claim, Result]]) -> int:
+    """Write down what was read back, an event a row; returns how many stood. The others are due again at once."""
+    with transaction.atomic():
+        return _confirm(done)
+
+
+def _confirm(done: Sequence[tuple[Claim, Result]]) -> int:
+    confirmed = []
+    with connection.cursor() as cursor:
+        for claim, result in sorted(done, key=lambda each: each[0].id):
+            cursor.execute(_CONFIRM.format(result.sets), {**claim._asdict(), "call": LONGEST_CALL, "next": None})
+            if cursor.rowcount:
+                confirmed.append((claim, result))
+            else:
+                _let_go(cursor, claim, acted=True)
+    for claim, result in confirmed:
+        if result.verb:
+            record(result.verb, by="sweeper", binding=claim.id, idp=claim.idp_id)
+    return len(confirmed)
+
+
+def fail(claim: Claim, reason: str) -> None:
+    """Nothing is given up: due again after a pause that grows to 15 s, with the reason for people to see."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE grants_rolebinding SET lease = NULL, lease_until = NULL, last_error = %s,"
+            " due_at = stint_now() + CASE WHEN generation = %s"
+            " THEN least(power(2, least(attempts - 1, 10)), %s) * interval '1 second' ELSE interval '0' END"
+            " WHERE id = %s AND lease = %s",
+            [reason, claim.generation, LONGEST_PAUSE, claim.id, claim.lease],
+        )
+        if not cursor.rowcount:
+            _let_go(cursor, claim, acted=True)
+
+
+def release(claims: Iterable[Claim]) -> None:
+    """Give back what was not begun in time: due again at once, for whoever has the hands free."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        for claim in sorted(claims):
+            _let_go(cursor, claim, acted=False)
+
+
+def _let_go(cursor: Any, claim: Claim, *, acted: bool) -> None:
+    """The world moved on. If the lease is still ours, the binding is due; if not, what we did late is looked after.
+
+    Somebody slow (stopped between intent and call, say) may have given a role that nobody wants any more, after
+    the recheck even: then the binding says again that what is there is ours to take. Or may have taken one that is
+    wanted again: then it is checked. A new generation voids what somebody else is about to confirm meanwhile.
+    """
+    cursor.execute(
+        "UPDATE grants_rolebinding SET lease = NULL, lease_until = NULL, due_at = stint_now()"
+        " WHERE id = %s AND lease = %s",
+        [claim.id, claim.lease],
+    )
+    if cursor.rowcount or not acted:
+        return
+    cursor.execute(
+        "UPDATE grants_rolebinding SET generation = generation + 1, due_at = stint_now() WHERE id = %s", [claim.id]
+    )
+    if claim.found_before is False:
+        cursor.execute(
+            "UPDATE grants_rolebinding SET found_before = false, recheck_at = stint_now()"
+            " WHERE id = %s AND phase = 'absent'",
+            [claim.id],
+        )
+
+
+def seconds_to_next() -> float | None:
+    """Until the next binding is due, 0 if one is; None when none will be."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT extract(epoch FROM min(greatest(due_at, coalesce(lease_until, due_at))) - stint_now())"
+            " FROM grants_rolebinding WHERE due_at IS NOT NULL"
+        )
+        (seconds,) = cursor.fetchone()
+    return None if seconds is None else max(0.0, float(seconds))

@@ -1,0 +1,58 @@
+"""A provider in memory, for speed and for faults: base.IdP's promises, and whatever a test wants to happen at a call."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+
+from grants.adapters.errors import Missing
+from grants.adapters.idp.base import DirectoryPerson, Finding
+
+
+class FakeIdP:
+    def __init__(self) -> None:
+        self.roles: dict[str, set[str]] = defaultdict(set)
+        self.gone: set[str] = set()
+        self.calls: list[tuple[str, str, str]] = []
+        # Called before a call takes effect, with (verb, person, role); may raise, or do something else first.
+        self.before: Callable[[str, str, str], None] = lambda *_: None
+        self.after: Callable[[str, str, str], None] = lambda *_: None
+        self._lock = threading.Lock()
+
+    def _do(self, verb: str, person: str, role: str, effect: Callable[[set[str]], None]) -> None:
+        self.calls.append((verb, person, role))
+        self.before(verb, person, role)
+        with self._lock:
+            if person in self.gone:
+                raise Missing("The provider has nobody of this id.")
+            effect(self.roles[person])
+        self.after(verb, person, role)
+
+    def roles_of(self, external_id: str) -> frozenset[str]:
+        held: set[str] = set()
+        self._do("read", external_id, "", held.update)
+        return frozenset(held)
+
+    def grant_role(self, external_id: str, role: str) -> None:
+        self._do("grant", external_id, role, lambda roles: roles.add(role))
+
+    def revoke_role(self, external_id: str, role: str) -> None:
+        with suppress(Missing):
+            self._do("revoke", external_id, role, lambda roles: roles.discard(role))
+
+    def people(self) -> list[DirectoryPerson]:
+        return []
+
+    def inspect(self, role: str) -> Finding:
+        return Finding(ok=True, what=role)
+
+    def doctor(self) -> list[Finding]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+    def done(self, verb: str) -> int:
+        return sum(call[0] == verb for call in self.calls)

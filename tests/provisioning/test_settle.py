@@ -1,0 +1,310 @@
+"""A role is given while a grant wants it, taken when none does, and never taken from who had it before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from grants.adapters.errors import Refused, Unavailable
+from grants.audit.models import AuditEvent
+from grants.audit.verify import verify
+from grants.lifecycle import hold
+from grants.lifecycle.models import RoleBinding
+from grants.provisioning import claims
+from grants.provisioning.settle import settle
+from tests.cast import Cast
+from tests.provisioning.conftest import Settle, binding, granted
+from tests.provisioning.fake import FakeIdP
+
+type Move = Callable[[datetime | timedelta | None], datetime]
+
+ROLE = "prefect-prod:deployment:etl/nightly:run"
+ADA = "id-ada"
+RECHECK = timedelta(seconds=11)
+
+
+def verbs() -> list[str]:
+    return list(AuditEvent.objects.filter(verb__startswith="binding.").order_by("seq").values_list("verb", flat=True))
+
+
+@pytest.fixture(autouse=True)
+def whole(commits: None) -> None:
+    """These tests really commit: other threads and connections must see it."""
+
+
+def test_given_with_the_approval_and_taken_at_the_end(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+    grant = granted(cast)
+    assert grant.role == f"{cast.connection.slug}:deployment:{cast.deployment.name}:run"
+    assert run() == 1
+    assert idp.roles[ADA] == {grant.role}
+    now = binding(grant)
+    assert (now.phase, now.found_before, now.due_at, now.owed_since) == ("present", False, grant.ends_at, None)
+    assert run() == 0
+
+    at(grant.ends_at)
+    assert run() == 1
+    assert idp.roles[ADA] == set()
+    assert binding(grant).phase == "absent"
+    assert verbs() == ["binding.given", "binding.taken"]
+
+    at(RECHECK)
+    assert run() == 1
+    now = binding(grant)
+    assert (now.found_before, now.due_at, now.recheck_at) == (None, None, None)
+    assert verify().whole
+
+
+def test_revoked_is_taken_at_once(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+    grant = granted(cast)
+    run()
+    hold.revoke(grant, by=cast.priya)
+    run()
+    assert idp.roles[ADA] == set()
+
+
+@pytest.mark.parametrize("first_ends_first", [True, False])
+def test_two_grants_of_one_role_never_revoke_each_other(
+    cast: Cast, idp: FakeIdP, run: Settle, *, first_ends_first: bool
+) -> None:
+    first, second = granted(cast), granted(cast, minutes=60)
+    assert first.role == second.role
+    run()
+    one, other = (first, second) if first_ends_first else (second, first)
+    hold.revoke(one, by=cast.priya)
+    run()
+    assert idp.roles[ADA] == {first.role}
+    hold.give_back(other, by=cast.ada)
+    run()
+    assert idp.roles[ADA] == set()
+    assert idp.done("revoke") == 1
+
+
+def test_adjoining_grants_leave_no_gap(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+    first = granted(cast)
+    run()
+    at(first.ends_at - timedelta(seconds=1))
+    second = granted(cast)
+    at(first.ends_at)
+    while run():
+        pass
+    assert idp.done("revoke") == 0
+    assert binding(first).due_at == second.ends_at
+
+
+def test_a_role_held_before_stays(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+    role = f"{cast.connection.slug}:deployment:{cast.deployment.name}:run"
+    idp.roles[ADA] = {role}
+    grant = granted(cast)
+    run()
+    assert idp.done("grant") == 0
+    hold.revoke(grant, by=cast.priya)
+    run()
+    assert (idp.roles[ADA], binding(grant).phase) == ({role}, "kept")
+    assert verbs() == ["binding.found", "binding.kept"]
+    # Wanted again, it is still theirs; taken from them meanwhile by somebody else, the next one is ours to take.
+    again = granted(cast)
+    run()
+    assert binding(again).phase == "present"
+    hold.revoke(again, by=cast.priya)
+    run()
+    idp.roles[ADA].clear()
+    third = granted(cast)
+    while run():
+        pass
+    assert (idp.roles[ADA], binding(third).found_before) == ({role}, False)
+    hold.revoke(third, by=cast.priya)
+    run()
+    assert idp.roles[ADA] == set()
+
+
+def test_what_was_found_before_is_not_judged_again(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+    """Killed after the call: the next worker finds the role there, and knows that it is Stint's own."""
+    grant = granted(cast)
+
+    def die(verb: str, *_: str) -> None:
+        if verb == "grant":
+            raise SystemExit
+
+    idp.after = die
+    left = claims.intend_to_give([(claims.claim(10)[1][0], False)])
+    with pytest.raises(SystemExit):
+        idp.grant_role(ADA, grant.role or "")
+    idp.after = lambda *_: None
+    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+    run()
+    assert binding(grant).found_before is False
+    hold.revoke(grant, by=cast.priya)
+    run()
+    assert idp.roles[ADA] == set()
+    assert left
+
+
+def test_nobody_else_gets_what_is_leased(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+    granted(cast)
+    assert claims.claim(10)[0] == 1
+    assert run() == 0
+    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+    assert run() == 1
+    assert idp.done("grant") == 1
+
+
+def test_revoked_while_it_is_being_given(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+    grant = granted(cast)
+
+    def revoke(verb: str, *_: str) -> None:
+        if verb == "grant":
+            hold.revoke(grant, by=cast.priya)
+
+    idp.before = revoke
+    run()
+    idp.before = lambda *_: None
+    assert run() == 1
+    assert idp.roles[ADA] == set()
+    assert verbs() == ["binding.taken"]
+
+
+def test_a_zombie_that_gives_late_is_undone(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+    """Stopped between intent and call, it goes on after all is over, the recheck too."""
+    grant = granted(cast)
+    zombie = claims.intend_to_give([(claims.claim(10)[1][0], False)])[0]
+    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+    run()
+    hold.revoke(grant, by=cast.priya)
+    run()
+    at(RECHECK)
+    run()
+    assert binding(grant).due_at is None
+    idp.grant_role(ADA, grant.role or "")
+    assert claims.confirm([(zombie, claims.Result.GIVEN)]) == 0
+    while run():
+        pass
+    assert idp.roles[ADA] == set()
+    assert "binding.lingered" in verbs()
+
+
+def test_a_zombie_that_takes_late_is_made_good(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+    first = granted(cast)
+    run()
+    hold.revoke(first, by=cast.priya)
+    zombie = claims.claim(10)[1][0]
+    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+    run()
+    second = granted(cast)
+    run()
+    assert idp.roles[ADA] == {second.role}
+    idp.revoke_role(ADA, second.role or "")
+    assert claims.confirm([(zombie, claims.Result.TAKEN)]) == 0
+    run()
+    assert idp.roles[ADA] == {second.role}
+
+
+def test_a_late_call_that_dies_is_found_by_the_recheck(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+    """A call in flight when its worker was killed may land after the role was read back as gone."""
+    grant = granted(cast)
+    run()
+    hold.revoke(grant, by=cast.priya)
+    run()
+    idp.roles[ADA].add(grant.role or "")
+    at(RECHECK)
+    run()
+    assert idp.roles[ADA] == set()
+    assert verbs()[-1] == "binding.lingered"
+    at(RECHECK)
+    run()
+    assert binding(grant).found_before is None
+
+
+def test_wanted_again_before_the_recheck_is_still_ours_to_take(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+    first = granted(cast)
+    run()
+    hold.revoke(first, by=cast.priya)
+    run()
+    idp.roles[ADA].add(first.role or "")  # the late call of a dead worker
+    second = granted(cast)
+    run()
+    assert binding(second).found_before is False
+    hold.revoke(second, by=cast.priya)
+    run()
+    assert idp.roles[ADA] == set()
+
+
+@pytest.mark.parametrize("error", [Unavailable("It is down."), Refused("It says no."), RuntimeError("a bug")])
+def test_a_failure_is_tried_again_for_ever(cast: Cast, idp: FakeIdP, run: Settle, at: Move, error: Exception) -> None:
+    grant = granted(cast)
+    run()
+    hold.revoke(grant, by=cast.priya)
+
+    def fail(verb: str, *_: str) -> None:
+        raise error
+
+    idp.before = fail
+    pauses = []
+    for _ in range(8):
+        assert run() == 1
+        now = binding(grant)
+        assert now.phase == "removing"
+        assert now.last_error
+        assert now.due_at
+        pauses.append(now.due_at)
+        at(now.due_at)
+    gaps = [round((b - a).total_seconds()) for a, b in pairwise(pauses)]
+    assert gaps == [2, 4, 8, 15, 15, 15, 15]
+    assert binding(grant).owed_since
+    idp.before = lambda *_: None
+    run()
+    assert idp.roles[ADA] == set()
+    assert (binding(grant).last_error, binding(grant).owed_since) == ("", None)
+
+
+def test_a_lying_yes_is_no_success(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+    grant = granted(cast)
+    idp.after = lambda verb, person, role: idp.roles[person].discard(role) if verb == "grant" else None
+    run()
+    assert binding(grant).phase == "adding"
+    assert "does not show it" in binding(grant).last_error
+
+
+def test_somebody_deleted_at_the_provider_holds_nothing_up(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+    grant = granted(cast)
+    run()
+    idp.gone.add(ADA)
+    hold.revoke(grant, by=cast.priya)
+    run()
+    assert binding(grant).phase == "absent"
+    assert verbs() == ["binding.given", "binding.taken"]
+
+
+def test_many_at_once_are_settled_in_few_turns(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+    RoleBinding.objects.bulk_create(
+        [
+            RoleBinding(idp=cast.idp, external_id=f"id-{n}", role=ROLE, due_at=cast.deployment.seen_at)
+            for n in range(250)
+        ]
+    )
+    assert [run(), run(), run(), run()] == [100, 100, 50, 0]  # nobody wants them: settled without a call
+    assert idp.calls == []
+
+
+def test_late_ones_are_given_back_untouched(
+    cast: Cast, idp: FakeIdP, run: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    granted(cast)
+    monkeypatch.setattr("grants.provisioning.settle.BEGIN_WITHIN", -1.0)
+    assert run() == 1
+    assert idp.calls == []
+    assert RoleBinding.objects.get().lease is None
+
+
+def test_a_provider_without_roles_leaves_access_to_the_gate(cast: Cast) -> None:
+    grant = granted(cast)
+    assert (grant.idp_id, grant.role) == (None, None)
+    assert RoleBinding.objects.count() == 0
+
+
+def test_a_provider_that_is_not_connected_is_said(cast: Cast, idp: FakeIdP) -> None:
+    grant = granted(cast)
+    settle()
+    assert binding(grant).last_error
