@@ -18,8 +18,7 @@ test: ## the tests, on a real PostgreSQL, Prefect and browser
 	@$(RUN) exec "$$VENV/bin/pytest" -n 2 --dist loadgroup
 
 check: ## format, lint, types, import contracts, migrations, tests
-	@$(RUN) $(DUMMY) PATH="$$VENV/bin:$$PATH" && ruff format --check . && ruff check . && mypy && lint-imports \
-	  && python manage.py makemigrations --check --dry-run
+	@$(RUN) $(DUMMY) PATH="$$VENV/bin:$$PATH" && ruff format --check . && ruff check . && mypy && lint-imports
 	@$(MAKE) test
 
 format: ## write the code as the formatter has it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 import pytest
+from django.core.management import call_command
 
 from tests.conftest import connect
 
@@ -57,3 +58,9 @@ def test_the_app_has_the_rights_that_are_listed_and_no_other() -> None:
     assert not had
     assert not updatable
     assert public == []
+
+
+@pytest.mark.usefixtures("commits")
+def test_the_migrations_say_what_the_models_say() -> None:
+    """Here and not in `make check`: Django asks the database which columns it can generate."""
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
