@@ -215,7 +215,8 @@ def seconds_to_next() -> float | None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT extract(epoch FROM min(greatest(due_at, coalesce(lease_until, due_at))) - stint_now())"
-            " FROM grants_rolebinding WHERE due_at IS NOT NULL"
+            " FROM (SELECT due_at, lease_until FROM grants_rolebinding"
+            " WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 100) soon"
         )
         (seconds,) = cursor.fetchone()
     return None if seconds is None else max(0.0, float(seconds))

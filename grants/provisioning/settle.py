@@ -37,16 +37,16 @@ def settle(limit: int = 100, *, connect: Callable[[int], IdP] = idps.connect) ->
     """Settle up to `limit` due bindings; returns how many were taken up. Safe in any number of workers at once."""
     begun = time.monotonic()
     taken, ours = claims.claim(limit)
-    deadline = begun + BEGIN_WITHIN
+    call = _Calls(ours, connect, begun + BEGIN_WITHIN)
     looks = [claim for claim in ours if claim.next is Step.LOOK]
     acts = [claim for claim in ours if claim.next is not Step.LOOK]
     if looks:
         seen: list[tuple[Claim, bool]] = []
-        for answers in _answers(looks, connect, deadline):
+        for answers in call.for_all(looks):
             seen += [(claim, answer) for claim, answer in answers if isinstance(answer, bool)]
             _fail(answers)
         acts += claims.intend_to_give(seen)
-    for answers in _answers(acts, connect, deadline):
+    for answers in call.for_all(acts):
         claims.confirm([(claim, answer) for claim, answer in answers if isinstance(answer, Result)])
         _fail(answers)
     return taken
@@ -60,41 +60,56 @@ def _fail(answers: Sequence[Answer]) -> None:
             claims.fail(claim, answer)
 
 
-def _answers(ours: Sequence[Claim], connect: Callable[[int], IdP], deadline: float) -> Iterator[list[Answer]]:
-    """Call for all of them, as they come back in groups of up to CONFIRM; the calls for one person stay in order."""
-    answered: SimpleQueue[Answer] = SimpleQueue()
+class _Calls:
+    """The calls of one turn. The providers are found here, beside the database; the threads only call them."""
 
-    def in_order(those: Sequence[Claim]) -> None:
-        for claim in those:
-            answered.put((claim, _try(claim, connect, deadline)))
-
-    def subject(claim: Claim) -> tuple[int, str]:
-        return claim.idp_id, claim.external_id
-
-    for _, those in groupby(sorted(ours, key=subject), key=subject):
-        _callers.submit(in_order, list(those))
-    left = len(ours)
-    while left:
-        group = [answered.get()]
-        while len(group) < min(left, CONFIRM):
+    def __init__(self, ours: Sequence[Claim], connect: Callable[[int], IdP], deadline: float) -> None:
+        self.deadline = deadline
+        self.idps: dict[int, IdP | str] = {}
+        for idp_id in {claim.idp_id for claim in ours}:
             try:
-                group.append(answered.get_nowait())
-            except Empty:
-                break
-        left -= len(group)
-        yield group
+                self.idps[idp_id] = connect(idp_id)
+            except AdapterError as error:
+                self.idps[idp_id] = error.reason
+
+    def for_all(self, claims: Sequence[Claim]) -> Iterator[list[Answer]]:
+        """As they come back, in groups of up to CONFIRM; the calls for one person stay in order."""
+        answered: SimpleQueue[Answer] = SimpleQueue()
+
+        def in_order(those: Sequence[Claim]) -> None:
+            for claim in those:
+                answered.put((claim, self._one(claim)))
+
+        for _, those in groupby(sorted(claims, key=_subject), key=_subject):
+            _callers.submit(in_order, list(those))
+        left = len(claims)
+        while left:
+            group = [answered.get()]
+            while len(group) < min(left, CONFIRM):
+                try:
+                    group.append(answered.get_nowait())
+                except Empty:
+                    break
+            left -= len(group)
+            yield group
+
+    def _one(self, claim: Claim) -> Result | bool | str:
+        if time.monotonic() > self.deadline:
+            return ""
+        idp = self.idps[claim.idp_id]
+        if isinstance(idp, str):
+            return idp
+        try:
+            return act(idp, claim)
+        except AdapterError as error:
+            return error.reason
+        except Exception as error:  # whatever it was, the binding must come back to be tried again
+            log.exception("settle_failed", binding=claim.id)
+            return f"Stint tripped over its own feet ({type(error).__name__}); its log says where."
 
 
-def _try(claim: Claim, connect: Callable[[int], IdP], deadline: float) -> Result | bool | str:
-    if time.monotonic() > deadline:
-        return ""
-    try:
-        return act(connect(claim.idp_id), claim)
-    except AdapterError as error:
-        return error.reason
-    except Exception as error:  # whatever it was, the binding must come back to be tried again
-        log.exception("settle_failed", binding=claim.id)
-        return f"Stint tripped over its own feet ({type(error).__name__}); its log says where."
+def _subject(claim: Claim) -> tuple[int, str]:
+    return claim.idp_id, claim.external_id
 
 
 def act(idp: IdP, claim: Claim) -> Result | bool:

@@ -267,6 +267,27 @@ def test_a_lying_yes_is_no_success(cast: Cast, idp: FakeIdP, run: Settle) -> Non
     assert "does not show it" in binding(grant).last_error
 
 
+def test_a_lying_taken_back_is_no_success(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+    grant = granted(cast)
+    run()
+    hold.revoke(grant, by=cast.priya)
+    idp.after = lambda verb, person, role: idp.roles[person].add(role) if verb == "revoke" else None
+    run()
+    assert binding(grant).phase == "removing"
+    assert "still shows it" in binding(grant).last_error
+
+
+def test_whoever_lost_the_lease_confirms_nothing(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+    grant = granted(cast)
+    run()
+    granted(cast, minutes=60)
+    slow = claims.claim(10)[1][0]
+    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+    assert claims.claim(10)[0] == 1
+    assert claims.confirm([(slow, claims.Result.STANDS)]) == 0
+    assert binding(grant).lease
+
+
 def test_somebody_deleted_at_the_provider_holds_nothing_up(cast: Cast, idp: FakeIdP, run: Settle) -> None:
     grant = granted(cast)
     run()
