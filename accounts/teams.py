@@ -23,7 +23,7 @@ def groups_in(claims: Mapping[str, Any]) -> frozenset[str] | None:
     """
     value = claims.get(settings.ENV.oidc_groups_claim)
     if value is None:
-        return frozenset() if settings.ENV.oidc_absent_groups_mean_none else None
+        return frozenset() if settings.ENV.absent_groups_mean_none else None
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list):
         return None

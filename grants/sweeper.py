@@ -26,6 +26,7 @@ from redis.exceptions import RedisError
 
 from grants import due
 from grants.audit.export import HeadKeyError, export_head
+from grants.catalog import directory
 from grants.lifecycle import decide, hold
 from grants.provisioning.claims import seconds_to_next
 from grants.tasks import run, settle
@@ -95,7 +96,7 @@ class SweeperStep(bootsteps.StartStopStep):
     def sweep(self) -> None:
         """Until stopping or an error: turn, then wait for a NOTIFY or the poll."""
         _listen()
-        if settings.ENV.directory_url:
+        if directory.listed():
             due.ensure(f"directory:{settings.ENV.idp_slug}")
         beaten = 0.0
         while not self.stopping.is_set():

@@ -63,8 +63,12 @@ class Env(BaseSettings):
     first_admin: str = Field(
         "", description="External id (`sub`) at the identity provider of the first admin. Never an e-mail."
     )
-    directory_url: Url | None = Field(None, description="Where people and groups are read from the provider.")
-    directory_secret_ref: str = Field("", description="`env:NAME` or `file:PATH` of the directory's secret.")
+    idp_admin_url: Url | None = Field(
+        None, description="Where people are read, roles given and taken. Keycloak: found by the issuer if not given."
+    )
+    idp_admin_client_id: str = Field("stint-provisioner", description="Keycloak: the client of Stint's own account.")
+    idp_admin_secret_ref: str = Field("", description="`env:NAME` or `file:PATH` of that account's secret.")
+    idp_role_client: str = Field("stint", description="Keycloak: the client that has the roles which Stint makes.")
 
     mail_from: str = Field("Stint <stint@localhost>", description="Sender of mail.")
     mail_dir: Path | None = Field(None, description="Write mail into files here instead of sending it.")
@@ -89,6 +93,10 @@ class Env(BaseSettings):
         if self.mail_dir and self.smtp_url:
             raise ValueError("set STINT_MAIL_DIR or STINT_SMTP_URL, not both")
         return self
+
+    @property
+    def absent_groups_mean_none(self) -> bool:
+        return self.oidc_absent_groups_mean_none or self.idp_kind == "keycloak"
 
     @property
     def https(self) -> bool:

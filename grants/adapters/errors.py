@@ -10,11 +10,15 @@ from __future__ import annotations
 
 
 class AdapterError(Exception):
-    """Never raised itself. `reason` is a sentence for people, without secrets or the answer's text."""
+    """Never raised itself. `reason` is a sentence for people, without secrets or the answer's text.
 
-    def __init__(self, reason: str) -> None:
+    `code` is the HTTP status that said so, 0 where there was none.
+    """
+
+    def __init__(self, reason: str, code: int = 0) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.code = code
 
 
 class Unavailable(AdapterError):

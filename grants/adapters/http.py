@@ -50,6 +50,8 @@ class Http:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         answer_seconds: float = ANSWER_SECONDS,
+        timeout: httpx.Timeout = TIMEOUT,
+        tries: int = TRIES,
     ) -> None:
         """Raises Refused for a base that is not http(s) or carries a password."""
         parts = urlsplit(base)
@@ -60,10 +62,11 @@ class Http:
         self.who = who
         self._sleep = sleep
         self._answer_seconds = answer_seconds
+        self._tries = tries
         self._client = httpx.Client(
             base_url=base,
             headers={"Accept": "application/json", "User-Agent": "stint", **(headers or {})},
-            timeout=TIMEOUT,
+            timeout=timeout,
             limits=httpx.Limits(max_connections=4, max_keepalive_connections=2, keepalive_expiry=15),
             follow_redirects=False,
             transport=transport,
@@ -87,18 +90,25 @@ class Http:
         """The JSON that a POST answers which only reads, and so may be repeated. Raises as `get` does."""
         return self._read("POST", path, json=body)
 
+    def send(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **content: Any) -> Any:
+        """One request, never repeated: the JSON that it answers, None for an empty answer. Raises as `get` does."""
+        try:
+            return self._once(method, path, {"headers": headers, **content}, empty=True)
+        except _Again as again:
+            raise again.failure from None
+
     def _read(self, method: str, path: str, **content: Any) -> Any:
-        for left in range(TRIES - 1, -1, -1):
+        for left in range(self._tries - 1, -1, -1):
             try:
                 return self._once(method, path, content)
             except _Again as again:
                 if not left:
                     raise again.failure from None
-                pause = PAUSE * 4 ** (TRIES - 1 - left) * random.uniform(0.8, 1.2)  # noqa: S311 (no secret)
+                pause = PAUSE * 4 ** (self._tries - 1 - left) * random.uniform(0.8, 1.2)  # noqa: S311 (no secret)
                 self._sleep(min(RETRY_AFTER, again.after) if again.after is not None else pause)
         raise AssertionError("unreachable")
 
-    def _once(self, method: str, path: str, content: Mapping[str, Any]) -> Any:
+    def _once(self, method: str, path: str, content: Mapping[str, Any], *, empty: bool = False) -> Any:
         try:
             with self._client.stream(method, path.lstrip("/"), **content) as response:
                 self._judge(response, path)
@@ -112,6 +122,8 @@ class Http:
             raise _Again(Unavailable(self._why_not_reached(error))) from None
         except (httpx.HTTPError, httpx.InvalidURL):  # their text can quote headers
             raise Unavailable(f"{self.who} cannot be talked to.") from None
+        if empty and not body:
+            return None
         try:
             return json.loads(body)
         except (ValueError, RecursionError):  # the text of a ValueError quotes the answer
@@ -133,18 +145,18 @@ class Http:
         if 200 <= code < 300:
             return
         if code in {404, 410}:
-            raise Missing(f"{self.who} has nothing at {path} ({code}).")
+            raise Missing(f"{self.who} has nothing at {path} ({code}).", code)
         if code in {401, 403}:
-            raise Refused(f"{self.who} refused Stint's credentials ({code}).")
+            raise Refused(f"{self.who} refused Stint's credentials ({code}).", code)
         if 300 <= code < 400:
             raise Refused(f"{self.who} answers with a redirect ({code}) where its API should be; check its url.")
         if code == 429:
-            raise _Again(Unavailable(f"{self.who} asks Stint to slow down (429)."), _retry_after(response))
+            raise _Again(Unavailable(f"{self.who} asks Stint to slow down (429).", code), _retry_after(response))
         if code == 503:
-            raise _Again(Unavailable(f"{self.who} is not available (503)."), _retry_after(response))
+            raise _Again(Unavailable(f"{self.who} is not available (503).", code), _retry_after(response))
         if code >= 500 or code in {408, 425}:
-            raise Unavailable(f"{self.who} failed ({code}).")
-        raise Refused(f"{self.who} does not take the request ({code}).")
+            raise Unavailable(f"{self.who} failed ({code}).", code)
+        raise Refused(f"{self.who} does not take the request ({code}).", code)
 
     def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()

@@ -6,7 +6,6 @@ What becomes of the people is accounts' business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from django.conf import settings
@@ -14,9 +13,8 @@ from django.conf import settings
 from accounts import directory
 from accounts.idp import this_idp
 from grants.adapters.errors import AdapterError
-from grants.adapters.idp.base import Directory, DirectoryPerson
-from grants.adapters.idp.demo import Demo
-from grants.adapters.secrets import resolve_secret
+from grants.adapters.idp.base import Directory
+from grants.catalog import idps
 
 
 class DirectoryOutcome(NamedTuple):
@@ -44,13 +42,6 @@ class DirectoryOutcome(NamedTuple):
         return f"People of {self.idp}: {said}.{held}"
 
 
-def _demo() -> Directory:
-    return Demo(settings.ENV.directory_url or "", secret=resolve_secret(settings.ENV.directory_secret_ref))
-
-
-DIRECTORIES: Mapping[str, Callable[[], Directory]] = {"demo": _demo}
-
-
 def sync_directory(*, client: Directory | None = None, accept_vanished: bool = False) -> DirectoryOutcome:
     """Read everybody from the provider of the settings and apply it; without a directory, do nothing.
 
@@ -58,20 +49,17 @@ def sync_directory(*, client: Directory | None = None, accept_vanished: bool = F
     its row for the status page, not an exception.
     """
     idp = this_idp()
-    env = settings.ENV
-    if client is None and (env.idp_kind not in DIRECTORIES or env.directory_url is None):
+    if client is None and not listed():
         return DirectoryOutcome(idp.slug)
     try:
-        people = _people(client or DIRECTORIES[env.idp_kind](), close=client is None)
+        people = (client or idps.adapter()).people()
     except AdapterError as error:
         directory.failed(idp, error.reason)
         return DirectoryOutcome(idp.slug, why=error.reason)
     return DirectoryOutcome(idp.slug, directory.apply(idp, people, accept_vanished=accept_vanished))
 
 
-def _people(reader: Directory, *, close: bool) -> list[DirectoryPerson]:
-    try:
-        return reader.people()
-    finally:
-        if close:
-            reader.close()
+def listed() -> bool:
+    """Is there a directory to read, by the settings?"""
+    env = settings.ENV
+    return idps.CAPABILITIES[env.idp_kind].directory and bool(env.idp_admin_secret_ref)

@@ -59,7 +59,7 @@ def test_many_gone_at_once_are_held_and_said() -> None:
 
 
 def test_a_provider_without_a_directory_is_left_alone(settings: pytest.FixtureRequest) -> None:
-    settings.ENV = settings.ENV.model_copy(update={"idp_kind": "oidc", "directory_url": None})  # type: ignore[attr-defined]
+    settings.ENV = settings.ENV.model_copy(update={"idp_kind": "oidc", "idp_admin_secret_ref": ""})  # type: ignore[attr-defined]
     outcome = sync_directory()
     assert outcome.ok
     assert "has no directory" in outcome.sentence
@@ -69,8 +69,8 @@ def test_a_missing_secret_is_an_outcome(settings: pytest.FixtureRequest) -> None
     settings.ENV = settings.ENV.model_copy(  # type: ignore[attr-defined]
         update={
             "idp_kind": "demo",
-            "directory_url": "http://127.0.0.1:9",
-            "directory_secret_ref": "env:STINT_NO_SUCH",
+            "idp_admin_url": "http://127.0.0.1:9",
+            "idp_admin_secret_ref": "env:STINT_NO_SUCH",
         }
     )
     outcome = sync_directory()

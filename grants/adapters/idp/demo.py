@@ -1,27 +1,64 @@
-"""The directory of Stint's demo provider (portal/demo): GET /admin/users, with a secret."""
+"""Stint's demo provider (portal/demo): its people and their roles, by routes that need a secret."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
-from grants.adapters.errors import Unavailable
+from grants.adapters.errors import Missing, Unavailable
 from grants.adapters.http import Http, bearer
-from grants.adapters.idp.base import DirectoryPerson
+from grants.adapters.idp.base import CALL_SECONDS, DirectoryPerson, Finding
 from grants.adapters.text import clean
 
 _MOST_PAGES = 200
 
 
 class Demo:
-    """The Directory of the demo provider."""
+    """An IdP (base.py) that is the demo provider. A role is a word of a person: nobody makes it first."""
 
     def __init__(self, url: str, *, secret: str, transport: httpx.BaseTransport | None = None) -> None:
-        self._http = Http(url, who="The demo identity provider", headers=bearer(secret), transport=transport)
+        self._http = Http(
+            url,
+            who="The demo identity provider",
+            headers=bearer(secret),
+            transport=transport,
+            answer_seconds=CALL_SECONDS,
+        )
 
     def close(self) -> None:
         self._http.close()
+
+    def roles_of(self, external_id: str) -> frozenset[str]:
+        """See base.IdP."""
+        match self._send("GET", external_id):
+            case {"id": str(pk), "roles": [*roles]} if pk == external_id:
+                return frozenset(str(role) for role in roles)
+        raise self._unreadable()
+
+    def grant_role(self, external_id: str, role: str) -> None:
+        """See base.IdP."""
+        self._send("PUT", external_id, role)
+
+    def revoke_role(self, external_id: str, role: str) -> None:
+        """See base.IdP."""
+        with suppress(Missing):
+            self._send("DELETE", external_id, role)
+
+    def inspect(self, role: str) -> Finding:
+        """See base.IdP."""
+        return Finding(ok=True, what=f"Role {role} needs nothing at the demo's provider.")
+
+    def doctor(self) -> list[Finding]:
+        """See base.IdP."""
+        self._http.get("/admin/users", {"offset": 0})
+        return [Finding(ok=True, what="The demo's provider takes Stint's secret.")]
+
+    def _send(self, method: str, external_id: str, role: str = "") -> Any:
+        path = f"/admin/users/{quote(external_id, safe='')}" + (f"/roles/{quote(role, safe='')}" if role else "")
+        return self._http.send(method, path)
 
     def people(self) -> list[DirectoryPerson]:
         """Everybody, completely. Raises Unavailable, Missing or Refused."""

@@ -18,6 +18,7 @@ class Person(AbstractBaseUser):
     about = models.TextField()
     enabled = models.BooleanField(default=True)
     groups = models.JSONField(default=list)
+    roles = models.JSONField(default=list)
 
     password = None  # type: ignore[assignment]
     USERNAME_FIELD = "username"
@@ -40,4 +41,5 @@ class Person(AbstractBaseUser):
             "email": self.email,
             "enabled": self.enabled,
             "groups": self.groups,
+            "roles": self.roles,
         }

@@ -39,7 +39,13 @@ TEMPLATES = [
         "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
     }
 ]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": FOLDER / "provider.sqlite3"}}
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": FOLDER / "provider.sqlite3",
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 5},
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "provider.Person"
 AUTHENTICATION_BACKENDS = ["portal.demo.provider.views.Backend"]

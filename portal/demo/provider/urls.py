@@ -18,6 +18,7 @@ urlpatterns = [
     path("provider.css", css),
     path("admin/users", views.users),
     path("admin/users/<str:sub>", views.users),
+    path("admin/users/<str:sub>/roles/<path:role>", views.roles),
     # Without django-oauth-toolkit's own pages for managing applications.
     path("o/", include((base_urlpatterns + oidc_urlpatterns, "oauth2_provider"))),
 ]

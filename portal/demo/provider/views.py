@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import login
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -31,7 +32,7 @@ class Backend:
 
 
 class Validator(OAuth2Validator):
-    """The claims, in the ID token and at userinfo alike: `groups` as they are at this moment."""
+    """The claims, in the ID token and at userinfo alike: `groups` and `roles` as they are at this moment."""
 
     oidc_claim_scope = None
 
@@ -43,6 +44,7 @@ class Validator(OAuth2Validator):
             "email": person.email,
             "email_verified": True,
             "groups": person.groups,
+            "roles": person.roles,
         }
 
     def validate_silent_login(self, _request: Any) -> bool:
@@ -72,11 +74,10 @@ def signin(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 @require_http_methods(["GET", "PATCH"])
 def users(request: HttpRequest, sub: str = "") -> JsonResponse:
-    """GET /admin/users?offset=: people by pages. PATCH /admin/users/SUB: `enabled`, `groups`."""
-    wanted = f"Bearer {settings.ADMIN_SECRET}".encode()
-    if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted):
+    """GET /admin/users?offset=: people by pages. GET or PATCH /admin/users/SUB: one; `enabled`, `groups`."""
+    if not _admin(request):
         return JsonResponse({"error": "the directory needs its secret"}, status=401)
-    if request.method == "GET":
+    if request.method == "GET" and not sub:
         offset = request.GET.get("offset", "0")
         if not offset.isdecimal():
             return JsonResponse({"error": "offset must be a number"}, status=400)
@@ -86,6 +87,8 @@ def users(request: HttpRequest, sub: str = "") -> JsonResponse:
     person = Person.objects.filter(sub=sub).first()
     if person is None:
         return JsonResponse({"error": "there is nobody of this id"}, status=404)
+    if request.method == "GET":
+        return JsonResponse(person.as_json())
     try:
         given = json.loads(request.body)
         person.enabled = bool(given.get("enabled", person.enabled))
@@ -94,3 +97,24 @@ def users(request: HttpRequest, sub: str = "") -> JsonResponse:
         return JsonResponse({"error": "a JSON object with `enabled` or `groups` is wanted"}, status=400)
     person.save(update_fields=["enabled", "groups"])
     return JsonResponse(person.as_json())
+
+
+@csrf_exempt
+@require_http_methods(["PUT", "DELETE"])
+def roles(request: HttpRequest, sub: str, role: str) -> HttpResponse:
+    """PUT or DELETE /admin/users/SUB/roles/NAME: they have the role from now on, or have not. Repeating is no error."""
+    if not _admin(request):
+        return JsonResponse({"error": "the directory needs its secret"}, status=401)
+    with transaction.atomic():  # SQLite begins IMMEDIATE: two at once queue
+        person = Person.objects.filter(sub=sub).first()
+        if person is None:
+            return JsonResponse({"error": "there is nobody of this id"}, status=404)
+        held = set(person.roles) | {role} if request.method == "PUT" else set(person.roles) - {role}
+        person.roles = sorted(held)
+        person.save(update_fields=["roles"])
+    return HttpResponse(status=204)
+
+
+def _admin(request: HttpRequest) -> bool:
+    wanted = f"Bearer {settings.ADMIN_SECRET}".encode()
+    return hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted)

@@ -1,0 +1,36 @@
+"""`manage.py idp doctor`: can Stint's account at the identity provider do what it must, and no more?"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any, override
+
+from django.core.management.base import BaseCommand, CommandError
+
+from grants.adapters.errors import AdapterError
+from grants.catalog import idps
+from grants.policy import versions
+
+
+class Command(BaseCommand):
+    help = "Examines Stint's account at the identity provider, and the roles that the policy in force maps."
+
+    @override
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("what", choices=["doctor"])
+
+    @override
+    def handle(self, *args: Any, what: str, **options: Any) -> None:
+        policy = versions.in_force()
+        try:
+            provider = idps.adapter()
+            findings = provider.doctor()
+            findings += [provider.inspect(entry.role) for entry in (policy.roles if policy else ())]
+        except AdapterError as error:
+            raise CommandError(error.reason) from None
+        for finding in findings:
+            self.stdout.write(f"{'ok   ' if finding.ok else 'WRONG'} {finding.what}")
+            if finding.fix:
+                self.stdout.write(f"      {finding.fix}")
+        if wrong := sum(not finding.ok for finding in findings):
+            raise CommandError(f"{wrong} to put right.")

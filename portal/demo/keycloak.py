@@ -1,0 +1,207 @@
+"""A real Keycloak on this machine: fetched once, built once, started from a prepared database in seconds.
+
+STINT_KEYCLOAK_HOME or KEYCLOAK_HOME names an unpacked one; else it is fetched into the user's cache, by Maven or from
+MAVEN_REPOSITORY_URL. Needs a `java` (17, 21 or 25) on PATH.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from portal.embedded import EmbeddedError, die_with_parent
+
+VERSION = os.environ.get("STINT_KEYCLOAK_VERSION", "26.7.3")
+SHA1 = {"26.7.3": "1e21a7f572581692aacb379dbba8413f99b67208"}
+ADMIN = "admin"  # name and password of the bootstrap admin: it listens on this machine alone
+READY_SECONDS = 180
+_DATABASE = "keycloakdb.mv.db"
+
+
+def cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "stint"
+
+
+def home() -> Path:
+    """An unpacked and built Keycloak. Raises EmbeddedError saying what is missing."""
+    if not shutil.which("java"):
+        raise EmbeddedError("Keycloak needs java (17, 21 or 25) on PATH.")
+    if given := os.environ.get("KEYCLOAK_HOME"):
+        return Path(given)
+    folder = cache() / f"keycloak-{VERSION}"
+    with _alone(folder):
+        if not (folder / "built").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            archive = _fetched()
+            with zipfile.ZipFile(archive) as files:
+                files.extractall(folder.parent / f"{folder.name}.new")
+            (folder.parent / f"{folder.name}.new" / f"keycloak-{VERSION}").rename(folder)
+            shutil.rmtree(folder.parent / f"{folder.name}.new")
+            (folder / "bin" / "kc.sh").chmod(0o755)  # zipfile drops the x bit
+            _run([str(folder / "bin" / "kc.sh"), "build", "--db=dev-file", "--health-enabled=true", "--cache=local"])
+            (folder / "built").touch()
+            archive.unlink()
+    return folder
+
+
+def template() -> Path:
+    """A database with the schema and the bootstrap admin, made once: starting on a copy of it takes seconds."""
+    kept = cache() / f"keycloak-{VERSION}-{hashlib.sha256(str(home()).encode()).hexdigest()[:8]}.mv.db"
+    with _alone(kept):
+        if not kept.exists():
+            folder = kept.with_suffix(".making")
+            shutil.rmtree(folder, ignore_errors=True)
+            server = Keycloak(folder, empty=True)
+            server.start()
+            server.stop()
+            shutil.copyfile(folder / _DATABASE, kept.with_suffix(".part"))
+            kept.with_suffix(".part").rename(kept)
+            shutil.rmtree(folder)
+    return kept
+
+
+class Keycloak:
+    """One server with its data in `folder`, which survives it."""
+
+    def __init__(self, folder: Path, port: int | None = None, *, empty: bool = False) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.management = free_port()
+        self.empty = empty
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"  # the issuer follows it: localhost and 127.0.0.1 would be two
+
+    def command(self) -> list[str]:
+        database = f"jdbc:h2:file:{self.folder / 'keycloakdb'};NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=FALSE"
+        return [
+            str(home() / "bin" / "kc.sh"), "start", "--optimized", "--http-enabled=true", "--http-host=127.0.0.1",
+            f"--http-port={self.port}", f"--http-management-port={self.management}", f"--hostname={self.url}",
+            f"--db-url={database}",
+        ]  # fmt: skip
+
+    def prepare(self) -> None:
+        """The data it starts on, unless it is there from an earlier start."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.empty and not (self.folder / _DATABASE).exists():
+            shutil.copyfile(template(), self.folder / _DATABASE)
+
+    def start(self) -> None:
+        """Start and wait until it is ready. Raises EmbeddedError with the end of its log."""
+        self.prepare()
+        with (self.folder / "keycloak.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 (no other thread starts anything meanwhile)
+            )
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                said = (self.folder / "keycloak.log").read_text(encoding="utf-8", errors="replace")
+                self.kill()
+                raise EmbeddedError(f"Keycloak did not start:\n{said[-2000:]}")
+            time.sleep(0.2)
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.management}/health/ready", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, sig: int) -> None:
+        """To the group: kc.sh has a java child."""
+        if self.process is None:
+            return
+        try:
+            os.killpg(self.process.pid, sig)
+            self.process.wait(timeout=20)
+        except ProcessLookupError:
+            pass
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.process = None
+
+
+def environment() -> dict[str, str]:
+    """Ours, without KC_*: each of those would be read as an option."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KC_", "KEYCLOAK_", "STINT_"))}
+    return kept | {
+        "KC_BOOTSTRAP_ADMIN_USERNAME": ADMIN,
+        "KC_BOOTSTRAP_ADMIN_PASSWORD": ADMIN,
+        "JAVA_OPTS_KC_HEAP": "-Xms64m -Xmx512m",
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _alone(what: Path) -> Iterator[None]:
+    """Only one process at a time: parallel test runs would fetch and build twice."""
+    what.parent.mkdir(parents=True, exist_ok=True)
+    with what.with_name(f"{what.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fetched() -> Path:
+    """The archive, its checksum compared. Raises EmbeddedError."""
+    name = f"keycloak-quarkus-dist-{VERSION}.zip"
+    archive = cache() / name
+    print(f"Getting Keycloak {VERSION} (180 MB) …", file=sys.stderr, flush=True)
+    base = os.environ.get("MAVEN_REPOSITORY_URL", "").rstrip("/")
+    if base:
+        url = f"{base}/org/keycloak/keycloak-quarkus-dist/{VERSION}/{name}"
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer, archive.with_suffix(".part").open("wb") as file:
+                shutil.copyfileobj(answer, file)
+        except OSError as error:
+            raise EmbeddedError(f"Keycloak could not be fetched from MAVEN_REPOSITORY_URL: {error}") from None
+        archive.with_suffix(".part").rename(archive)
+    elif shutil.which("mvn"):
+        artifact = f"-Dartifact=org.keycloak:keycloak-quarkus-dist:{VERSION}:zip"
+        _run(["mvn", "-q", "-B", "dependency:copy", artifact, f"-DoutputDirectory={cache()}"])
+    else:
+        raise EmbeddedError("Keycloak is fetched by mvn, or from MAVEN_REPOSITORY_URL: neither is here.")
+    digest = hashlib.sha1(archive.read_bytes()).hexdigest()
+    if VERSION in SHA1 and digest != SHA1[VERSION]:
+        archive.unlink()
+        raise EmbeddedError(f"Keycloak's archive has sha1 {digest}, not the one that is pinned.")
+    return archive
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise EmbeddedError(f"{command[0]} failed:\n{(done.stdout + done.stderr)[-2000:]}")
