@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, QuerySet
+from django.db.models.functions import Coalesce
 
 from accounts.models import Identity
 from grants.catalog.idps import CAPABILITIES
@@ -17,6 +19,7 @@ from grants.catalog.models import Resource
 from grants.lifecycle.models import Grant, RoleBinding
 from grants.policy import rules, versions
 
+OVERDUE = timedelta(seconds=10)  # later than this, people are told
 _LONGEST = 255  # of a role's name at Keycloak
 
 # A binding belongs to the grants of its role, by the identity that it is about.
@@ -79,3 +82,27 @@ def due_now(grants: Sequence[Grant]) -> None:
             [ids],
         )
         cursor.execute(_DUE_NOW, [[pk for (pk,) in cursor.fetchall()]])
+
+
+def of(grant: Grant) -> RoleBinding | None:
+    """The binding that this grant wants or wanted; None where its access lives at the gate alone."""
+    if not grant.role:
+        return None
+    identities = Identity.objects.filter(subject=grant.beneficiary_id, idp=grant.idp_id)
+    return (
+        RoleBinding.objects.select_related("idp")
+        .filter(idp=grant.idp_id, role=grant.role, external_id__in=identities.values("external_id"))
+        .first()
+    )
+
+
+def also_wants(grant: Grant, now: datetime) -> Grant | None:
+    """Another grant that is live and keeps the same role: of several the one that lasts longest."""
+    others = Grant.objects.live_at(now).filter(beneficiary=grant.beneficiary_id, idp=grant.idp_id, role=grant.role)
+    return others.exclude(pk=grant.pk).order_by(Coalesce("ended_at", "ends_at").desc()).first()
+
+
+def overdue(now: datetime) -> QuerySet[RoleBinding]:
+    """What is owed at a provider for longer than OVERDUE, whoever is at it; oldest first."""
+    owed = RoleBinding.objects.select_related("idp").filter(due_at__isnull=False)
+    return owed.alias(since=Coalesce("owed_since", "due_at")).filter(since__lt=now - OVERDUE).order_by("since", "pk")

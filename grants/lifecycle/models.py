@@ -313,3 +313,8 @@ class RoleBinding(models.Model):
     @override
     def __str__(self) -> str:
         return self.role
+
+    @property
+    def owed_from(self) -> datetime | None:
+        """Since when something is to be done, or from when on; None when nothing is."""
+        return self.owed_since or self.due_at

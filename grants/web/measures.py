@@ -14,7 +14,8 @@ from accounts.models import IdP
 from grants.audit.models import AuditHead
 from grants.catalog.models import Connection
 from grants.due import DueJob, ProcessBeat
-from grants.lifecycle.models import Grant, Request
+from grants.lifecycle import bindings
+from grants.lifecycle.models import Grant, Request, RoleBinding
 from grants.notifications.models import Cursor
 
 
@@ -40,10 +41,20 @@ class _State(Collector):
         due = DueJob.objects.filter(due_at__lte=now).aggregate(oldest=Min("due_at"))["oldest"]
         yield _one("stint_due_job_oldest_seconds", "By how much the oldest due job is overdue.", self._age(due) or 0)
         yield _one("stint_audit_seq", "Number of the last event of the record.", AuditHead.objects.get().seq)
+        yield from self._roles()
         yield self._syncs()
         yield self._held()
         yield self._beats()
         yield self._cursors()
+
+    def _roles(self) -> Iterable[Metric]:
+        owed = RoleBinding.objects.filter(due_at__lte=self._now).count()
+        late = bindings.overdue(self._now)
+        oldest = late.first()
+        yield _one("stint_bindings_due", "Roles to be given, taken or checked by now.", owed)
+        yield _one("stint_bindings_overdue", "Of these, the ones late by more than 10 seconds.", late.count())
+        age = self._age(oldest.owed_from if oldest else None) or 0
+        yield _one("stint_binding_overdue_seconds", "By how much the oldest of them is late.", age)
 
     def _syncs(self) -> Metric:
         family = GaugeMetricFamily(

@@ -13,10 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.models import Subject
 from grants import clock
-from grants.lifecycle import decide, hold, who
+from grants.lifecycle import bindings, decide, hold, who
 from grants.lifecycle.errors import Conflict, LifecycleError
 from grants.lifecycle.models import Grant, Request
-from grants.web import record, timeline, words
+from grants.web import record, role_words, timeline, words
 from grants.web.signed_in import signed_in
 from grants.web.views_requests import does
 
@@ -111,6 +111,7 @@ def _context(viewer: Subject, held: Grant) -> dict[str, Any]:
             asked, stages, decisions, [held], viewer=viewer, now=now,
             enders=record.enders_of([held], viewer), with_reason=True,
         ),
+        "role": role_words.standing(held, bindings.of(held), bindings.also_wants(held, now), now),
         "others": list(others.filter(pk__in=visible).exclude(pk=held.pk).order_by("pk")),
     }  # fmt: skip
 

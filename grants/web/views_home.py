@@ -17,10 +17,10 @@ from accounts.models import IdP, Subject
 from grants import clock
 from grants.catalog.models import Connection
 from grants.due import ProcessBeat
-from grants.lifecycle import decide
-from grants.lifecycle.models import Grant, Request, RequestItem
+from grants.lifecycle import bindings, decide
+from grants.lifecycle.models import Grant, Request, RequestItem, RoleBinding
 from grants.policy import versions
-from grants.web import history, timeline, words
+from grants.web import history, role_words, timeline, words
 from grants.web.lanes import lanes
 from grants.web.signed_in import signed_in
 
@@ -102,7 +102,21 @@ def _lead(waiting: list[Request], held: list[Grant], now: datetime) -> str:
 
 
 def _trouble(now: datetime) -> list[Trouble]:
-    return [*_catalog_trouble(), *_people_trouble(), *_policy_trouble(), *_worker_trouble(now)]
+    return [*_role_trouble(now), *_catalog_trouble(), *_people_trouble(), *_policy_trouble(), *_worker_trouble(now)]
+
+
+def _role_trouble(now: datetime) -> list[Trouble]:
+    """Roles that should be given or taken by now: how many at each provider, and what stands in the way."""
+    by_idp: dict[str, list[RoleBinding]] = {}
+    for binding in bindings.overdue(now):
+        by_idp.setdefault(role_words.provider(binding.idp), []).append(binding)
+    found = []
+    for where, late in by_idp.items():
+        title = f"{words.count(len(late), 'role')} overdue at {where}, due {words.ago(late[0].owed_from or now, now)}"
+        cause = next((binding.last_error for binding in late if binding.last_error), "No worker has taken it up.")
+        text = f"{cause} It is tried again for ever, at most 15 seconds apart; access itself has ended on time."
+        found.append(Trouble("bad", title, text, reverse("status"), "Each of them"))
+    return found
 
 
 def _catalog_trouble() -> list[Trouble]:

@@ -20,17 +20,20 @@ from accounts.models import IdP, Subject
 from grants import clock
 from grants.audit import export
 from grants.audit.models import AuditEvent, AuditHead
+from grants.catalog.idps import CAPABILITIES
 from grants.catalog.models import Connection
 from grants.due import DueJob, ProcessBeat
+from grants.lifecycle import bindings
 from grants.lifecycle.models import Grant, Request
 from grants.notifications.models import Cursor
 from grants.policy import versions
 from grants.policy.models import PolicyVersion
-from grants.web import policy_words, words
+from grants.web import policy_words, role_words, words
 from grants.web.measures import exposition
 from grants.web.signed_in import sees_all, signed_in
 
 VERSIONS = 20
+LATE_SHOWN = 100
 BEAT_STALE = timedelta(seconds=30)
 OVERDUE = timedelta(seconds=30)  # a due job not taken for this long has no sweeper
 
@@ -52,7 +55,17 @@ def connections(request: HttpRequest) -> HttpResponse:
         retired=Count("resources", filter=Q(resources__retired_at__isnull=False)),
     )
     rows = [(connection, health_of(connection, now)) for connection in counted.order_by("slug")]
-    return render(request, "connections.html", {"now": now, "rows": rows, "all_seen": all_seen})
+    idps = [(idp, _idp_health(idp, now), idps_can(idp)) for idp in IdP.objects.order_by("slug")]
+    context = {"now": now, "rows": rows, "idps": idps, "all_seen": all_seen}
+    return render(request, "connections.html", context)
+
+
+def idps_can(idp: IdP) -> str:
+    """What Stint does with a provider, in words."""
+    can = CAPABILITIES[idp.kind]
+    people = "knows people and teams" if can.directory else ""
+    roles_too = "gives and takes roles" if can.roles else ""
+    return ", ".join(filter(None, ["signs people in", people, roles_too]))
 
 
 def health_of(connection: Connection, now: datetime) -> Health:
@@ -103,12 +116,15 @@ def status(request: HttpRequest) -> HttpResponse:
     now = clock.now()
     head = AuditHead.objects.get()
     row = versions.in_force_row()
+    late = bindings.overdue(now)
     context = {
         "now": now,
         "workers": [(beat, now - beat.at <= BEAT_STALE) for beat in ProcessBeat.objects.order_by("name")],
         "jobs": [(job, _lateness(job, now)) for job in DueJob.objects.order_by("due_at")],
         "connections": [(one, health_of(one, now)) for one in Connection.objects.order_by("slug")],
         "idps": [(idp, _idp_health(idp, now)) for idp in IdP.objects.order_by("slug")],
+        "roles_late": [(binding, role_words.late(binding, now)) for binding in late[:LATE_SHOWN]],
+        "roles_late_count": late.count(),
         "policy": row,
         "refusal": versions.refusal_since(row),
         "head": head,

@@ -1,0 +1,83 @@
+"""A grant's role at the identity provider, in words: given when, kept why, overdue since when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from django.utils import timezone
+
+from accounts.models import IdP
+from grants.lifecycle.bindings import OVERDUE
+from grants.lifecycle.models import Grant, RoleBinding
+from grants.web import words
+
+Phase = RoleBinding.Phase
+
+
+class RoleStanding(NamedTuple):
+    """`state` is one of the design's, "" where there is no role; `where` names the provider."""
+
+    where: str
+    state: str
+    word: str
+    text: str
+
+
+def provider(idp: IdP) -> str:
+    return {IdP.Kind.KEYCLOAK: "Keycloak", IdP.Kind.DEMO: "the demo’s provider"}.get(IdP.Kind(idp.kind), idp.slug)
+
+
+def standing(grant: Grant, binding: RoleBinding | None, other: Grant | None, now: datetime) -> RoleStanding:
+    """How the grant's role stands at `now`, as far as it was read back."""
+    if binding is None:
+        text = "Your identity provider gives no roles to Stint: this access lives at the gate alone."
+        return RoleStanding("At the provider", "", "", text)
+    where = f"At {provider(binding.idp)}"
+    if grant.is_live_at(now):
+        return RoleStanding(where, *(_given(grant, binding) if binding.phase == Phase.PRESENT else _owed(binding, now)))
+    if other is not None:
+        return RoleStanding(where, "info", "Kept", f"Also held by {other.ref} until {_at(other.over_at, now)}.")
+    if binding.phase == Phase.KEPT:
+        return RoleStanding(where, "info", "Kept", "The person had it before Stint.")
+    if binding.phase == Phase.ABSENT:
+        return RoleStanding(where, "good", "Role taken back", _after(binding.taken_at, grant.over_at, "the end"))
+    return RoleStanding(where, *_owed(binding, now))
+
+
+def _given(grant: Grant, binding: RoleBinding) -> tuple[str, str, str]:
+    if binding.found_before:
+        return "good", "Role there", "The person had it before Stint, and keeps it."
+    told = _after(binding.given_at, grant.starts_at, "approval")
+    return "good", "Role given", told or "It was there from another grant."
+
+
+def _owed(binding: RoleBinding, now: datetime) -> tuple[str, str, str]:
+    """Not done yet: on its way, or late, with the cause and the next try."""
+    taking = binding.phase in (Phase.REMOVING, Phase.PRESENT)
+    word = "Being taken back" if taking else "Being given"
+    since = binding.owed_from
+    if since is None or now - since <= OVERDUE:
+        return "pending", word, binding.last_error
+    tries = words.count(binding.attempts, "try", "tries") if binding.attempts else "no worker has taken it up"
+    following = f"next in {max(0, round((binding.due_at - now).total_seconds()))} s" if binding.due_at else ""
+    told = ", ".join(filter(None, [f"Since {_at(since, now)}: {tries}", following]))
+    return "bad", "Role overdue", f"{told}. {binding.last_error}".strip()
+
+
+def late(binding: RoleBinding, now: datetime) -> str:
+    """One line of the list of overdue ones."""
+    _, _, text = _owed(binding, now)
+    return text
+
+
+def _at(moment: datetime, now: datetime) -> str:
+    return words.when(moment, now, timezone.get_current_timezone())
+
+
+def _after(done: datetime | None, due: datetime, what: str) -> str:
+    """ "0.3 s after approval"; "" when it was done for something earlier."""
+    if done is None or done < due:
+        return ""
+    seconds = (done - due).total_seconds()
+    return f"{seconds:.1f} s after {what}." if seconds < 60 else f"{words.length(done - due)} after {what}."
