@@ -8,10 +8,12 @@ DUMMY := set -a && . .ci/check.env && set +a &&
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-demo: ## all of it with real parts, on this machine, until Ctrl-C
+demo demo-reset: export STINT_DEMO_KEYCLOAK := $(or $(KEYCLOAK),$(STINT_DEMO_KEYCLOAK))
+
+demo: ## all of it with real parts, on this machine, until Ctrl-C; KEYCLOAK=1: on a real Keycloak
 	@$(RUN) exec "$$VENV/bin/python" -m portal.demo
 
-demo-reset: ## empty the demo's data
+demo-reset: ## empty the demo's data; KEYCLOAK=1: of the one on Keycloak
 	@$(RUN) exec "$$VENV/bin/python" -m portal.demo reset
 
 test: ## the tests, on a real PostgreSQL, Prefect and browser

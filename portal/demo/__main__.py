@@ -1,6 +1,7 @@
 """`python -m portal.demo`: the whole of Stint with real parts, on this machine alone, until Ctrl-C.
 
-`python -m portal.demo reset` empties its folder. STINT_DEMO_DIR says which folder, STINT_DEMO_*_PORT which ports.
+STINT_DEMO_KEYCLOAK=1 runs it on a real Keycloak instead of the demo's own provider; each has a folder of its own.
+`python -m portal.demo reset` empties that. STINT_DEMO_DIR names another folder, STINT_DEMO_*_PORT other ports.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from portal.demo.process import Parts, answers, taken
+from portal.demo import idps
+from portal.demo.process import Parts, answers, base_env, taken
 from portal.embedded import ROLES, EmbeddedError, Postgres, reachable, valkey_command
 
 HERE = Path(__file__).resolve().parent
@@ -30,12 +32,13 @@ class Demo:
 
     def __init__(self) -> None:
         self.began = time.monotonic()
-        self.folder = Path(os.environ.get("STINT_DEMO_DIR", ".stint")).resolve()
+        provider = idps.chosen()
+        self.folder = Path(os.environ.get("STINT_DEMO_DIR") or provider.folder).resolve()
         self.ports = {name: int(os.environ.get(f"STINT_DEMO_{name}_PORT", port)) for name, port in PORTS.items()}
         self.parts = Parts(self.folder)
         self.web = f"http://127.0.0.1:{self.ports['WEB']}"
         self.prefect = f"http://127.0.0.1:{self.ports['PREFECT']}"
-        self.oidc = f"http://127.0.0.1:{self.ports['OIDC']}"
+        self.idp = provider(self.folder, self.ports["OIDC"], self.web)
 
     def run(self) -> None:
         """Start everything, say what to do, and stay until a part ends or somebody stops us."""
@@ -52,9 +55,11 @@ class Demo:
             for sig in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(sig, signal.SIG_IGN)  # one Ctrl-C is enough; a second must not leave half of it
             self.parts.stop()
-            self.say("stopped; `make demo` goes on with the data, `make demo-reset` empties it")
+            make = self.idp.make
+            self.say(f"stopped; `make demo{make}` goes on with the data, `make demo-reset{make}` empties it")
 
     def prepare(self) -> None:
+        self.claim()
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         (self.folder / "mail").mkdir(exist_ok=True)
         if os.geteuid() == 0:
@@ -63,10 +68,22 @@ class Demo:
             self.say(f"cleared what a killed start had left: {', '.join(cleared)}")
         for name, port in self.ports.items():
             if taken(port):
-                raise EmbeddedError(
-                    f"Port {port} is taken. Free it, or choose another: STINT_DEMO_{name}_PORT=… make demo"
-                )
+                choose = f"STINT_DEMO_{name}_PORT=… make demo{self.idp.make}"
+                raise EmbeddedError(f"Port {port} is taken. Free it, or choose another: {choose}")
+        self.idp.fetch()
         self.secrets = self.read_secrets()
+
+    def claim(self) -> None:
+        """A folder's people are those of one provider. Raises EmbeddedError when it is the other one's."""
+        mark = self.folder / "provider"
+        known = mark.read_text(encoding="utf-8") if mark.exists() else idps.DemoProvider.slug
+        if (self.folder / "secrets.json").exists() and known != self.idp.slug:
+            raise EmbeddedError(
+                f"{self.folder} has the data of a demo with another identity provider ({known}). "
+                "Name another folder in STINT_DEMO_DIR, or empty this one with `make demo-reset`."
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        mark.write_text(self.idp.slug, encoding="utf-8")
 
     def read_secrets(self) -> dict[str, str]:
         """Made once, for the data of a start is read by the next."""
@@ -82,7 +99,7 @@ class Demo:
         run = self.parts
         run.start("prefect", [PYTHON, "-m", "prefect", "server", "start", "--host", "127.0.0.1",
                               "--port", str(self.ports["PREFECT"])], self.prefect_env())  # fmt: skip
-        run.start("provider", [PYTHON, "-m", "portal.demo.provider"], self.provider_env())
+        self.idp.start(run, self.secrets)
         run.start("valkey", valkey_command(self.ports["VALKEY"], self.folder), base_env())
         postgres = Postgres(reachable(self.folder) / "postgres", self.ports["POSTGRES"])
         postgres.start(log=run.log("postgres"))
@@ -94,8 +111,8 @@ class Demo:
         self.manage("migrate", "--verbosity", "0")
         self.manage("collectstatic", "--noinput", "--verbosity", "0")
         self.manage("audit_key")
-        run.wait("provider", answers(f"{self.oidc}/o/.well-known/openid-configuration"))
-        self.say("the tables, the identity provider")
+        self.idp.wait(run, self.secrets)
+        self.say(f"the tables, the identity provider ({self.idp.slug})")
         run.wait("prefect", answers(f"{self.prefect}/api/health"), 90)
         self.once([PYTHON, "-m", "portal.demo.prefect_seed"], self.prefect_env(), "seed")
         run.start("prefect-worker", [PYTHON, "-m", "prefect", "worker", "start", "--pool", "etl", "--type", "process",
@@ -115,7 +132,8 @@ class Demo:
         self.manage("sync")
         mine = self.folder / "policy.yaml"
         if not mine.exists():
-            shutil.copyfile(HERE / "policy.yaml", mine)
+            policy = (HERE / "policy.yaml").read_text(encoding="utf-8")
+            mine.write_text(policy.replace("idp: demo", f"idp: {self.idp.slug}"), encoding="utf-8")
             self.manage("policy", "apply", str(mine))
 
     def manage(self, *arguments: str) -> None:
@@ -138,15 +156,13 @@ class Demo:
             "STINT_DATABASE_URL": f"postgresql://stint_app:{self.secrets['stint_app']}{postgres}",
             "STINT_DATABASE_OWNER_URL": f"postgresql://stint_owner:{self.secrets['stint_owner']}{postgres}",
             "STINT_BROKER_URL": f"redis://127.0.0.1:{self.ports['VALKEY']}/0",
-            "STINT_IDP_SLUG": "demo",
-            "STINT_IDP_KIND": "demo",
-            "STINT_OIDC_ISSUER": f"{self.oidc}/o",
+            "STINT_IDP_SLUG": self.idp.slug,
+            "STINT_IDP_KIND": self.idp.slug,
             "STINT_OIDC_CLIENT_SECRET": self.secrets["client"],
-            "STINT_OIDC_SCOPES": "openid profile email groups",
             "STINT_OIDC_TEAM_PREFIX": "team-",
-            "STINT_IDP_ADMIN_URL": self.oidc,
             "STINT_IDP_ADMIN_SECRET_REF": "env:STINT_DEMO_DIRECTORY_SECRET",
             "STINT_DEMO_DIRECTORY_SECRET": self.secrets["directory"],
+            **self.idp.settings(),
             "STINT_MAIL_DIR": str(self.folder / "mail"),
             "STINT_AUDIT_KEY_FILE": str(self.folder / "audit.pem"),
             "STINT_AUDIT_HEADS_FILE": str(self.folder / "heads.jsonl"),
@@ -154,16 +170,6 @@ class Demo:
             "STINT_METRICS_TOKEN": self.secrets["metrics"],
             "STINT_SYNC_SECONDS": "15",
             "STINT_LOG_FORMAT": "console",
-        }
-
-    def provider_env(self) -> dict[str, str]:
-        return base_env() | {
-            "STINT_DEMO_DIR": str(self.folder),
-            "STINT_DEMO_OIDC_PORT": str(self.ports["OIDC"]),
-            "STINT_DEMO_PORTAL_URL": self.web,
-            "STINT_DEMO_DIRECTORY_SECRET": self.secrets["directory"],
-            "STINT_DEMO_CLIENT_SECRET": self.secrets["client"],
-            "STINT_DEMO_PROVIDER_KEY": self.secrets["provider_key"],
         }
 
     def prefect_env(self) -> dict[str, str]:
@@ -181,18 +187,19 @@ class Demo:
         print(f"  {time.monotonic() - self.began:5.1f} s  {what}", flush=True)
 
     def tell(self) -> None:
+        told = self.idp.told()
         print(f"""
 Stint      {self.web}
-Prefect    {self.prefect}
+Prefect    {self.prefect}{told.addresses}
 Mail       {self.folder / "mail"}
 Settings   {self.folder}  (policy.yaml is yours to edit)
 
-Sign in as ada (asks), chiara or tomasz (approve, team Platform), priya (admin), olga (auditor), oscar (outsider).
+Sign in as ada (asks), chiara or tomasz (approve, team Platform), priya (admin), olga (auditor), oscar (outsider).{told.passwords}
 
-Three things to try:
+To try:
   1. As ada: Catalog, orders/nightly, ask to run it for 30 minutes. The form says who will be asked.
   2. As chiara, in another browser profile: approve it from the home page. Ada has a countdown now.
-  3. As olga: History, then Audit, Verify. Every step is there, and the chain is whole.
+  3. As olga: History, then Audit, Verify. Every step is there, and the chain is whole.{told.to_try}
 
 Ctrl-C stops all of it.""", flush=True)  # fmt: skip
 
@@ -209,17 +216,6 @@ WORKER = [PYTHON, "-m", "celery", "-A", "portal.celery", "worker", "--pool", "th
 
 class Stopped(Exception):
     """Somebody pressed Ctrl-C, or asked us to end."""
-
-
-def base_env() -> dict[str, str]:
-    """Our environment without what would leak into a part: somebody's Prefect, another Stint, a proxy."""
-    strange = ("PREFECT_", "STINT_", "DJANGO_", "CELERY_", "GRANIAN_", "PYTHONDONTWRITEBYTECODE")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
-    return kept | {
-        "PYTHONUNBUFFERED": "1",
-        "NO_PROXY": "127.0.0.1,localhost",
-        "PYTHONPATH": str(HERE.parent.parent),
-    }
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

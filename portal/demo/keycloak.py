@@ -51,7 +51,8 @@ def home() -> Path:
             (folder.parent / f"{folder.name}.new" / f"keycloak-{VERSION}").rename(folder)
             shutil.rmtree(folder.parent / f"{folder.name}.new")
             (folder / "bin" / "kc.sh").chmod(0o755)  # zipfile drops the x bit
-            _run([str(folder / "bin" / "kc.sh"), "build", "--db=dev-file", "--health-enabled=true", "--cache=local"])
+            _say("Building Keycloak, once: 20 s")
+            _run([str(folder / "bin" / "kc.sh"), "build", "--db=dev-file", "--health-enabled=true"])
             (folder / "built").touch()
             archive.unlink()
     return folder
@@ -65,8 +66,11 @@ def template() -> Path:
             folder = kept.with_suffix(".making")
             shutil.rmtree(folder, ignore_errors=True)
             server = Keycloak(folder, empty=True)
-            server.start()
-            server.stop()
+            _say("Making Keycloak's first database, once: 20 s")
+            try:
+                server.start()
+            finally:
+                server.stop()
             shutil.copyfile(folder / _DATABASE, kept.with_suffix(".part"))
             kept.with_suffix(".part").rename(kept)
             shutil.rmtree(folder)
@@ -90,14 +94,14 @@ class Keycloak:
     def command(self) -> list[str]:
         database = f"jdbc:h2:file:{self.folder / 'keycloakdb'};NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=FALSE"
         return [
-            str(home() / "bin" / "kc.sh"), "start", "--optimized", "--http-enabled=true", "--http-host=127.0.0.1",
-            f"--http-port={self.port}", f"--http-management-port={self.management}", f"--hostname={self.url}",
-            f"--db-url={database}",
+            str(home() / "bin" / "kc.sh"), "start", "--optimized", "--cache=local",  # alone: a cluster's ports are open
+            "--http-enabled=true", "--http-host=127.0.0.1", f"--http-port={self.port}", f"--http-management-port={self.management}",
+            f"--hostname={self.url}", f"--db-url={database}",
         ]  # fmt: skip
 
     def prepare(self) -> None:
         """The data it starts on, unless it is there from an earlier start."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its keys and secrets are in there
         if not self.empty and not (self.folder / _DATABASE).exists():
             shutil.copyfile(template(), self.folder / _DATABASE)
 
@@ -151,8 +155,9 @@ class Keycloak:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without KC_*: each of those would be read as an option."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KC_", "KEYCLOAK_", "STINT_"))}
+    """Ours, without KC_* (each of those would be read as an option) and DEBUG (which opens a debugger's port)."""
+    strange = ("KC_", "KEYCLOAK_", "STINT_", "DEBUG")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
     return kept | {
         "KC_BOOTSTRAP_ADMIN_USERNAME": ADMIN,
         "KC_BOOTSTRAP_ADMIN_PASSWORD": ADMIN,
@@ -179,7 +184,7 @@ def _fetched() -> Path:
     """The archive, its checksum compared. Raises EmbeddedError."""
     name = f"keycloak-quarkus-dist-{VERSION}.zip"
     archive = cache() / name
-    print(f"Getting Keycloak {VERSION} (180 MB) …", file=sys.stderr, flush=True)
+    _say(f"Getting Keycloak {VERSION}, once: 180 MB")
     base = os.environ.get("MAVEN_REPOSITORY_URL", "").rstrip("/")
     if base:
         url = f"{base}/org/keycloak/keycloak-quarkus-dist/{VERSION}/{name}"
@@ -199,6 +204,10 @@ def _fetched() -> Path:
         archive.unlink()
         raise EmbeddedError(f"Keycloak's archive has sha1 {digest}, not the one that is pinned.")
     return archive
+
+
+def _say(what: str) -> None:
+    print(f"           {what} …", file=sys.stderr, flush=True)
 
 
 def _run(command: list[str]) -> None:

@@ -81,7 +81,8 @@ class Parts:
         cleared = []
         for file in sorted((self.folder / "pids").glob("*")):
             pid, _, command = file.read_text(encoding="utf-8").partition("\n")
-            if command and command_of(int(pid)) == command:
+            left = command and command_of(int(pid)) == command
+            if left or orphaned(int(pid), self.folder):
                 cleared.append(file.name)
                 _end(int(pid), signal.SIGINT if file.name == "postgres" else signal.SIGTERM)
             file.unlink()
@@ -91,12 +92,40 @@ class Parts:
 def _end(pid: int, sig: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, sig)
-        for _ in range(100):
-            if not command_of(pid):
-                break
-            time.sleep(0.1)
+        _gone(lambda: not command_of(pid))
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
+        _gone(lambda: not members(pid))
+
+
+def _gone(is_so: Ready) -> None:
+    """Wait for it, 10 s at most."""
+    for _ in range(100):
+        if is_so():
+            break
+        time.sleep(0.1)
+
+
+def orphaned(group: int, folder: Path) -> bool:
+    """Has this group lost its leader, and does who is left in it work on our folder? kc.sh leaves its java so."""
+    return not command_of(group) and any(str(folder) in command for command in members(group))
+
+
+def members(group: int) -> list[str]:
+    """The command lines of a process group; zombies have none."""
+    found = []
+    for pid in _everybody():
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(pid) == group and (command := command_of(pid)):
+                found.append(command)
+    return found
+
+
+def _everybody() -> list[int]:
+    if Path("/proc/self").exists():
+        return [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+    told = subprocess.run(["ps", "-A", "-o", "pid="], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in told.stdout.split()]
 
 
 def command_of(pid: int) -> str:
@@ -143,3 +172,14 @@ def taken(port: int) -> bool:
         except OSError:
             return True
     return False
+
+
+def base_env() -> dict[str, str]:
+    """Our environment without what would leak into a part: somebody's Prefect, another Stint, a proxy."""
+    strange = ("PREFECT_", "STINT_", "DJANGO_", "CELERY_", "GRANIAN_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
+    return kept | {
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+    }
