@@ -194,8 +194,8 @@ Prefect    {self.prefect}{told.addresses}
 Mail       {self.folder / "mail"}
 Settings   {self.folder}  (policy.yaml is yours to edit)
 
-Sign in as ada (asks), chiara or tomasz (approve, team Platform), priya (admin), olga (auditor), oscar (outsider).{told.passwords}
-
+Sign in as ada (asks), chiara or tomasz (approve, team Platform), priya (admin), olga (auditor), oscar (outsider).
+{told.passwords}
 To try:
   1. As ada: Catalog, orders/nightly, ask to run it for 30 minutes. The form says who will be asked.
   2. As chiara, in another browser profile: approve it from the home page. Ada has a countdown now.

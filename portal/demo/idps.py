@@ -148,8 +148,8 @@ class KeycloakProvider:
         return Told(
             addresses=f"\nKeycloak   {self.server.url}/admin/master/console/#/{REALM}"
             f"  (its admin: {keycloak.ADMIN}, password {keycloak.ADMIN})",
-            passwords=f"\nEverybody's password is {PASSWORD}.",
-            to_try="\n  4. At Keycloak: Users, ada, Role mapping. She has the role that was approved, until it is over.",
+            passwords=f"Everybody's password is {PASSWORD}.\n",
+            to_try="\n  4. At Keycloak: Users, ada, Role mapping. She has what was approved, until it is over.",
         )
 
 

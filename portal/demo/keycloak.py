@@ -95,8 +95,8 @@ class Keycloak:
         database = f"jdbc:h2:file:{self.folder / 'keycloakdb'};NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=FALSE"
         return [
             str(home() / "bin" / "kc.sh"), "start", "--optimized", "--cache=local",  # alone: a cluster's ports are open
-            "--http-enabled=true", "--http-host=127.0.0.1", f"--http-port={self.port}", f"--http-management-port={self.management}",
-            f"--hostname={self.url}", f"--db-url={database}",
+            "--http-enabled=true", "--http-host=127.0.0.1", f"--http-port={self.port}",
+            f"--http-management-port={self.management}", f"--hostname={self.url}", f"--db-url={database}",
         ]  # fmt: skip
 
     def prepare(self) -> None:

@@ -5,83 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from portal.demo.process import command_of
-from tests.real.prefect import free_port, missing
+from tests.e2e.running import ROOT, Running, fresh
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("demo")]
-ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("WEB", "PREFECT", "OIDC", "POSTGRES", "VALKEY")
-
-
-class Running:
-    """A demo in a folder of its own, on ports of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ports = {name: free_port() for name in NAMES}
-        self.web = f"http://127.0.0.1:{self.ports['WEB']}"
-        self.api = f"http://127.0.0.1:{self.ports['PREFECT']}/api"
-        self.output = ""
-
-    @property
-    def env(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("STINT_", "DJANGO_"))}
-        ports = {f"STINT_DEMO_{name}_PORT": str(port) for name, port in self.ports.items()}
-        return kept | ports | {"STINT_DEMO_DIR": str(self.folder)}
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "portal.demo"], cwd=ROOT, env=self.env, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        assert self.process.stdout
-        self.output = ""
-        for line in self.process.stdout:
-            self.output += line
-            if "Ctrl-C stops" in line:
-                return
-        pytest.fail(f"the demo did not come up:\n{self.output}")
-
-    def stop(self, sig: int = signal.SIGINT) -> None:
-        self.process.send_signal(sig)
-        assert self.process.stdout
-        self.output += self.process.stdout.read()
-        self.process.wait(60)
-        self.process.stdout.close()
-
-    def pids(self) -> list[int]:
-        return [int(file.read_text().partition("\n")[0]) for file in (self.folder / "pids").glob("*")]
-
-    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        script = (
-            "import sys; from portal.demo.__main__ import Demo; import subprocess; demo = Demo();"
-            "demo.secrets = demo.read_secrets();"
-            "sys.exit(subprocess.run([sys.executable, 'manage.py', *sys.argv[1:]], env=demo.stint_env()).returncode)"
-        )
-        return subprocess.run(
-            [sys.executable, "-c", script, *arguments],
-            cwd=ROOT,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def secret(self, name: str) -> str:
-        return str(json.loads((self.folder / "secrets.json").read_text())[name])
 
 
 @pytest.fixture(scope="module")
@@ -90,44 +28,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = Running(folder / "d")
     running.start()
     yield running
-    if running.process.poll() is None:
-        running.stop()
-    subprocess.run([sys.executable, "-m", "portal.demo", "reset"], cwd=ROOT, env=running.env, check=True)
-    assert not running.folder.exists()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        missing("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox"] if os.geteuid() == 0 else [], timeout=60_000
-        )
-        yield browser
-        browser.close()
+    running.end()
 
 
 def as_(browser: Browser, demo: Running, name: str) -> Page:
     """A browser of this person's own, signed in through the provider's page."""
-    page = browser.new_context(timezone_id="Europe/Berlin", locale="en-GB").new_page()
-    page.set_default_timeout(20_000)
+    page = fresh(browser)
     page.goto(demo.web)
     page.get_by_role("link", name="Sign in").click()
     page.get_by_role("button", name=re.compile(f"^{name}")).click()
     page.wait_for_url(f"{demo.web}/")
     return page
-
-
-def mails(demo: Running, to: str, seconds: float = 20) -> list[str]:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = [text for file in (demo.folder / "mail").glob("*") if f"To: {to}" in (text := file.read_text())]
-        if found:
-            return found
-        time.sleep(0.3)
-    return []
 
 
 def test_the_whole_job(demo: Running, chromium: Browser) -> None:
@@ -146,7 +57,7 @@ def test_the_whole_job(demo: Running, chromium: Browser) -> None:
     ada.wait_for_url(re.compile(r"/requests/\d+$"))
     expect(ada.get_by_role("main")).to_contain_text("Pending")
 
-    told = mails(demo, "chiara@example.org")
+    told = demo.mails("chiara@example.org")
     assert told
     assert ada.url in told[0]
     chiara.goto(demo.web)
@@ -157,7 +68,7 @@ def test_the_whole_job(demo: Running, chromium: Browser) -> None:
     ada.goto(f"{demo.web}/access")
     expect(ada.get_by_role("main")).to_contain_text("orders/nightly")
     expect(ada.get_by_role("main")).to_contain_text(re.compile(r"\d+ min left"))
-    assert mails(demo, "ada@example.org")
+    assert demo.mails("ada@example.org")
     ada.get_by_role("button", name=re.compile("done")).first.click()
     expect(ada.get_by_role("main")).not_to_contain_text(re.compile(r"\d+ min left"))
 
@@ -247,10 +158,7 @@ def test_killed_hard_it_heals_and_goes_on_with_the_data(demo: Running) -> None:
     with psycopg.connect(dsn) as app:
         before = app.execute("SELECT seq, hash FROM grants_auditevent ORDER BY seq").fetchall()
     assert before
-    demo.process.kill()
-    demo.process.wait()
-    assert demo.process.stdout
-    demo.process.stdout.close()
+    demo.kill()
     demo.start()
     pids = demo.pids()
     assert len(pids) == 7
@@ -261,13 +169,4 @@ def test_killed_hard_it_heals_and_goes_on_with_the_data(demo: Running) -> None:
     assert demo.process.returncode == 0, demo.output
     time.sleep(1)
     assert [pid for pid in pids if command_of(pid)] == []
-    marked = str(demo.folder)
-    left = [p for p in Path("/proc").glob("[0-9]*") if _environ(p).find(marked) >= 0 and int(p.name) != os.getpid()]
-    assert left == []
-
-
-def _environ(process: Path) -> str:
-    try:
-        return (process / "environ").read_text(errors="replace")
-    except OSError:
-        return ""
+    assert demo.left() == []
