@@ -16,6 +16,11 @@ def provider() -> Provider:
     return Provider(settings.ENV.oidc_issuer)
 
 
+def in_words(kind: str) -> str:
+    """A provider of this kind as people know it; "" for one that could be anything."""
+    return {IdP.Kind.KEYCLOAK.value: "Keycloak", IdP.Kind.DEMO.value: "the demo’s provider"}.get(kind, "")
+
+
 def this_idp() -> IdP:
     """The row that identities of this provider point at, made at its first use and kept with the settings."""
     env = settings.ENV

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, override
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
@@ -15,7 +16,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_safe
 from mozilla_django_oidc.views import OIDCLogoutView
 
-from accounts import recover, sso
+from accounts import idp, recover, sso
 from accounts.models import Subject
 from accounts.signals import happened
 
@@ -58,7 +59,8 @@ def signin(request: HttpRequest) -> HttpResponse:
     """One button; there is no password here."""
     if request.user.is_authenticated:
         return redirect("home")
-    return render(request, "signin.html", {"next": _safe_next(request)})
+    who = idp.in_words(settings.ENV.idp_kind) or "your identity provider"
+    return render(request, "signin.html", {"next": _safe_next(request), "who": who})
 
 
 @login_not_required

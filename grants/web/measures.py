@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from accounts.models import IdP
 from grants.audit.models import AuditHead
 from grants.catalog.models import Connection
-from grants.due import DueJob, ProcessBeat
+from grants.due import ProcessBeat, wanted
 from grants.lifecycle import bindings
 from grants.lifecycle.models import Grant, Request, RoleBinding
 from grants.notifications.models import Cursor
@@ -38,7 +38,7 @@ class _State(Collector):
         pending = Request.objects.filter(state=Request.State.PENDING, lapses_at__gt=now).count()
         yield _one("stint_grants_live", "Grants whose window holds now.", Grant.objects.live_at(now).count())
         yield _one("stint_requests_pending", "Requests that wait for a decision.", pending)
-        due = DueJob.objects.filter(due_at__lte=now).aggregate(oldest=Min("due_at"))["oldest"]
+        due = wanted().filter(due_at__lte=now).aggregate(oldest=Min("due_at"))["oldest"]
         yield _one("stint_due_job_oldest_seconds", "By how much the oldest due job is overdue.", self._age(due) or 0)
         yield _one("stint_audit_seq", "Number of the last event of the record.", AuditHead.objects.get().seq)
         yield from self._roles()

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple, TypeGuard
 
 from django.urls import reverse
 
-from accounts.models import Subject
+from accounts.models import Identity, Subject
 from grants.audit.models import AuditEvent
 from grants.audit.verbs import SENTENCES, Verb
 from grants.catalog.models import Connection, Resource
-from grants.lifecycle.models import Grant
+from grants.lifecycle.models import Grant, RoleBinding
 
 _BIGGEST = 2**63 - 1  # of a row's id: a payload that was tampered with may hold anything
 
 # Fact → what its number names. A list of them ends in s.
-_KINDS = ("request", "grant", "subject", "resource", "connection", "policy", "decision")
+_KINDS = ("request", "grant", "subject", "resource", "connection", "policy", "binding", "decision")
 _LETTERS = {"request": "R", "grant": "G", "subject": "S", "connection": "C", "policy": "P"}
 _BAD = {
     Verb.REQUEST_DENIED,
@@ -81,7 +81,7 @@ class Line:
 
 
 def lines(events: Sequence[AuditEvent], *, above: int | None = None) -> list[Line]:
-    """Events in words, names looked up in three queries. `above`: number of the event over the first."""
+    """Events in words, names looked up in a query for each kind. `above`: number of the event over the first."""
     read = [(event, _facts(bytes(event.payload))) for event in events]
     names = _Names.of(read)
     told = []
@@ -112,6 +112,7 @@ class _Names:
     subjects: Mapping[int, Subject]
     resources: Mapping[int, Resource]
     connections: Mapping[int, Connection]
+    bindings: Mapping[int, str]
 
     @classmethod
     def of(cls, read: Iterable[tuple[AuditEvent, Mapping[str, Any]]]) -> _Names:
@@ -125,6 +126,7 @@ class _Names:
             Subject.objects.in_bulk(wanted["subject"]),
             Resource.objects.select_related("connection").in_bulk(wanted["resource"]),
             Connection.objects.in_bulk(wanted["connection"]),
+            _roles(wanted["binding"]) if wanted["binding"] else {},
         )
 
     def actor(self, actor: str) -> str:
@@ -144,10 +146,25 @@ class _Names:
         if kind == "connection":
             found = self.connections.get(pk)
             return Thing("Connection", found.slug if found else ref, reverse("connections"))
+        if kind == "binding":
+            return Thing("Role", self.bindings.get(pk, f"number {pk}"), "")
         if kind == "policy":
             return Thing("Policy", ref, reverse("policy"))
         person = self.subjects.get(pk)
         return Thing("Subject", f"{person.name} ({ref})" if person else ref, "")
+
+
+def _roles(bindings: Iterable[int]) -> dict[int, str]:
+    """ "ROLE of Ada Okafor" for each binding."""
+    rows = RoleBinding.objects.in_bulk(bindings)
+    known = Identity.objects.select_related("subject").filter(
+        external_id__in={row.external_id for row in rows.values()}
+    )
+    people = {(one.idp_id, one.external_id): one.subject.name for one in known}
+    return {
+        pk: f"{row.role} of {people.get((row.idp_id, row.external_id), 'somebody who is gone')}"
+        for pk, row in rows.items()
+    }
 
 
 def _line(event: AuditEvent, facts: Mapping[str, Any], names: _Names, skipped: int) -> Line:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
+from accounts.idp import in_words
 from accounts.models import IdP
 from grants.lifecycle.bindings import OVERDUE
 from grants.lifecycle.models import Grant, RoleBinding
@@ -25,7 +26,7 @@ class RoleStanding(NamedTuple):
 
 
 def provider(idp: IdP) -> str:
-    return {IdP.Kind.KEYCLOAK: "Keycloak", IdP.Kind.DEMO: "the demo’s provider"}.get(IdP.Kind(idp.kind), idp.slug)
+    return in_words(idp.kind) or idp.slug
 
 
 def standing(grant: Grant, binding: RoleBinding | None, other: Grant | None, now: datetime) -> RoleStanding:

@@ -114,7 +114,7 @@ def _role_trouble(now: datetime) -> list[Trouble]:
     for where, late in by_idp.items():
         title = f"{words.count(len(late), 'role')} overdue at {where}, due {words.ago(late[0].owed_from or now, now)}"
         cause = next((binding.last_error for binding in late if binding.last_error), "No worker has taken it up.")
-        text = f"{cause} It is tried again for ever, at most 15 seconds apart; access itself has ended on time."
+        text = f"{cause} Stint tries for ever, at most 15 seconds apart. Access in Stint itself keeps to the clock."
         found.append(Trouble("bad", title, text, reverse("status"), "Each of them"))
     return found
 
@@ -140,7 +140,7 @@ def _people_trouble() -> list[Trouble]:
     return [
         Trouble(
             "warning",
-            f"People and teams of {idp.slug} could not be read",
+            f"People and teams of {role_words.provider(idp)} could not be read",
             text.format(idp.error),
             reverse("status"),
             "Status",

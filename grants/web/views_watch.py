@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from accounts import roles
 from accounts.models import IdP, Subject
-from grants import clock
+from grants import clock, due
 from grants.audit import export
 from grants.audit.models import AuditEvent, AuditHead
 from grants.catalog.idps import CAPABILITIES
@@ -117,10 +117,14 @@ def status(request: HttpRequest) -> HttpResponse:
     head = AuditHead.objects.get()
     row = versions.in_force_row()
     late = bindings.overdue(now)
+    wanted = set(due.wanted().values_list("name", flat=True))
     context = {
         "now": now,
         "workers": [(beat, now - beat.at <= BEAT_STALE) for beat in ProcessBeat.objects.order_by("name")],
-        "jobs": [(job, _lateness(job, now)) for job in DueJob.objects.order_by("due_at")],
+        "jobs": [
+            (job, job.name in wanted, _lateness(job, now) if job.name in wanted else None)
+            for job in DueJob.objects.order_by("due_at")
+        ],
         "connections": [(one, health_of(one, now)) for one in Connection.objects.order_by("slug")],
         "idps": [(idp, _idp_health(idp, now)) for idp in IdP.objects.order_by("slug")],
         "roles_late": [(binding, role_words.late(binding, now)) for binding in late[:LATE_SHOWN]],

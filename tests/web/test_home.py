@@ -69,7 +69,7 @@ def test_what_others_hold_and_ask_is_not_on_ones_own_page(cast: Cast, sign_in: S
 
 def troubled(cast: Cast) -> None:
     Connection.objects.update(error="The server answered 500.")
-    IdP.objects.update(error="It did not answer in 5 s.")
+    IdP.objects.update(error="It did not answer in 5 s.", kind=IdP.Kind.KEYCLOAK)
     with pytest.raises(PolicyErrors):
         versions.apply("version: 1\nrules: nonsense\n", by=None)
 
@@ -81,7 +81,7 @@ def test_trouble_comes_first_for_admins_and_auditors_alone(cast: Cast, sign_in: 
         assert "Four things need a look" in page
         for said in (
             "prefect-prod could not be read",
-            "could not be read",
+            "People and teams of Keycloak could not be read",
             "offered was refused",
             "No Celery worker",
         ):

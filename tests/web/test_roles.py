@@ -40,6 +40,8 @@ def test_given_and_taken_back(cast: Cast, run: Settle, at: Move) -> None:  # noq
     assert "0.3 s after approval." in told
     assert "At the demo’s provider" in told
     assert grant.role in told if grant.role else False
+    audit = signed_in(cast.olga).get("/audit").content.decode()
+    assert f"{grant.role} of {cast.ada.name}" in audit
     at(grant.ends_at)
     assert "Being taken back" in page(cast.ada, grant)
     at(timedelta(seconds=2))

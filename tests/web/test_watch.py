@@ -10,11 +10,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from grants import clock
+from grants.audit.models import AuditHead
 from grants.catalog.models import Connection
 from grants.due import DueJob, ProcessBeat
 from grants.lifecycle import decide
+from grants.notifications.models import Cursor
 from grants.policy import versions
 from grants.policy.yaml_marks import PolicyErrors
+from grants.web.measures import exposition
 from tests.cast import POLICY, Cast
 from tests.web.test_requests import signed_in
 
@@ -108,6 +111,19 @@ class TestStatus:
     def test_overdue_work(self, cast: Cast, at) -> None:
         DueJob.objects.create(name="sync:prefect-prod", due_at=clock.now())
         at(timedelta(minutes=5))
+        assert "Overdue" in signed_in(cast.olga).get("/status").content.decode()
+
+    def test_mail_that_nobody_has_to_send_is_not_overdue(self, cast: Cast, at) -> None:
+        """Its row is due from the last time on; without an unread event no sweeper takes it up."""
+        DueJob.objects.exclude(name="mail").delete()
+        Cursor.objects.update(seq=AuditHead.objects.get().seq)
+        at(timedelta(minutes=5))
+        page = signed_in(cast.olga).get("/status").content.decode()
+        assert "nothing to do" in page
+        assert "Overdue" not in page
+        assert "stint_due_job_oldest_seconds 0" in exposition(clock.now()).decode()
+        cast.asks()
+        at(timedelta(minutes=10))
         assert "Overdue" in signed_in(cast.olga).get("/status").content.decode()
 
 
