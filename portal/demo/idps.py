@@ -108,7 +108,7 @@ class KeycloakProvider:
         self.server.prepare()
 
     def start(self, parts: Parts, secrets: Secrets) -> None:  # noqa: ARG002 (see Provider)
-        parts.start("keycloak", self.server.command(), keycloak.environment())
+        parts.start("keycloak", self.server.command(), keycloak.environment() | keycloak.QUICK)
 
     def wait(self, parts: Parts, secrets: Secrets) -> None:
         """See Provider: until the realm is there, too, and knows the portal by its present address."""
