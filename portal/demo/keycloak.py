@@ -1,6 +1,6 @@
 """A real Keycloak on this machine: fetched once, built once, started from a prepared database in seconds.
 
-STINT_KEYCLOAK_HOME or KEYCLOAK_HOME names an unpacked one; else it is fetched into the user's cache, by Maven or from
+KEYCLOAK_HOME names an unpacked one; else KEYCLOAK_VERSION is fetched into the user's cache, by Maven or from
 MAVEN_REPOSITORY_URL. Needs a `java` (17, 21 or 25) on PATH.
 """
 
@@ -23,8 +23,14 @@ from pathlib import Path
 
 from portal.embedded import EmbeddedError, die_with_parent
 
-VERSION = os.environ.get("STINT_KEYCLOAK_VERSION", "26.7.3")
-SHA1 = {"26.7.3": "1e21a7f572581692aacb379dbba8413f99b67208"}
+VERSION = os.environ.get("KEYCLOAK_VERSION", "26.7.3")
+SHA1 = {  # of the archives that Stint is tried on
+    "26.7.3": "1e21a7f572581692aacb379dbba8413f99b67208",
+    "26.4.7": "8e571bb6e6f19388b7efa31f591900a78fd61997",
+}
+# One node needs no cluster; the option moved from starting to building.
+_LOCAL = "--cache=local"
+_LOCAL_AT_START = VERSION.startswith("26.4.")
 ADMIN = "admin"  # name and password of the bootstrap admin: it listens on this machine alone
 READY_SECONDS = 180
 _DATABASE = "keycloakdb.mv.db"
@@ -51,7 +57,8 @@ def home() -> Path:
             (folder.parent / f"{folder.name}.new" / f"keycloak-{VERSION}").rename(folder)
             shutil.rmtree(folder.parent / f"{folder.name}.new")
             (folder / "bin" / "kc.sh").chmod(0o755)  # zipfile drops the x bit
-            _run([str(folder / "bin" / "kc.sh"), "build", "--db=dev-file", "--health-enabled=true", "--cache=local"])
+            build = [str(folder / "bin" / "kc.sh"), "build", "--db=dev-file", "--health-enabled=true"]
+            _run(build if _LOCAL_AT_START else [*build, _LOCAL])
             (folder / "built").touch()
             archive.unlink()
     return folder
@@ -92,7 +99,7 @@ class Keycloak:
         return [
             str(home() / "bin" / "kc.sh"), "start", "--optimized", "--http-enabled=true", "--http-host=127.0.0.1",
             f"--http-port={self.port}", f"--http-management-port={self.management}", f"--hostname={self.url}",
-            f"--db-url={database}",
+            f"--db-url={database}", *([_LOCAL] if _LOCAL_AT_START else []),
         ]  # fmt: skip
 
     def prepare(self) -> None:
