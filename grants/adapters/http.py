@@ -24,6 +24,8 @@ TRIES = 3
 PAUSE = 0.25  # seconds before the second try, four times as long before the third
 RETRY_AFTER = 5.0  # seconds; the most that a server's Retry-After makes us wait
 
+_OAUTH_WORDS = ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope")
+
 # A proxy of the environment is for the world, not for this machine.
 _DIRECT = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
 
@@ -132,7 +134,7 @@ class Http:
                 self._time.within(seconds),
                 self._client.stream(method, path.lstrip("/"), **content) as response,
             ):
-                self._judge(response, path)
+                self._judge(response, path, until)
                 body = self._body(response, until)
         except httpx.TimeoutException as error:
             late = Unavailable(f"{self.who} did not answer in time.")
@@ -160,15 +162,15 @@ class Http:
             return f"{self.who} cannot be reached."
         return f"{self.who} broke the connection off."
 
-    def _judge(self, response: httpx.Response, path: str) -> None:
-        """Nothing for a 2xx; the kind of error for everything else. The answer's own text is never read."""
+    def _judge(self, response: httpx.Response, path: str, until: float) -> None:
+        """Nothing for a 2xx; the kind of error for everything else. The answer's own text is never told."""
         code = response.status_code
         if 200 <= code < 300:
             return
         if code in {404, 410}:
             raise Missing(f"{self.who} has nothing at {path} ({code}).", code)
         if code in {401, 403}:
-            raise Refused(f"{self.who} refused Stint's credentials ({code}).", code)
+            raise Refused(f"{self.who} refused Stint's credentials ({code}).", code, self._word(response, until))
         if 300 <= code < 400:
             raise Refused(f"{self.who} answers with a redirect ({code}) where its API should be; check its url.")
         if code == 429:
@@ -178,6 +180,15 @@ class Http:
         if code >= 500 or code in {408, 425}:
             raise Unavailable(f"{self.who} failed ({code}).", code)
         raise Refused(f"{self.who} does not take the request ({code}).", code)
+
+    def _word(self, response: httpx.Response, until: float) -> str:
+        """Why no token was given, when it is one of the words for it: all else may quote what we sent."""
+        try:
+            answer = json.loads(self._body(response, until))
+        except (ValueError, RecursionError):
+            return ""
+        word = answer.get("error") if isinstance(answer, dict) else None
+        return word if word in _OAUTH_WORDS else ""
 
     def _body(self, response: httpx.Response, until: float) -> bytes:
         body = bytearray()

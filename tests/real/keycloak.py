@@ -18,6 +18,7 @@ import httpx
 import pytest
 import yaml
 
+from grants.adapters.idp.keycloak import Keycloak
 from portal.demo import keycloak as server
 from portal.demo.realm import realm as realm_json
 from portal.embedded import EmbeddedError
@@ -49,6 +50,8 @@ class Realm:
         self.http.post("/admin/realms", json=body).raise_for_status()
         self.stint = self.get("/clients?clientId=stint")[0]["id"]
         self.management = self.get("/clients?clientId=realm-management")[0]["id"]
+        self.provisioner = self.get("/clients?clientId=stint-provisioner")[0]["id"]
+        self.account = self.get(f"/clients/{self.provisioner}/service-account-user")["id"]
 
     def login(self) -> None:
         form = {"grant_type": "password", "client_id": "admin-cli", "username": server.ADMIN, "password": server.ADMIN}
@@ -102,6 +105,11 @@ class Realm:
     def drop(self) -> None:
         self.call("DELETE", "")
         self.http.close()
+
+
+def adapter(realm: Realm, **options: Any) -> Keycloak:
+    """Ours, as it would be set up for this realm."""
+    return Keycloak(realm.url, realm.name, client_id="stint-provisioner", secret=realm.provisioner_secret, **options)
 
 
 @pytest.fixture(scope="session")
