@@ -69,6 +69,13 @@ def test_no_delete_goes_without_the_one_role_it_means(server: FakeKeycloak, idp:
     assert held(server, ada) == {"prefect-prod:pool:other:run"}
 
 
+@pytest.mark.parametrize("body", [{}, {"json": None}, {"json": []}])
+def test_a_delete_without_a_body_is_impossible(server: FakeKeycloak, idp: Keycloak, body: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="every role"):
+        idp._realm.call("DELETE", f"users/{server.user('ada')}/role-mappings/realm", **body)
+    assert not server.requests
+
+
 def test_a_token_that_died_is_renewed_once(server: FakeKeycloak, idp: Keycloak) -> None:
     ada = server.user("ada")
     idp.roles_of(ada)
@@ -308,6 +315,23 @@ CALLS: dict[str, Callable[[Keycloak, str], object]] = {
     "inspect": lambda idp, _: idp.inspect("realm/engineer"),
 }
 PATHS = ["token", "clients", "role-mappings", "roles/engineer", "composites", "users", "groups", "members"]
+
+
+def test_no_call_puts_anybody_into_a_group(server: FakeKeycloak, idp: Keycloak) -> None:
+    """Nor changes a person, or what a role is made of: all that is written is a role of Stint's own and a mapping."""
+    ada = server.user("ada")
+    server.role("engineer")
+    for call in CALLS.values():
+        call(idp, ada)
+    written = {
+        f"{request.method} {request.url.path.removeprefix('/admin/realms/test/').partition('/')[0]}"
+        for request in server.requests
+        if request.method != "GET"
+    }
+    assert written == {"POST ", "POST clients", "POST users", "DELETE users"}  # "" is the token
+    for request in server.requests:
+        if request.method in {"POST", "DELETE"} and "/users/" in request.url.path:
+            assert "/role-mappings/" in request.url.path
 
 
 @pytest.mark.parametrize("junk", [None, 7, "x", [], {}, [7], [{}], [[]], {"id": 7}, [{"id": 7}], {"realmMappings": 3}])

@@ -72,6 +72,53 @@ def test_a_role_made_anew_under_its_name(realm: Realm) -> None:
         assert realm.roles(ada) == set()
 
 
+def test_a_role_with_another_name(realm: Realm) -> None:
+    """It is still held: a 404 for its old name is no proof that it is gone."""
+    idp = adapter(realm)
+    ada = realm.user("ada")
+    with closing(idp):
+        idp.grant_role(ada, ROLE)
+        role = realm.get(f"/clients/{realm.stint}/roles/{ROLE.replace('/', '%2F')}")
+        realm.call("PUT", f"/roles-by-id/{role['id']}", {**role, "name": "another"})
+        assert realm.roles(ada) == {"another"}
+        idp.revoke_role(ada, ROLE)
+        assert realm.roles(ada) == set()
+
+
+def test_only_what_is_given_directly_is_read_and_taken(realm: Realm) -> None:
+    """What a group or a composite gives is neither found before nor lost at the end."""
+    idp = adapter(realm)
+    ada = realm.user("ada")
+    role, box = realm.make(ROLE, realm.stint), realm.make("box")
+    realm.compose(box, role)
+    realm.map(ada, box)
+    group = realm.get(f"/users/{ada}/groups")[0]["id"]
+    mapping = f"role-mappings/clients/{realm.stint}"
+    realm.call("POST", f"/groups/{group}/{mapping}", [{"id": role["id"], "name": role["name"]}])
+    with closing(idp):
+        assert ROLE not in idp.roles_of(ada)
+        idp.grant_role(ada, ROLE)
+        assert ROLE in idp.roles_of(ada)
+        idp.revoke_role(ada, ROLE)
+        assert ROLE not in idp.roles_of(ada)
+    assert [one["name"] for one in realm.get(f"/users/{ada}/{mapping}/composite")] == [ROLE]
+    assert "box" in realm.realm_roles(ada)
+
+
+def test_a_given_role_and_the_groups_are_in_the_next_token(realm: Realm) -> None:
+    """By the mappers of portal/demo/realm.py: by itself Keycloak puts neither into an ID token."""
+    idp = adapter(realm)
+    ada = realm.user("ada")
+    path = f"/clients/{realm.stint}/evaluate-scopes/generate-example-id-token?scope=openid&userId={ada}"
+    with closing(idp):
+        assert "roles" not in realm.get(path)  # an empty list is never sent
+        idp.grant_role(ada, ROLE)
+        assert realm.get(path)["roles"] == [ROLE]
+        assert realm.get(path)["groups"] == ["/team-ingest"]
+        realm.call("DELETE", f"/users/{ada}/groups/{realm.get(f'/users/{ada}/groups')[0]['id']}")
+        assert "groups" not in realm.get(path)
+
+
 def test_a_client_made_anew(realm: Realm) -> None:
     idp = adapter(realm)
     ada = realm.user("ada")

@@ -94,8 +94,8 @@ class Keycloak:
             try:
                 self._map("DELETE", external_id, role, found)
             except Missing:
-                # The role was made anew under its name, or the person is gone: only the first needs another call.
-                again = self._found(role)
+                # The role was made anew under its name, has another name now, or the person is gone, who needs none.
+                again = self._found(role) or self._renamed(found)
                 if again is not None and again != found:
                     self._map("DELETE", external_id, role, again)
 
@@ -143,6 +143,17 @@ class Keycloak:
         if found is None and (now := self._realm.client(client, fresh=True)) != uuid:  # the client was made anew
             found = self._read(role, f"clients/{now}/roles", name, f"clients/{now}")
         return found
+
+    def _renamed(self, role: _Role) -> _Role | None:
+        """The same role under the name that it has now; None when it is gone."""
+        try:
+            answer = self._realm.call("GET", f"roles-by-id/{q(role.id)}")
+        except Missing:
+            return None
+        match answer:
+            case {"name": str(name)}:
+                return role._replace(name=name)
+        raise unreadable()
 
     def _read(self, role: str, base: str, name: str, mappings: str) -> _Role | None:
         try:

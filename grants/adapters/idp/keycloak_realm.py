@@ -51,6 +51,8 @@ class Realm:
 
     def call(self, method: str, path: str, **content: Any) -> Any:
         """One call to the admin API, with a token that is renewed once if it is refused."""
+        if method == "DELETE" and not content.get("json"):
+            raise ValueError("without a body it would take every role")
         token = self.token()
         try:
             return self._send(method, path, token, content)
