@@ -45,10 +45,11 @@ class Outcome:
     held: int
 
 
-def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False) -> Outcome:
+def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False, trouble: str = "") -> Outcome:
     """Follow a complete listing, in one transaction with one event. Whoever vanished from it has left.
 
-    Too many at once are held, and nobody is switched off, until somebody accepts it.
+    Too many at once are held, and nobody is switched off, until somebody accepts it. `trouble` is what else was
+    found there, for the status page.
     """
     with transaction.atomic():
         before = (
@@ -70,12 +71,9 @@ def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False) 
         left = [] if held else vanished
         for subject in left:
             _switch(subject, active=False)
-        trouble = f"{held} people vanished at once, so nobody was switched off. Look at the directory." if held else ""
-        newly_held = bool(held) and trouble != before  # told once, not at every sync
-        IdP.objects.filter(pk=idp.pk).update(
-            seen_at=StintNow(),
-            error=trouble,
-        )
+        told = f"{held} people vanished at once, so nobody was switched off. Look at the directory." if held else ""
+        newly_held = bool(held) and not before.startswith(told)  # told once, not at every sync
+        IdP.objects.filter(pk=idp.pk).update(seen_at=StintNow(), error=f"{told} {trouble}".strip())
         if added or changed or left or newly_held:
             happened.send(
                 sender=IdP,
@@ -95,7 +93,7 @@ def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False) 
 
 def failed(idp: IdP, reason: str) -> None:
     """The directory could not be read: kept for the status page; what is known stays."""
-    IdP.objects.filter(pk=idp.pk).update(error=reason)
+    IdP.objects.filter(pk=idp.pk).update(error=f"{IdP.UNREAD}{reason}")
 
 
 def _add(idp: IdP, person: Listed) -> Subject:

@@ -29,9 +29,15 @@ class IdP(models.Model):
     seen_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True)
 
+    UNREAD = "People and teams could not be read: "  # how an error begins after which nothing is known anew
+
     @override
     def __str__(self) -> str:
         return self.slug
+
+    @property
+    def unread(self) -> bool:
+        return self.error.startswith(self.UNREAD)
 
 
 class Team(models.Model):

@@ -1,7 +1,7 @@
 """Sign-in by OpenID Connect: mozilla-django-oidc's flow, with its known holes closed.
 
 Its states, nonces and PKCE are used as they are; every call to the provider, every check of a token and the
-finding of a person are ours. docs/sign-in.md lists hole by hole what closes it.
+finding of a person are ours. docs/holes.md lists hole by hole what closes it.
 """
 
 from __future__ import annotations
@@ -163,8 +163,8 @@ class Callback(OIDCAuthenticationCallbackView):
         if request.GET.get("state") not in states:
             return failed("STATE_UNKNOWN")  # also keeps a forged error from signing anybody out
         try:
-            if "iss" in request.GET and request.GET["iss"] != provider().issuer_in_tokens:
-                return failed("ISS_MISMATCH", "in the callback")  # RFC 9207: an answer of another provider
+            if _from_another(request):
+                return failed("ISS_MISMATCH", "in the callback")
             if "error" not in request.GET and not request.GET.get("code"):
                 return failed("CODE_MISSING")
             response: HttpResponse = super().get(request)
@@ -194,6 +194,12 @@ class Callback(OIDCAuthenticationCallbackView):
         if error:
             return failed("PROVIDER_REFUSED", error[:80])
         return failed(getattr(self.request, "sign_in_code", "UNKNOWN"), logged=True)
+
+
+def _from_another(request: HttpRequest) -> bool:
+    """RFC 9207: a provider that says it names itself in every answer has not sent one that does not."""
+    named = provider().discovery().get("authorization_response_iss_parameter_supported") is True
+    return request.GET.get("iss", None if named else provider().issuer_in_tokens) != provider().issuer_in_tokens
 
 
 class Refresh(SessionRefresh):

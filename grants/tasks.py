@@ -15,6 +15,7 @@ from grants.catalog.directory import sync_directory
 from grants.catalog.models import Connection
 from grants.catalog.sync import sync_connection
 from grants.notifications.mail import send_pending
+from grants.policy.versions import mapped_roles
 from grants.provisioning.settle import settle as settle_due
 
 log = structlog.get_logger(__name__)
@@ -36,7 +37,7 @@ def run(name: str) -> None:
             case "sync":
                 sync_connection(Connection.objects.get(slug=which))
             case "directory":
-                sync_directory()
+                sync_directory(mapped=mapped_roles())
             case "mail":
                 send_pending()
                 again = timedelta(0)  # due whenever the record has something unread

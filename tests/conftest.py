@@ -19,6 +19,7 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from grants import clock
 from tests.cast import Cast, make_cast
+from tests.real.keycloak import keycloak, realm  # noqa: F401 (fixtures: one server for all modules)
 
 hypothesis.settings.register_profile("stint", deadline=None)  # two cores are shared: time proves nothing
 hypothesis.settings.load_profile("stint")

@@ -12,13 +12,14 @@ from __future__ import annotations
 class AdapterError(Exception):
     """Never raised itself. `reason` is a sentence for people, without secrets or the answer's text.
 
-    `code` is the HTTP status that said so, 0 where there was none.
+    `code` is the HTTP status that said so, 0 where there was none; `said` the word of RFC 6749 §5.2, if one came.
     """
 
-    def __init__(self, reason: str, code: int = 0) -> None:
+    def __init__(self, reason: str, code: int = 0, said: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.code = code
+        self.said = said
 
 
 class Unavailable(AdapterError):

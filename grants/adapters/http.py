@@ -14,14 +14,17 @@ from urllib.parse import urlsplit
 import httpx
 
 from grants.adapters.errors import AdapterError, Missing, Refused, Unavailable
+from grants.adapters.in_time import InTime
 from grants.adapters.secrets import NoSecret
 
 TIMEOUT = httpx.Timeout(10, connect=3, pool=3)  # seconds of silence
-ANSWER_SECONDS = 30.0  # for one whole answer, so that a drip of bytes cannot hold us
+ANSWER_SECONDS = 30.0  # for one whole exchange, so that a drip of bytes cannot hold us
 ANSWER_BYTES = 32 * 1024 * 1024  # after decompression
 TRIES = 3
 PAUSE = 0.25  # seconds before the second try, four times as long before the third
 RETRY_AFTER = 5.0  # seconds; the most that a server's Retry-After makes us wait
+
+_OAUTH_WORDS = ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope")
 
 # A proxy of the environment is for the world, not for this machine.
 _DIRECT = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
@@ -72,6 +75,8 @@ class Http:
             transport=transport,
             mounts=None if transport else _DIRECT,
         )
+        self._time = InTime()
+        self._time.of(self._client)
 
     def __enter__(self) -> Self:
         return self
@@ -90,10 +95,21 @@ class Http:
         """The JSON that a POST answers which only reads, and so may be repeated. Raises as `get` does."""
         return self._read("POST", path, json=body)
 
-    def send(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **content: Any) -> Any:
-        """One request, never repeated: the JSON that it answers, None for an empty answer. Raises as `get` does."""
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+        **content: Any,
+    ) -> Any:
+        """One request, never repeated: the JSON that it answers, None for an empty answer. Raises as `get` does.
+
+        `seconds` is for all of it, when less than usual is left.
+        """
         try:
-            return self._once(method, path, {"headers": headers, **content}, empty=True)
+            return self._once(method, path, {"headers": headers, **content}, empty=True, seconds=seconds)
         except _Again as again:
             raise again.failure from None
 
@@ -108,11 +124,18 @@ class Http:
                 self._sleep(min(RETRY_AFTER, again.after) if again.after is not None else pause)
         raise AssertionError("unreachable")
 
-    def _once(self, method: str, path: str, content: Mapping[str, Any], *, empty: bool = False) -> Any:
+    def _once(
+        self, method: str, path: str, content: Mapping[str, Any], *, empty: bool = False, seconds: float | None = None
+    ) -> Any:
+        seconds = self._answer_seconds if seconds is None else min(seconds, self._answer_seconds)
+        until = time.monotonic() + seconds
         try:
-            with self._client.stream(method, path.lstrip("/"), **content) as response:
-                self._judge(response, path)
-                body = self._body(response)
+            with (
+                self._time.within(seconds),
+                self._client.stream(method, path.lstrip("/"), **content) as response,
+            ):
+                self._judge(response, path, until)
+                body = self._body(response, until)
         except httpx.TimeoutException as error:
             late = Unavailable(f"{self.who} did not answer in time.")
             if isinstance(error, httpx.ConnectTimeout):
@@ -139,15 +162,15 @@ class Http:
             return f"{self.who} cannot be reached."
         return f"{self.who} broke the connection off."
 
-    def _judge(self, response: httpx.Response, path: str) -> None:
-        """Nothing for a 2xx; the kind of error for everything else. The answer's own text is never read."""
+    def _judge(self, response: httpx.Response, path: str, until: float) -> None:
+        """Nothing for a 2xx; the kind of error for everything else. The answer's own text is never told."""
         code = response.status_code
         if 200 <= code < 300:
             return
         if code in {404, 410}:
             raise Missing(f"{self.who} has nothing at {path} ({code}).", code)
         if code in {401, 403}:
-            raise Refused(f"{self.who} refused Stint's credentials ({code}).", code)
+            raise Refused(f"{self.who} refused Stint's credentials ({code}).", code, self._word(response, until))
         if 300 <= code < 400:
             raise Refused(f"{self.who} answers with a redirect ({code}) where its API should be; check its url.")
         if code == 429:
@@ -158,15 +181,23 @@ class Http:
             raise Unavailable(f"{self.who} failed ({code}).", code)
         raise Refused(f"{self.who} does not take the request ({code}).", code)
 
-    def _body(self, response: httpx.Response) -> bytes:
+    def _word(self, response: httpx.Response, until: float) -> str:
+        """Why no token was given, when it is one of the words for it: all else may quote what we sent."""
+        try:
+            answer = json.loads(self._body(response, until))
+        except (ValueError, RecursionError):
+            return ""
+        word = answer.get("error") if isinstance(answer, dict) else None
+        return word if word in _OAUTH_WORDS else ""
+
+    def _body(self, response: httpx.Response, until: float) -> bytes:
         body = bytearray()
-        deadline = time.monotonic() + self._answer_seconds
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > ANSWER_BYTES:
                 raise Unavailable(f"{self.who} sent more than {ANSWER_BYTES // 2**20} MiB in one answer.")
-            if time.monotonic() > deadline:
-                raise Unavailable(f"{self.who} did not finish its answer in {self._answer_seconds:g} seconds.")
+            if time.monotonic() > until:
+                raise Unavailable(f"{self.who} did not finish its answer in time.")
         return bytes(body)
 
 

@@ -6,6 +6,7 @@ What becomes of the people is accounts' business.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.conf import settings
 from accounts import directory
 from accounts.idp import this_idp
 from grants.adapters.errors import AdapterError
-from grants.adapters.idp.base import Directory
+from grants.adapters.idp.base import IdP
 from grants.catalog import idps
 
 
@@ -23,10 +24,11 @@ class DirectoryOutcome(NamedTuple):
     idp: str
     done: directory.Outcome | None = None
     why: str = ""
+    refused: tuple[str, ...] = ()  # why roles that the policy maps can't be given
 
     @property
     def ok(self) -> bool:
-        return not self.why and not (self.done and self.done.held)
+        return not self.why and not self.refused and not (self.done and self.done.held)
 
     @property
     def sentence(self) -> str:
@@ -39,24 +41,31 @@ class DirectoryOutcome(NamedTuple):
         counts = {"new": done.added, "changed": done.changed, "left": done.left}
         said = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing new"
         held = f" {done.held} vanished at once and are held." if done.held else ""
-        return f"People of {self.idp}: {said}.{held}"
+        return " ".join([f"People of {self.idp}: {said}.{held}", *self.refused])
 
 
-def sync_directory(*, client: Directory | None = None, accept_vanished: bool = False) -> DirectoryOutcome:
+def sync_directory(
+    *, client: IdP | None = None, mapped: Sequence[str] = (), accept_vanished: bool = False
+) -> DirectoryOutcome:
     """Read everybody from the provider of the settings and apply it; without a directory, do nothing.
 
-    `accept_vanished` lets those go that an earlier sync held. Failures of the provider are an outcome, kept on
-    its row for the status page, not an exception.
+    The roles that a policy maps are looked at, too: one that Stint will not give is said before somebody waits
+    for it. `accept_vanished` lets those go that an earlier sync held. Failures of the provider are an outcome,
+    kept on its row for the status page, not an exception.
     """
     idp = this_idp()
     if client is None and not listed():
         return DirectoryOutcome(idp.slug)
     try:
-        people = (client or idps.adapter()).people()
+        provider = client or idps.adapter()
+        people = provider.people()
+        refused = tuple(finding.what for finding in map(provider.inspect, mapped) if not finding.ok)
     except AdapterError as error:
         directory.failed(idp, error.reason)
         return DirectoryOutcome(idp.slug, why=error.reason)
-    return DirectoryOutcome(idp.slug, directory.apply(idp, people, accept_vanished=accept_vanished))
+    trouble = f"The policy maps what can't be given. {' '.join(refused)}" if refused else ""
+    done = directory.apply(idp, people, accept_vanished=accept_vanished, trouble=trouble)
+    return DirectoryOutcome(idp.slug, done, refused=refused)
 
 
 def listed() -> bool:

@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce
 from accounts.models import Identity
 from grants.catalog.idps import CAPABILITIES
 from grants.catalog.models import Resource
-from grants.lifecycle.models import Grant, RoleBinding
+from grants.lifecycle.models import Grant, GrantQuerySet, RoleBinding
 from grants.policy import rules, versions
 
 OVERDUE = timedelta(seconds=10)  # later than this, people are told
@@ -98,8 +98,21 @@ def of(grant: Grant) -> RoleBinding | None:
 
 def also_wants(grant: Grant, now: datetime) -> Grant | None:
     """Another grant that is live and keeps the same role: of several the one that lasts longest."""
-    others = Grant.objects.live_at(now).filter(beneficiary=grant.beneficiary_id, idp=grant.idp_id, role=grant.role)
-    return others.exclude(pk=grant.pk).order_by(Coalesce("ended_at", "ends_at").desc()).first()
+    return _of_same_role(grant).live_at(now).order_by(Coalesce("ended_at", "ends_at").desc()).first()
+
+
+def outlived_by(grant: Grant, now: datetime) -> Grant | None:
+    """The grant with whose end the role was really due to go: others of it adjoined this one, and are over by now."""
+    over = _of_same_role(grant).alias(until=Coalesce("ended_at", "ends_at")).filter(until__lte=now)
+    last = None
+    while kept := over.filter(starts_at__lte=(last or grant).over_at, until__gt=(last or grant).over_at).last():
+        last = kept
+    return last
+
+
+def _of_same_role(grant: Grant) -> GrantQuerySet:
+    same = Grant.objects.filter(beneficiary=grant.beneficiary_id, idp=grant.idp_id, role=grant.role)
+    return same.exclude(pk=grant.pk)
 
 
 def overdue(now: datetime) -> QuerySet[RoleBinding]:

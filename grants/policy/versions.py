@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Prefetch
 
 from accounts.models import Identity, Membership, Subject
-from grants import clock
+from grants import clock, due
 from grants.audit import Verb, record
 from grants.catalog.models import Resource
 from grants.policy import rules
@@ -74,7 +75,7 @@ def apply(text: str, *, by: Subject | None) -> PolicyVersion:
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     actor = by or "cli"
     try:
-        _policy, people = _resolved(text)
+        policy, people = _resolved(text)
     except PolicyErrors as error:
         with transaction.atomic():
             refusal = PolicyRefusal.objects.create(
@@ -89,8 +90,16 @@ def apply(text: str, *, by: Subject | None) -> PolicyVersion:
         row = PolicyVersion.objects.create(
             sha256=sha256, text=text, people=people, applied_by=by, applied_at=clock.now()
         )
+        if policy.roles:
+            due.hurry(f"directory:{settings.ENV.idp_slug}")  # which looks at the roles that are mapped
         record(Verb.POLICY_APPLIED, by=actor, policy=row.pk, sha256=sha256)
     return row
+
+
+def mapped_roles(policy: Policy | None = None) -> list[str]:
+    """The existing roles of the provider that this policy, or the one in force, stands on."""
+    policy = policy or in_force()
+    return sorted({entry.role for entry in policy.roles}) if policy else []
 
 
 def refusal_since(row: PolicyVersion | None) -> PolicyRefusal | None:

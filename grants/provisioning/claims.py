@@ -16,12 +16,13 @@ from django.db import connection, transaction
 
 from grants.adapters.idp.base import CALL_SECONDS
 from grants.audit import Verb, record
-from grants.lifecycle.bindings import JOIN_GRANTS
+from grants.lifecycle.bindings import JOIN_GRANTS, OVERDUE
 from grants.provisioning.plan import INTENT, Step, step
 
 LEASE_SECONDS = 15
 LONGEST_CALL = f"{CALL_SECONDS} seconds"
 LONGEST_PAUSE = 15  # seconds between two tries, however many there were
+_PAUSE = f"least(power(2, least(b.attempts {{}}, 10)), {LONGEST_PAUSE}) * interval '1 second'"
 
 
 class Claim(NamedTuple):
@@ -164,18 +165,29 @@ def _confirm(done: Sequence[tuple[Claim, Result]]) -> int:
     return len(confirmed)
 
 
-def fail(claim: Claim, reason: str) -> None:
-    """Nothing is given up: due again after a pause that grows to 15 s, with the reason for people to see."""
+# Overdue with this try and not yet with the one before, which ended a pause before this one fell due.
+_FAIL = f"""
+UPDATE grants_rolebinding b SET lease = NULL, lease_until = NULL, last_error = %(reason)s,
+    due_at = stint_now() + CASE WHEN b.generation = %(generation)s THEN {_PAUSE.format(-1)} ELSE interval '0' END
+FROM (SELECT id, due_at FROM grants_rolebinding WHERE id = %(id)s AND lease = %(lease)s FOR NO KEY UPDATE) was
+WHERE b.id = was.id
+RETURNING b.owed_since + %(overdue)s <= stint_now()
+    AND (b.attempts < 2 OR b.owed_since + %(overdue)s > was.due_at - {_PAUSE.format(-2)})
+"""  # noqa: S608 (ours)
+
+
+def fail(claim: Claim, reason: str) -> bool:
+    """Nothing is given up: due again after a pause that grows to 15 s, with the reason for people to see.
+
+    True once: with the try that makes it overdue.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE grants_rolebinding SET lease = NULL, lease_until = NULL, last_error = %s,"
-            " due_at = stint_now() + CASE WHEN generation = %s"
-            " THEN least(power(2, least(attempts - 1, 10)), %s) * interval '1 second' ELSE interval '0' END"
-            " WHERE id = %s AND lease = %s",
-            [reason, claim.generation, LONGEST_PAUSE, claim.id, claim.lease],
-        )
-        if not cursor.rowcount:
+        given: dict[str, Any] = {**claim._asdict(), "reason": reason, "overdue": OVERDUE, "next": None}
+        cursor.execute(_FAIL, given)
+        row = cursor.fetchone()
+        if row is None:
             _let_go(cursor, claim, acted=True)
+        return bool(row and row[0])
 
 
 def release(claims: Iterable[Claim]) -> None:

@@ -56,8 +56,10 @@ def _fail(answers: Sequence[Answer]) -> None:
     claims.release(claim for claim, answer in answers if answer == "")
     for claim, answer in answers:
         if isinstance(answer, str) and answer:
-            log.warning("binding_not_settled", binding=claim.id, step=claim.next.name.lower(), reason=answer)
-            claims.fail(claim, answer)
+            told = {"binding": claim.id, "step": claim.next.name.lower(), "reason": answer}
+            log.debug("binding_not_settled", **told)
+            if claims.fail(claim, answer):
+                log.error("role_overdue", **told)  # once; what is overdue now is in /metrics and on the home page
 
 
 class _Calls:

@@ -29,21 +29,43 @@ def provider(idp: IdP) -> str:
     return in_words(idp.kind) or idp.slug
 
 
-def standing(grant: Grant, binding: RoleBinding | None, other: Grant | None, now: datetime) -> RoleStanding:
+class Others(NamedTuple):
+    """Other grants of the same role: one that keeps it now, and whether one outlived this; may they be named?"""
+
+    keeps: Grant | None = None
+    outlived_by: Grant | None = None
+    visible: frozenset[int] = frozenset()
+
+    def name(self, grant: Grant) -> str:
+        return grant.ref if grant.pk in self.visible else "another grant"
+
+
+def standing(grant: Grant, binding: RoleBinding | None, others: Others, now: datetime) -> RoleStanding:
     """How the grant's role stands at `now`, as far as it was read back."""
     if binding is None:
         text = "Your identity provider gives no roles to Stint: this access lives at the gate alone."
         return RoleStanding("At the provider", "", "", text)
     where = f"At {provider(binding.idp)}"
     if grant.is_live_at(now):
-        return RoleStanding(where, *(_given(grant, binding) if binding.phase == Phase.PRESENT else _owed(binding, now)))
-    if other is not None:
-        return RoleStanding(where, "info", "Kept", f"Also held by {other.ref} until {_at(other.over_at, now)}.")
+        if binding.phase == Phase.PRESENT:
+            return RoleStanding(where, *_given(grant, binding))
+        return RoleStanding(where, *_owed(binding, "Being given", now))
+    if others.keeps:
+        text = f"Also held by {others.name(others.keeps)} until {_at(others.keeps.over_at, now)}."
+        return RoleStanding(where, "info", "Kept", text)
     if binding.phase == Phase.KEPT:
         return RoleStanding(where, "info", "Kept", "The person had it before Stint.")
+    if binding.phase == Phase.ABSENT and binding.given_at is None:
+        return RoleStanding(where, "good", "Role not there", "It was never given.")
     if binding.phase == Phase.ABSENT:
-        return RoleStanding(where, "good", "Role taken back", _after(binding.taken_at, grant.over_at, "the end"))
-    return RoleStanding(where, *_owed(binding, now))
+        return RoleStanding(where, "good", "Role taken back", _taken(grant, binding, others))
+    return RoleStanding(where, *_owed(binding, "Being taken back", now))
+
+
+def _taken(grant: Grant, binding: RoleBinding, others: Others) -> str:
+    if others.outlived_by:
+        return f"With the end of {others.name(others.outlived_by)}, which held it, too."
+    return _after(binding.taken_at, grant.over_at, "the end")
 
 
 def _given(grant: Grant, binding: RoleBinding) -> tuple[str, str, str]:
@@ -53,10 +75,8 @@ def _given(grant: Grant, binding: RoleBinding) -> tuple[str, str, str]:
     return "good", "Role given", told or "It was there from another grant."
 
 
-def _owed(binding: RoleBinding, now: datetime) -> tuple[str, str, str]:
+def _owed(binding: RoleBinding, word: str, now: datetime) -> tuple[str, str, str]:
     """Not done yet: on its way, or late, with the cause and the next try."""
-    taking = binding.phase in (Phase.REMOVING, Phase.PRESENT)
-    word = "Being taken back" if taking else "Being given"
     since = binding.owed_from
     if since is None or now - since <= OVERDUE:
         return "pending", word, binding.last_error
@@ -66,10 +86,20 @@ def _owed(binding: RoleBinding, now: datetime) -> tuple[str, str, str]:
     return "bad", "Role overdue", f"{told}. {binding.last_error}".strip()
 
 
-def late(binding: RoleBinding, now: datetime) -> str:
-    """One line of the list of overdue ones."""
-    _, _, text = _owed(binding, now)
-    return text
+_OWED = {
+    Phase.ABSENT: "to be given",
+    Phase.ADDING: "to be given",
+    Phase.KEPT: "to be given",
+    Phase.PRESENT: "to be looked at",  # taken back, or left: whoever takes it up counts its grants
+    Phase.REMOVING: "to be taken back",
+}
+
+
+def late(binding: RoleBinding, now: datetime) -> tuple[str, str]:
+    """One line of the list of overdue ones: what is owed, and since when, with the cause and the next try."""
+    word = _OWED[Phase(binding.phase)]
+    _, _, text = _owed(binding, word, now)
+    return word, text
 
 
 def _at(moment: datetime, now: datetime) -> str:

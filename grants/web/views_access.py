@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -111,9 +112,15 @@ def _context(viewer: Subject, held: Grant) -> dict[str, Any]:
             asked, stages, decisions, [held], viewer=viewer, now=now,
             enders=record.enders_of([held], viewer), with_reason=True,
         ),
-        "role": role_words.standing(held, bindings.of(held), bindings.also_wants(held, now), now),
+        "role": role_words.standing(held, bindings.of(held), _sharing(held, viewer, now), now),
         "others": list(others.filter(pk__in=visible).exclude(pk=held.pk).order_by("pk")),
     }  # fmt: skip
+
+
+def _sharing(held: Grant, viewer: Subject, now: datetime) -> role_words.Others:
+    keeps, outlived_by = bindings.also_wants(held, now), bindings.outlived_by(held, now)
+    shown = who.visible_grants(viewer).filter(pk__in=[each.pk for each in (keeps, outlived_by) if each])
+    return role_words.Others(keeps, outlived_by, frozenset(shown.values_list("pk", flat=True)))
 
 
 def _title(held: Grant, *, over: bool, mine: bool) -> str:

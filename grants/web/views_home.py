@@ -136,17 +136,17 @@ def _catalog_trouble() -> list[Trouble]:
 
 
 def _people_trouble() -> list[Trouble]:
-    text = "{} Who joined or left since the last reading is not known here."
-    return [
-        Trouble(
-            "warning",
-            f"People and teams of {role_words.provider(idp)} could not be read",
-            text.format(idp.error),
-            reverse("status"),
-            "Status",
-        )
-        for idp in IdP.objects.exclude(error="").order_by("slug")
-    ]
+    """Providers whose people could not be read, or that show something else that is wrong."""
+    found = []
+    for idp in IdP.objects.exclude(error="").order_by("slug"):
+        where, text = role_words.provider(idp), idp.error
+        title = f"{where[0].upper()}{where[1:]} needs a look"
+        if idp.unread:
+            title = f"People and teams at {where} could not be read"
+            reason = text.removeprefix(IdP.UNREAD)
+            text = f"{reason} Who joined or left since the last reading is not known here; it is read again by itself."
+        found.append(Trouble("warning", title, text, reverse("status"), "Status"))
+    return found
 
 
 def _policy_trouble() -> list[Trouble]:

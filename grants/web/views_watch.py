@@ -127,7 +127,7 @@ def status(request: HttpRequest) -> HttpResponse:
         ],
         "connections": [(one, health_of(one, now)) for one in Connection.objects.order_by("slug")],
         "idps": [(idp, _idp_health(idp, now)) for idp in IdP.objects.order_by("slug")],
-        "roles_late": [(binding, role_words.late(binding, now)) for binding in late[:LATE_SHOWN]],
+        "roles_late": [(binding, *role_words.late(binding, now)) for binding in late[:LATE_SHOWN]],
         "roles_late_count": late.count(),
         "policy": row,
         "refusal": versions.refusal_since(row),
@@ -150,7 +150,7 @@ def _lateness(job: DueJob, now: datetime) -> timedelta | None:
 
 def _idp_health(idp: IdP, now: datetime) -> Health:
     if idp.error:
-        return Health("bad", "No complete answer", idp.error)
+        return Health("bad", "No complete answer" if idp.unread else "Needs a look", idp.error)
     if idp.seen_at is None:
         return Health("info", "Sign-in only", "No directory is read from it.")
     if now - idp.seen_at > _stale():

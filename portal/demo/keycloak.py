@@ -1,6 +1,6 @@
 """A real Keycloak on this machine: fetched once, built once, started from a prepared database in seconds.
 
-STINT_KEYCLOAK_HOME or KEYCLOAK_HOME names an unpacked one; else it is fetched into the user's cache, by Maven or from
+KEYCLOAK_HOME names an unpacked one; else KEYCLOAK_VERSION is fetched into the user's cache, by Maven or from
 MAVEN_REPOSITORY_URL. Needs a `java` (17, 21 or 25) on PATH.
 """
 
@@ -23,8 +23,11 @@ from pathlib import Path
 
 from portal.embedded import EmbeddedError, die_with_parent
 
-VERSION = os.environ.get("STINT_KEYCLOAK_VERSION", "26.7.3")
-SHA1 = {"26.7.3": "1e21a7f572581692aacb379dbba8413f99b67208"}
+VERSION = os.environ.get("KEYCLOAK_VERSION", "26.7.3")
+SHA1 = {  # of the archives that Stint is tried on
+    "26.7.3": "1e21a7f572581692aacb379dbba8413f99b67208",
+    "26.4.7": "8e571bb6e6f19388b7efa31f591900a78fd61997",
+}
 ADMIN = "admin"  # name and password of the bootstrap admin: it listens on this machine alone
 READY_SECONDS = 180
 QUICK = {"JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1"}  # half the CPU of a start, a fifth of the calls a second later

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # Real and undeclared: facts, contracts/README §2.
-ALWAYS = {401, 403, 404, 409, 429}
+ALWAYS = {400, 401, 403, 404, 409, 429}
 
 
 @cache

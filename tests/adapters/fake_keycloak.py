@@ -109,6 +109,8 @@ class FakeKeycloak:
                 )
             case "GET", ["roles", name]:
                 return self._one(self.roles[""].get(name))
+            case _, ["clients", client, *_] if client not in self.clients.values():
+                return httpx.Response(404, json={"error": "Could not find client"})
             case "GET", ["clients", client, "roles", name]:
                 return self._one(self.roles[client].get(name))
             case "POST", ["clients", client, "roles"]:
@@ -134,23 +136,10 @@ class FakeKeycloak:
             return httpx.Response(404, json={"error": "User not found"})
         held = self.mapped[user]
         if method == "GET" and not rest:
-            by_id = {role["id"]: role for roles in self.roles.values() for role in roles.values()}
-            answer: dict[str, Any] = {}
-            for container, ids in held.items():
-                mappings = [by_id[pk] for pk in sorted(ids) if pk in by_id]
-                if not mappings:
-                    continue
-                if not container:
-                    answer["realmMappings"] = mappings
-                else:
-                    name = next(name for name, pk in self.clients.items() if pk == container)
-                    answer.setdefault("clientMappings", {})[name] = {
-                        "id": container,
-                        "client": name,
-                        "mappings": mappings,
-                    }
-            return _json(answer)
+            return _json(self._held(held))
         container = "" if rest == ["realm"] else rest[1]
+        if container and container not in self.clients.values():
+            return httpx.Response(404, json={"error": "Client not found"})
         if body is None:  # the trap: without a body, all of them go
             if method == "DELETE":
                 held[container].clear()
@@ -162,6 +151,19 @@ class FakeKeycloak:
         for role in body:
             (held[container].add if method == "POST" else held[container].discard)(role["id"])
         return httpx.Response(204)
+
+    def _held(self, held: dict[str, set[str]]) -> dict[str, Any]:
+        by_id = {role["id"]: role for roles in self.roles.values() for role in roles.values()}
+        answer: dict[str, Any] = {}
+        for container, ids in held.items():
+            mappings = [by_id[pk] for pk in sorted(ids) if pk in by_id]
+            if mappings and not container:
+                answer["realmMappings"] = mappings
+            elif mappings:
+                name = next(name for name, pk in self.clients.items() if pk == container)
+                of_client = {"id": container, "client": name, "mappings": mappings}
+                answer.setdefault("clientMappings", {})[name] = of_client
+        return answer
 
     def _one(self, role: dict[str, Any] | None) -> Answer:
         return _json(role) if role else httpx.Response(404, json={"error": "Could not find role"})

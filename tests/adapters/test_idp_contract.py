@@ -17,12 +17,14 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from grants.adapters.errors import Missing, Refused
+from grants.adapters.errors import Missing
 from grants.adapters.idp.base import IdP
 from grants.adapters.idp.demo import Demo
 from grants.adapters.idp.keycloak import Keycloak
+from tests.adapters.contract import Recorder
+from tests.adapters.contract_files import check
 from tests.adapters.fake_keycloak import FakeKeycloak
-from tests.real.keycloak import Realm, keycloak, realm  # noqa: F401 (fixtures)
+from tests.real.keycloak import Realm, adapter
 from tests.real.prefect import free_port
 
 ROLE = "prefect-prod:deployment:orders/nightly:run"
@@ -84,11 +86,16 @@ def demo(tmp_path: Path) -> Iterator[Side]:
 
 
 @pytest.fixture
-def real(realm: Realm) -> Iterator[Side]:  # noqa: F811
-    idp = Keycloak(realm.url, realm.name, client_id="stint-provisioner", secret=realm.provisioner_secret)
+def real(realm: Realm) -> Iterator[Side]:
+    """All that is said to a real Keycloak, and all that it answers, is held to its own description, too."""
+    wire = Recorder(httpx.HTTPTransport())
+    idp = adapter(realm, transport=wire)
     ada = realm.user("ada")
     with closing(idp):
         yield Side(idp, ada, lambda: realm.roles(ada))
+    assert wire.exchanges
+    for sent, answered in wire.exchanges:
+        check("keycloak-admin-openapi.json", sent, answered)
 
 
 @pytest.fixture(params=["fake", "demo", pytest.param("real", marks=pytest.mark.real)])
@@ -153,87 +160,3 @@ def test_people_with_their_groups(side: Side, request: pytest.FixtureRequest) ->
         assert people["ada"].groups == ("team-ingest",)
         assert people["ada"].name == "Ada Okafor"
         assert set(people) == {"ada", "ben", "chiara", "tomasz", "priya", "olga", "oscar"}
-
-
-@pytest.mark.real
-def test_what_administers_the_realm_is_never_given(realm: Realm) -> None:  # noqa: F811
-    idp = Keycloak(realm.url, realm.name, client_id="stint-provisioner", secret=realm.provisioner_secret)
-    ada = realm.user("ada")
-    deep, hull = realm.make("deep"), realm.make("hull")
-    realm.compose(deep, realm.management_role("manage-users"))
-    realm.compose(hull, deep)
-    harmless, box = realm.make("harmless"), realm.make("box")
-    realm.compose(box, harmless)
-    with closing(idp):
-        for role in (
-            "realm/hull",
-            "realm/deep",
-            "client/realm-management/realm-admin",
-            f"realm/default-roles-{realm.name}",
-        ):
-            with pytest.raises(Refused):
-                idp.grant_role(ada, role)
-        assert not idp.inspect("realm/hull").ok
-        idp.grant_role(ada, "realm/box")
-        assert "box" in realm.realm_roles(ada)
-        before = realm.realm_roles(ada)
-        idp.revoke_role(ada, "realm/box")
-        assert realm.realm_roles(ada) == before - {"box"}
-        with pytest.raises(Missing):
-            idp.grant_role(ada, "realm/nobody-made-this")
-
-
-@pytest.mark.real
-def test_a_composite_that_cannot_be_seen_into_is_refused(keycloak: str) -> None:  # noqa: F811
-    """Without the right to see clients, Keycloak shows a composite of realm-admin as if it were empty."""
-    blind = Realm(keycloak, provisioner_roles=("manage-users", "view-realm"))
-    try:
-        hull = blind.make("hull")
-        blind.compose(hull, blind.management_role("realm-admin"), blind.make("harmless"))
-        idp = Keycloak(blind.url, blind.name, client_id="stint-provisioner", secret=blind.provisioner_secret)
-        with closing(idp), pytest.raises(Refused):
-            idp.grant_role(blind.user("ada"), "realm/hull")
-    finally:
-        blind.drop()
-
-
-@pytest.mark.real
-@pytest.mark.parametrize(
-    ("rights", "wrong"),
-    [
-        (("manage-users", "view-realm", "manage-clients"), []),
-        (("manage-users", "view-realm"), ["manage-clients is missing", "There is no client"]),
-        (("manage-users", "view-realm", "manage-clients", "manage-realm"), ["manage-realm is more"]),
-        (("manage-clients",), ["manage-users is missing", "view-realm is missing"]),
-    ],
-)
-def test_the_doctor_names_what_is_missing_and_what_is_too_much(
-    keycloak: str,  # noqa: F811
-    rights: tuple[str, ...],
-    wrong: list[str],
-) -> None:
-    one = Realm(keycloak, provisioner_roles=rights)
-    try:
-        idp = Keycloak(one.url, one.name, client_id="stint-provisioner", secret=one.provisioner_secret)
-        with closing(idp):
-            findings = [finding for finding in idp.doctor() if not finding.ok]
-        assert len(findings) == len(wrong), findings
-        for finding, said in zip(findings, wrong, strict=True):
-            assert said in finding.what
-            assert finding.fix
-    finally:
-        one.drop()
-
-
-@pytest.mark.real
-def test_a_role_made_anew_under_its_name(realm: Realm) -> None:  # noqa: F811
-    """Its id is another now: the cached one answers 404, and must not count as taken."""
-    idp = Keycloak(realm.url, realm.name, client_id="stint-provisioner", secret=realm.provisioner_secret)
-    ada = realm.user("ada")
-    with closing(idp):
-        idp.grant_role(ada, ROLE)
-        name = ROLE.replace("/", "%2F")
-        realm.call("DELETE", f"/clients/{realm.stint}/roles/{name}")
-        realm.map(ada, realm.make(ROLE, realm.stint), realm.stint)
-        idp.revoke_role(ada, ROLE)
-        assert realm.roles(ada) == set()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 
 import httpx
 import pytest
 
+from grants.adapters import http as http_module
 from grants.adapters.errors import AdapterError, Missing, Refused, Unavailable
-from grants.adapters.idp import keycloak as adapter
+from grants.adapters.idp import keycloak_realm
 from grants.adapters.idp.keycloak import Keycloak
 from tests.adapters.contract_files import check
 from tests.adapters.fake_keycloak import FakeKeycloak
@@ -66,6 +67,13 @@ def test_no_delete_goes_without_the_one_role_it_means(server: FakeKeycloak, idp:
         assert only["id"]
         assert only["name"] == ROLE
     assert held(server, ada) == {"prefect-prod:pool:other:run"}
+
+
+@pytest.mark.parametrize("body", [{}, {"json": None}, {"json": []}])
+def test_a_delete_without_a_body_is_impossible(server: FakeKeycloak, idp: Keycloak, body: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="every role"):
+        idp._realm.call("DELETE", f"users/{server.user('ada')}/role-mappings/realm", **body)
+    assert not server.requests
 
 
 def test_a_token_that_died_is_renewed_once(server: FakeKeycloak, idp: Keycloak) -> None:
@@ -172,7 +180,7 @@ def test_an_unreadable_answer_is_not_an_empty_one(server: FakeKeycloak, idp: Key
 def test_slow_answers_together_end_in_time(
     server: FakeKeycloak, idp: Keycloak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter, "CALL_SECONDS", 0.2)
+    monkeypatch.setattr(keycloak_realm, "CALL_SECONDS", 0.2)
     ada = server.user("ada")
 
     def slow(request: httpx.Request) -> httpx.Response:
@@ -186,17 +194,188 @@ def test_slow_answers_together_end_in_time(
     assert len(server.requests) <= 5
 
 
+@pytest.mark.parametrize("change", ["somebody is deleted", "somebody is added", "a page comes twice"])
 def test_a_list_that_changes_under_the_reader_is_no_list(
-    server: FakeKeycloak, idp: Keycloak, monkeypatch: pytest.MonkeyPatch
+    server: FakeKeycloak, idp: Keycloak, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr(adapter, "_PAGE", 2)
-    for name in "abcde":
-        server.user(name)
-    assert len(idp.people()) == 5
+    """Else whoever is passed over would look like one who left, and lose their grants."""
+    monkeypatch.setattr(keycloak_realm, "_PAGE", 3)
+    people = [server.user(name) for name in "abcdefg"]
+    assert [person.external_id for person in idp.people()] == people
     rows = list(server.users.values())
-    server.fault("GET", "users$", lambda _request: httpx.Response(200, json=rows[:2]), times=2)
-    with pytest.raises(Unavailable, match="twice"):
+
+    def page(request: httpx.Request) -> httpx.Response:
+        answer = server._real(request)
+        if change == "somebody is deleted":
+            del server.users[people[0]]
+        elif change == "somebody is added":
+            server.users = {"0": rows[0] | {"id": "0"}, **server.users}
+        return answer
+
+    server.fault("GET", "users$", page)
+    if change == "a page comes twice":
+        server.fault("GET", "users$", lambda _request: httpx.Response(200, json=rows[:3]))
+    with pytest.raises(Unavailable, match="changed while it was read"):
         idp.people()
+
+
+def test_nobody_at_all_is_no_list(server: FakeKeycloak, idp: Keycloak) -> None:
+    """With too few rights Keycloak answers an empty list, and everybody would have left."""
+    with pytest.raises(Refused, match="idp doctor"):
+        idp.people()
+
+
+def test_groups_without_end(server: FakeKeycloak, idp: Keycloak) -> None:
+    server.user("ada")
+    again = {"id": "g", "name": "g", "path": "/g", "subGroupCount": 1}
+    server.groups.append((again, []))
+    server.fault("GET", "children$", lambda _request: httpx.Response(200, json=[again]), times=10_000)
+    with pytest.raises(Unavailable, match="without end"):
+        idp.people()
+
+
+def test_a_client_made_anew(server: FakeKeycloak, idp: Keycloak) -> None:
+    """Its uuid is another: what was remembered must not stand in the way for ever."""
+    ada = server.user("ada")
+    idp.grant_role(ada, ROLE)
+    old = server.clients["stint"]
+    server.clients["stint"] = "u-new"
+    del server.mapped[ada][old]
+    del server.roles[old]
+    idp.grant_role(ada, ROLE)
+    assert held(server, ada) == {ROLE}
+    server.clients["stint"] = "u-newer"
+    server.mapped[ada]["u-newer"] = {server.role(ROLE, "u-newer")["id"]}
+    del server.mapped[ada]["u-new"]
+    del server.roles["u-new"]
+    idp.revoke_role(ada, ROLE)
+    assert held(server, ada) == set()
+
+
+def test_one_role_has_one_name(server: FakeKeycloak, idp: Keycloak) -> None:
+    """Counted under two names, the end of one grant would take what another still needs."""
+    ada = server.user("ada")
+    idp.grant_role(ada, ROLE)
+    alias = f"client/stint/{ROLE}"
+    with pytest.raises(Refused, match="can't be mapped"):
+        idp.grant_role(ada, alias)
+    idp.revoke_role(ada, alias)
+    assert held(server, ada) == {ROLE}
+    assert not idp.inspect(alias).ok
+
+
+def test_not_in_the_realm_of_realms() -> None:
+    with pytest.raises(Refused, match="master"):
+        Keycloak("http://fake", "master", client_id="p", secret="s")
+
+
+def test_slow_down_is_passed_on_and_nothing_is_repeated(server: FakeKeycloak, idp: Keycloak) -> None:
+    """The pause between two tries is the binding's, and grows there."""
+    ada = server.user("ada")
+    late = httpx.Response(429, headers={"Retry-After": "60"})
+    server.fault("POST", MAPPINGS, lambda _request: late)
+    with pytest.raises(Unavailable, match="slow down"):
+        idp.grant_role(ada, ROLE)
+    assert sum(request.method == "POST" and MAPPINGS in request.url.path for request in server.requests) == 1
+
+
+@pytest.mark.parametrize("code", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(server: FakeKeycloak, idp: Keycloak, code: int) -> None:
+    """It would carry Stint's token to wherever it points."""
+    ada = server.user("ada")
+    away = httpx.Response(code, headers={"Location": "http://evil.example/"})
+    server.fault("GET", "role-mappings$", lambda _request: away)
+    with pytest.raises(Refused, match="redirect"):
+        idp.roles_of(ada)
+    server.fault("POST", "token$", lambda _request: away)
+    fresh = Keycloak("http://fake", "test", client_id="p", secret=SECRET, transport=server.transport())
+    with closing(fresh), pytest.raises(Refused):
+        fresh.roles_of(ada)
+    assert {request.url.host for request in server.requests} == {"fake"}
+
+
+def test_a_huge_answer_is_not_kept(server: FakeKeycloak, idp: Keycloak, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_module, "ANSWER_BYTES", 1000)
+    ada = server.user("ada")
+    for method, path in (("GET", "role-mappings$"), ("GET", "clients$")):
+        server.fault(method, path, lambda _request: httpx.Response(200, json=["x" * 2000]))
+    with pytest.raises(Unavailable, match="sent more than"):
+        idp.roles_of(ada)
+    with pytest.raises(Unavailable, match="sent more than"):
+        idp.grant_role(ada, ROLE)
+
+
+CALLS: dict[str, Callable[[Keycloak, str], object]] = {
+    "give a mapped role": lambda idp, ada: idp.grant_role(ada, "realm/engineer"),
+    "give one of Stint's": lambda idp, ada: idp.grant_role(ada, ROLE),
+    "take": lambda idp, ada: idp.revoke_role(ada, ROLE),
+    "read": lambda idp, ada: idp.roles_of(ada),
+    "list": lambda idp, _: idp.people(),
+    "examine": lambda idp, _: idp.doctor(),
+    "inspect": lambda idp, _: idp.inspect("realm/engineer"),
+}
+PATHS = ["token", "clients", "role-mappings", "roles/engineer", "composites", "users", "groups", "members"]
+
+
+def test_no_call_puts_anybody_into_a_group(server: FakeKeycloak, idp: Keycloak) -> None:
+    """Nor changes a person, or what a role is made of: all that is written is a role of Stint's own and a mapping."""
+    ada = server.user("ada")
+    server.role("engineer")
+    for call in CALLS.values():
+        call(idp, ada)
+    written = {
+        f"{request.method} {request.url.path.removeprefix('/admin/realms/test/').partition('/')[0]}"
+        for request in server.requests
+        if request.method != "GET"
+    }
+    assert written == {"POST ", "POST clients", "POST users", "DELETE users"}  # "" is the token
+    for request in server.requests:
+        if request.method in {"POST", "DELETE"} and "/users/" in request.url.path:
+            assert "/role-mappings/" in request.url.path
+
+
+@pytest.mark.parametrize("junk", [None, 7, "x", [], {}, [7], [{}], [[]], {"id": 7}, [{"id": 7}], {"realmMappings": 3}])
+@pytest.mark.parametrize("call", CALLS)
+def test_nonsense_is_one_of_three_errors(server: FakeKeycloak, junk: object, call: str) -> None:
+    """Whatever stands in an answer; anything else would end a worker's turn."""
+    ada = server.user("ada")
+    server.groups.append(({"id": "g", "name": "sre", "path": "/sre", "subGroupCount": 0}, [ada]))
+    server.role("engineer", "", server.role("part"))
+    for path in PATHS:
+        server.faults.clear()
+        for method in ("GET", "POST"):
+            server.fault(method, f"{path}$", lambda _request: httpx.Response(200, json=junk), times=99)
+        one = Keycloak("http://fake", "test", client_id="p", secret=SECRET, transport=server.transport())
+        with closing(one), suppress(AdapterError):
+            CALLS[call](one, ada)
+
+
+@pytest.mark.parametrize(
+    ("code", "word", "said"),
+    [
+        (401, "unauthorized_client", "does not take the secret of p"),
+        (401, "invalid_client", "knows no client p"),
+        (401, "invalid_request", "service account of p is switched off"),
+        (403, "access_denied", "realm test is switched off"),
+        (404, "", "no realm test"),
+        (401, SECRET, "refused Stint's credentials"),
+    ],
+)
+def test_why_there_is_no_token(server: FakeKeycloak, idp: Keycloak, code: int, word: str, said: str) -> None:
+    answer = httpx.Response(code, json={"error": word, "error_description": f"{SECRET} is wrong"})
+    server.fault("POST", "token$", lambda _request: answer, times=9)
+    with pytest.raises(Refused, match=said) as caught:
+        idp.roles_of("x")
+    assert SECRET not in caught.value.reason
+    (finding,) = idp.doctor()
+    assert not finding.ok
+    assert said in finding.what
+
+
+def test_a_right_that_is_missing_is_said(server: FakeKeycloak, idp: Keycloak) -> None:
+    server.fault("GET", "role-mappings$", 403)
+    with pytest.raises(Refused, match=r"lacks the right .* idp doctor"):
+        idp.roles_of(server.user("ada"))
 
 
 def test_no_secret_and_no_token_in_any_error(
@@ -214,14 +393,11 @@ def test_no_secret_and_no_token_in_any_error(
                 fresh.grant_role(ada, ROLE)
                 fresh.roles_of(ada)
             said += [str(caught.value), repr(caught.value)]
-    everything = "\n".join(said) + caplog.text
+    everything = "\n".join(said) + caplog.text + repr(idp) + repr(vars(idp))
     assert SECRET not in everything
     assert "Bearer" not in everything
 
 
-def test_a_realm_that_is_not_there_is_said(server: FakeKeycloak, idp: Keycloak) -> None:
-    server.fault("POST", "token$", 404)
-    with pytest.raises(Refused, match="no realm"):
-        idp.roles_of("x")
-    with pytest.raises(Missing):
+def test_somebody_who_is_gone_is_said(server: FakeKeycloak, idp: Keycloak) -> None:
+    with pytest.raises(Missing, match="does not know this person"):
         idp.roles_of("x")

@@ -4,7 +4,7 @@ import pytest
 
 from accounts.models import Identity, IdP
 from grants.adapters.errors import Unavailable
-from grants.adapters.idp.base import DirectoryPerson
+from grants.adapters.idp.base import DirectoryPerson, Finding
 from grants.catalog.directory import sync_directory
 
 pytestmark = pytest.mark.django_db
@@ -21,6 +21,9 @@ class Stub:
         if isinstance(self.has, Exception):
             raise self.has
         return self.has
+
+    def inspect(self, role: str) -> Finding:
+        return Finding("hull" not in role, f"Role {role} contains manage-users.")
 
     def close(self) -> None:
         raise AssertionError("whoever opens it closes it")
@@ -43,7 +46,9 @@ def test_a_failure_is_kept_on_the_idp_and_switches_nobody_off() -> None:
     outcome = sync_directory(client=Stub(Unavailable("The demo identity provider cannot be reached.")))
     assert not outcome.ok
     assert "cannot be reached" in outcome.sentence
-    assert IdP.objects.get().error == "The demo identity provider cannot be reached."
+    unread = IdP.objects.get()
+    assert unread.error == "People and teams could not be read: The demo identity provider cannot be reached."
+    assert unread.unread
     assert Identity.objects.get().subject.active
     sync_directory(client=Stub([ADA]))
     assert IdP.objects.get().error == ""
@@ -75,3 +80,17 @@ def test_a_missing_secret_is_an_outcome(settings: pytest.FixtureRequest) -> None
     )
     outcome = sync_directory()
     assert outcome.why == "The secret in the environment variable STINT_NO_SUCH is not set."
+
+
+def test_mapped_roles_are_looked_at_with_the_directory() -> None:
+    outcome = sync_directory(client=Stub([ADA, BEN]), mapped=["realm/fine", "realm/hull"])
+    assert not outcome.ok
+    assert "realm/hull contains manage-users" in outcome.sentence
+    seen = IdP.objects.get()
+    assert "realm/hull contains manage-users" in seen.error
+    assert "realm/fine" not in seen.error
+    assert not seen.unread
+    assert seen.seen_at  # the people were read all the same
+    assert Identity.objects.count() == 2
+    assert sync_directory(client=Stub([ADA, BEN]), mapped=["realm/fine"]).ok
+    assert IdP.objects.get().error == ""

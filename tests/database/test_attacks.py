@@ -102,6 +102,13 @@ def vote(cast: Cast, request: Request, approver: int, *, for_id: int | None = No
         "CREATE FUNCTION stint_now() RETURNS timestamptz LANGUAGE sql AS 'SELECT now()'",
         "CREATE TABLE mine (a int)",
         "SET ROLE stint_owner",
+        "DELETE FROM grants_rolebinding",
+        "TRUNCATE grants_rolebinding",
+        "UPDATE grants_rolebinding SET idp_id = 1",
+        "UPDATE grants_rolebinding SET role = 'realm/admin'",
+        "UPDATE grants_rolebinding SET external_id = 'id-oscar'",
+        "ALTER TABLE grants_rolebinding DISABLE TRIGGER moves",
+        "DROP FUNCTION grants_rolebinding_moves() CASCADE",
     ],
 )
 def test_app_has_no_right(app: psycopg.Connection, sql: str) -> None:
@@ -488,6 +495,45 @@ def test_a_binding_only_moves_as_it_may(app: psycopg.Connection, given: int, cha
     refused(app, f"DELETE FROM grants_rolebinding WHERE id = {given}")
     refused(app, f"UPDATE grants_rolebinding SET role = 'another' WHERE id = {given}")
     refused(app, f"UPDATE grants_rolebinding SET external_id = 'id-ben' WHERE id = {given}")
+
+
+PHASES = ("absent", "adding", "present", "removing", "kept")
+MOVES = {  # MODEL §2
+    ("absent", "adding"), ("adding", "present"), ("adding", "removing"), ("adding", "kept"), ("present", "removing"),
+    ("present", "kept"), ("kept", "present"), ("kept", "absent"), ("removing", "absent"), ("removing", "adding"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("found", [True, False])
+@pytest.mark.parametrize("phase", PHASES)
+def test_every_other_move_of_a_binding_is_refused(
+    story: tuple[Cast, Request, Grant], app: psycopg.Connection, phase: str, *, found: bool
+) -> None:
+    if (phase, found) in (("removing", True), ("kept", False)):
+        return  # cannot be: test_a_binding_only_moves_as_it_may
+    # As superuser, past the triggers: any phase, as if a hole had led there.
+    with connect("superuser", autocommit=True) as superuser:
+        superuser.execute("SET session_replication_role = replica")
+        superuser.execute(
+            "INSERT INTO grants_rolebinding (idp_id, external_id, role, phase, found_before, generation)"
+            " VALUES (%s, 'id-ben', 'r', %s, %s, 7)",
+            [story[0].idp.pk, phase, found],
+        )
+    for to in PHASES:
+        legal = to == phase or ((phase, to) in MOVES and (to, found) not in (("removing", True), ("kept", False)))
+        sql = f"UPDATE grants_rolebinding SET phase = '{to}'"
+        if legal:
+            with app.transaction(force_rollback=True):
+                app.execute(sql)
+        else:
+            with pytest.raises(psycopg.Error) as caught:
+                app.execute(sql)
+            assert caught.value.sqlstate in (ILLEGAL_MOVE, "23514"), (phase, to)
+        if phase != "absent" and (phase, to) != ("kept", "absent"):
+            with pytest.raises(psycopg.Error):
+                app.execute(f"{sql}, found_before = {not found}")  # judged again on the way
+    with pytest.raises(psycopg.Error):
+        app.execute("UPDATE grants_rolebinding SET generation = 6")
 
 
 @pytest.mark.parametrize("born", ["'present', false", "'absent', true", "'removing', false"])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+import httpx
 import pytest
 
+from grants import clock
 from grants.adapters.errors import Refused, Unavailable
+from grants.adapters.idp.keycloak import Keycloak
 from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
+from grants.catalog.directory import sync_directory
 from grants.lifecycle import hold
 from grants.lifecycle.models import RoleBinding
 from grants.provisioning import claims
@@ -257,6 +262,73 @@ def test_a_failure_is_tried_again_for_ever(cast: Cast, idp: FakeIdP, run: Settle
     run()
     assert idp.roles[ADA] == set()
     assert (binding(grant).last_error, binding(grant).owed_since) == ("", None)
+
+
+def test_overdue_is_logged_once(
+    cast: Cast, idp: FakeIdP, run: Settle, at: Move, caplog: pytest.LogCaptureFixture
+) -> None:
+    grant = granted(cast)
+    run()
+
+    def down(*_: str) -> None:
+        raise Unavailable("It is down.")
+
+    for _ in range(2):  # and again, when it was settled meanwhile
+        idp.before = down
+        hold.revoke(grant, by=cast.priya)
+        since, told = clock.now(), []
+        for _ in range(8):
+            run()
+            told.append("role_overdue" in caplog.text)
+            caplog.clear()
+            at(binding(grant).due_at)
+        assert told.count(True) == 1
+        assert told.index(True) == 4  # tried after 0, 1, 3, 7 and 15 seconds; overdue after 10
+        assert since < clock.now()
+        idp.before = lambda *_: None
+        run()
+        grant = granted(cast)
+        run()
+
+
+def test_overdue_is_logged_when_the_first_try_comes_late(
+    cast: Cast, idp: FakeIdP, run: Settle, at: Move, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No worker was there before."""
+    granted(cast)
+    at(timedelta(minutes=5))
+
+    def down(*_: str) -> None:
+        raise Unavailable("It is down.")
+
+    idp.before = down
+    run()
+    assert caplog.text.count("role_overdue") == 1
+    at(timedelta(seconds=1))
+    run()
+    assert caplog.text.count("role_overdue") == 1
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 409, 429, 500, 503, 200])
+def test_no_secret_reaches_the_database(cast: Cast, run: Settle, code: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that quotes what it was sent, in every answer that it can give."""
+    secret = "canary-4711"
+
+    def quotes(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/token") and code not in (401, 404):
+            return httpx.Response(200, json={"access_token": "canary-token", "expires_in": 300})
+        said = f"{dict(request.headers)} {request.content.decode()} {secret}"
+        return httpx.Response(code, json={"error": said, "errorMessage": said}, headers={"X-Said": secret})
+
+    keycloak = Keycloak("http://fake", "t", client_id="p", secret=secret, transport=httpx.MockTransport(quotes))
+    granted(cast)
+    with closing(keycloak):
+        settle(connect=lambda _idp: keycloak)
+        sync_directory(client=keycloak, mapped=["realm/x"])
+    cast.idp.refresh_from_db()
+    kept = f"{RoleBinding.objects.get().last_error}\n{cast.idp.error}"
+    assert "Keycloak" in kept
+    assert "canary" not in kept + caplog.text
 
 
 def test_a_lying_yes_is_no_success(cast: Cast, idp: FakeIdP, run: Settle) -> None:

@@ -25,6 +25,7 @@ import httpx
 import pytest
 import yaml
 
+from grants.adapters.idp.keycloak import Keycloak
 from portal.demo import keycloak as server
 from portal.demo.realm import PASSWORD
 from portal.demo.realm import realm as realm_json
@@ -50,6 +51,15 @@ class Admin:
     @cached_property
     def management(self) -> str:
         return str(self.get("/clients?clientId=realm-management")[0]["id"])
+
+    @cached_property
+    def provisioner(self) -> str:
+        return str(self.get("/clients?clientId=stint-provisioner")[0]["id"])
+
+    @cached_property
+    def account(self) -> str:
+        """The user that the provisioner is."""
+        return str(self.get(f"/clients/{self.provisioner}/service-account-user")["id"])
 
     def login(self) -> None:
         form = {"grant_type": "password", "client_id": "admin-cli", "username": server.ADMIN, "password": server.ADMIN}
@@ -161,6 +171,11 @@ def sign_in(issuer: str, *, secret: str, portal: str, username: str, password: s
             id_token=json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))),
             userinfo=http.get(f"{oidc}/userinfo", headers=bearer).raise_for_status().json(),
         )
+
+
+def adapter(realm: Realm, **options: Any) -> Keycloak:
+    """Ours, as it would be set up for this realm."""
+    return Keycloak(realm.url, realm.name, client_id="stint-provisioner", secret=realm.provisioner_secret, **options)
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import transaction
 from django.urls import reverse
 
-from accounts.models import IdP, Subject
-from grants.adapters.errors import Unavailable
-from grants.lifecycle import hold
+from accounts.models import Identity, IdP, Subject
+from grants.adapters.errors import Refused, Unavailable
+from grants.adapters.idp.base import DirectoryPerson
+from grants.audit import Verb, record
+from grants.catalog.directory import sync_directory
+from grants.catalog.models import Resource
+from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Grant
-from tests.cast import Cast
+from grants.policy import versions
+from tests.cast import POLICY, Cast
 from tests.provisioning.conftest import Settle, granted, idp, run  # noqa: F401 (fixtures)
 from tests.provisioning.fake import FakeIdP
 from tests.web.test_requests import signed_in
@@ -60,6 +68,109 @@ def test_kept_for_another_grant_and_for_who_had_it(cast: Cast, idp: FakeIdP, run
     hold.give_back(second, by=cast.ada)
     run()
     assert "The person had it before Stint." in page(cast.ada, first)
+
+
+def test_what_outlived_it_is_said_and_named_only_to_who_may_see_it(
+    cast: Cast,
+    idp: FakeIdP,  # noqa: F811
+    run: Settle,  # noqa: F811
+    at: Move,
+) -> None:
+    """The role was not late: another grant held it until then. Of another resource, an owner of this one knows nothing."""
+    mapped = "roles:\n  - {match: {kind: deployment}, role: realm/engineer}\n"
+    owners = POLICY.replace("owners:\n", "owners:\n  - {match: {name: 'stray*'}, team: ingest}\n")
+    versions.apply(f"{owners}{mapped}", by=None)
+    at(timedelta(0))
+    first = granted(cast)
+    longer = decide.approve(cast.asks(cast.ada, (cast.orphan, "run"), minutes=60), by=cast.ben).grants.get()
+    assert first.role == longer.role == "realm/engineer"
+    run()
+    at(first.ends_at)
+    run()
+    assert idp.roles["id-ada"] == {"realm/engineer"}
+    assert f"Also held by {longer.ref} until" in page(cast.ada, first)
+    assert "Also held by another grant until" in page(cast.chiara, first)
+    at(longer.ends_at)
+    run()
+    assert f"With the end of {longer.ref}, which held it, too." in page(cast.ada, first)
+    assert "With the end of another grant" in page(cast.chiara, first)
+    assert "0.0 s after the end" in page(cast.ada, longer)
+
+
+def test_a_role_that_is_refused_is_said_to_who_waits_for_it(
+    cast: Cast,
+    idp: FakeIdP,  # noqa: F811
+    run: Settle,  # noqa: F811
+    at: Move,
+) -> None:
+    def refuse(verb: str, *_: str) -> None:
+        if verb == "grant":
+            raise Refused("Role realm/hull contains manage-users of realm-management, so Stint does not give it.")
+
+    idp.before = refuse
+    at(timedelta(0))
+    grant = granted(cast)
+    run()
+    for who in (cast.ada, cast.chiara):
+        told = page(who, grant)
+        assert "Being given" in told
+        assert "contains manage-users of realm-management, so Stint does not give it." in told
+    at(grant.ends_at)
+    assert "Role overdue" in page(cast.ada, grant)
+    run()
+    assert "It was never given." in page(cast.ada, grant)
+
+
+def test_the_time_is_the_viewers(cast: Cast, run: Settle, at: Move) -> None:  # noqa: F811
+    first, second = granted(cast), granted(cast, minutes=60)
+    run()
+    hold.give_back(first, by=cast.ada)
+    for zone in ("Asia/Tokyo", "America/New_York"):
+        type(cast.ada).objects.filter(pk=cast.ada.pk).update(time_zone=zone)
+        local = second.ends_at.astimezone(ZoneInfo(zone)).strftime("%H:%M")
+        assert re.search(f"Also held by {second.ref} until [^<]*{local}", page(cast.ada, first))
+
+
+def test_a_renamed_resource_keeps_the_role_that_was_pinned(
+    cast: Cast,
+    idp: FakeIdP,  # noqa: F811
+    run: Settle,  # noqa: F811
+) -> None:
+    grant = granted(cast)
+    run()
+    with transaction.atomic():
+        Resource.objects.filter(pk=cast.deployment.pk).update(name="etl/renamed")
+        record(Verb.CATALOG_SYNCED, by="test", on=[cast.deployment])
+    assert str(grant.role) in page(cast.ada, grant)
+    hold.revoke(grant, by=cast.priya)
+    run()
+    assert idp.roles["id-ada"] == set()
+
+
+def test_a_provider_that_is_away_is_said_and_heals_by_itself(cast: Cast) -> None:
+    class Away(FakeIdP):
+        there = False
+
+        def people(self) -> list[DirectoryPerson]:
+            if not self.there:
+                raise Unavailable("Keycloak cannot be reached.")
+            return [
+                DirectoryPerson(one.external_id, one.username, one.subject.name, "", True, ())
+                for one in Identity.objects.select_related("subject")
+            ]
+
+    provider = Away()
+    sync_directory(client=provider)
+    for url in ("home", "status", "connections"):
+        told = signed_in(cast.olga).get(reverse(url)).content.decode()
+        assert "could not be read" in told
+        assert "Keycloak cannot be reached." in told
+    assert "cannot be reached" not in signed_in(cast.ada).get(reverse("connections")).content.decode()
+    assert "No complete answer" in signed_in(cast.ada).get(reverse("connections")).content.decode()
+    provider.there = True
+    sync_directory(client=provider)
+    for url in ("home", "status", "connections"):
+        assert "cannot be reached" not in signed_in(cast.olga).get(reverse(url)).content.decode()
 
 
 def test_overdue_is_in_the_open_and_heals_by_itself(

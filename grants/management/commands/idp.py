@@ -21,11 +21,11 @@ class Command(BaseCommand):
 
     @override
     def handle(self, *args: Any, what: str, **options: Any) -> None:
-        policy = versions.in_force()
         try:
             provider = idps.adapter()
             findings = provider.doctor()
-            findings += [provider.inspect(entry.role) for entry in (policy.roles if policy else ())]
+            if any(finding.ok for finding in findings):  # else nothing can be seen there
+                findings += map(provider.inspect, versions.mapped_roles())
         except AdapterError as error:
             raise CommandError(error.reason) from None
         for finding in findings:

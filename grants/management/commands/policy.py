@@ -8,10 +8,12 @@ from typing import Any, override
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from grants.adapters.errors import AdapterError
+from grants.catalog import idps
 from grants.policy import versions
 from grants.policy.differences import differences
 from grants.policy.models import PolicyVersion
-from grants.policy.parse import parse_policy
+from grants.policy.parse import Policy, parse_policy
 from grants.policy.yaml_marks import PolicyErrors
 
 
@@ -53,6 +55,7 @@ class Command(BaseCommand):
     def do_plan(self, text: str) -> None:
         lines = versions.plan(text).lines
         self.stdout.write("\n".join(lines) or "No difference to the policy in force.")
+        self.careful(parse_policy(text))
 
     def do_apply(self, text: str) -> None:
         before, had = versions.in_force_row(), versions.in_force()
@@ -63,6 +66,21 @@ class Command(BaseCommand):
         now = versions.in_force()
         self.stdout.write("\n".join(differences(had, now) if now else []))
         self.stdout.write(f"{row.ref} is in force.")
+        if now:
+            self.careful(now)
+
+    def careful(self, policy: Policy) -> None:
+        """Roles that it maps and Stint will not give. The policy counts all the same: the provider may be away."""
+        mapped = versions.mapped_roles(policy)
+        if not mapped:
+            return
+        try:
+            provider = idps.adapter()
+            for finding in map(provider.inspect, mapped):
+                if not finding.ok:
+                    self.stdout.write(f"Careful: {finding.what} {finding.fix}")
+        except AdapterError as error:
+            self.stdout.write(f"Careful: the roles that it maps could not be looked at. {error.reason}")
 
     def show(self, number: int | None) -> None:
         row = PolicyVersion.objects.filter(pk=number).first() if number else versions.in_force_row()

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from grants.catalog.directory import sync_directory
 from grants.catalog.models import Connection
 from grants.catalog.sync import sync_connection
+from grants.policy.versions import mapped_roles
 
 
 class Command(BaseCommand):
@@ -41,7 +42,7 @@ class Command(BaseCommand):
             failed = failed or not outcome.ok
             self.stdout.write(outcome.sentence)
         if people:
-            directory = sync_directory(accept_vanished=accept_vanished)
+            directory = sync_directory(mapped=mapped_roles(), accept_vanished=accept_vanished)
             failed = failed or not directory.ok
             self.stdout.write(directory.sentence)
         if failed:

@@ -269,7 +269,9 @@ def countdown(starts_at: datetime, over_at: datetime, now: datetime) -> SafeStri
 
 
 def percent(at: datetime, start: datetime, end: datetime) -> float:
-    """Where `at` lies between start and end, 0 to 100."""
+    """Where `at` lies between start and end, 0 to 100; what was over at once is behind us."""
+    if end <= start:
+        return 100.0
     return round(min(100.0, max(0.0, (at - start) / (end - start) * 100)), 2)
 
 

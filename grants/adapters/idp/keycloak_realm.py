@@ -1,0 +1,191 @@
+"""A realm of a Keycloak as its admin API is called: Stint's token, time that is limited, pages that are whole."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from grants.adapters.errors import Missing, Refused, Unavailable
+from grants.adapters.http import Http
+from grants.adapters.idp.base import CALL_SECONDS
+
+WHO = "Keycloak"
+MANAGEMENT = "realm-management"  # the client whose roles administer the realm
+_TIMEOUT = httpx.Timeout(3, connect=1.5)
+_EARLY = 30.0  # seconds before its end that a token is renewed
+_PAGE = 200
+_MOST_PAGES = 5_000
+
+
+class Realm:
+    """`client_id` and `secret` are of a service account in that realm. Safe to use from several threads at once."""
+
+    def __init__(
+        self, url: str, name: str, *, client_id: str, secret: str, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self.name = name
+        self.client_id = client_id
+        self._secret = secret
+        self._url = url
+        self._transport = transport
+        self._mine = threading.local()  # a client a thread is twice as fast as one for all
+        self._all: list[Http] = []
+        self._lock = threading.Lock()
+        self._token = ("", 0.0)  # and until when, by the monotonic clock
+        self._clients: dict[str, str] = {}  # client id -> uuid
+
+    def close(self) -> None:
+        with self._lock:
+            while self._all:
+                self._all.pop().close()
+        self._mine = threading.local()
+
+    def within(self) -> _Deadline:
+        """All calls of this block together end within CALL_SECONDS."""
+        return _Deadline(self._mine)
+
+    def call(self, method: str, path: str, **content: Any) -> Any:
+        """One call to the admin API, with a token that is renewed once if it is refused."""
+        if method == "DELETE" and not content.get("json"):
+            raise ValueError("without a body it would take every role")
+        token = self.token()
+        try:
+            return self._send(method, path, token, content)
+        except Refused as error:
+            if error.code != 401:
+                raise
+        return self._send(method, path, self.token(instead_of=token), content)
+
+    def rows(self, path: str, **query: str | int) -> list[dict[str, Any]]:
+        """A list of things with an id. Raises Unavailable for anything else."""
+        rows = self.call("GET", path, params=query)
+        if not isinstance(rows, list) or not all(
+            isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows
+        ):
+            raise unreadable()
+        return rows
+
+    def pages(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
+        """Every row, a page at a time, to the first page that is not full.
+
+        A page begins with the last row of the one before. When somebody is added or deleted meanwhile the rows
+        shift, and one that is passed over would look like one that left: then this is no list.
+        """
+        last = ""
+        for page in range(_MOST_PAGES):
+            with self.within():
+                rows = self.rows(path, **query, first=page * (_PAGE - 1), max=_PAGE)
+            if last and (not rows or rows[0]["id"] != last):
+                raise Unavailable(f"{WHO}'s list of {path} changed while it was read.")
+            yield from rows[1:] if last else rows
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1]["id"]
+        raise Unavailable(f"{WHO} lists {path} without end.")
+
+    def client(self, client_id: str, *, fresh: bool = False) -> str:
+        """The uuid of a client, remembered unless it is to be `fresh`. Raises Missing."""
+        if fresh or client_id not in self._clients:
+            named = [row for row in self.rows("clients", clientId=client_id) if row.get("clientId") == client_id]
+            if len(named) != 1:
+                raise Missing(f"{WHO} shows Stint no client {client_id}.")
+            self._clients[client_id] = named[0]["id"]
+        return self._clients[client_id]
+
+    def _send(self, method: str, path: str, token: str, content: Mapping[str, Any]) -> Any:
+        left = self._left()
+        timeout = httpx.Timeout(min(3.0, left), connect=min(1.5, left))
+        headers = {"Authorization": f"Bearer {token}"}
+        path = f"admin/realms/{q(self.name)}/{path}"
+        try:
+            return self._http().send(method, path, headers=headers, timeout=timeout, seconds=left, **content)
+        except Refused as error:
+            if error.code != 403:
+                raise
+            raise Refused(
+                f"{WHO} says that Stint's account lacks the right for this (403); `manage.py idp doctor` names it.", 403
+            ) from None
+
+    def _left(self) -> float:
+        left: float = getattr(self._mine, "deadline", time.monotonic() + CALL_SECONDS) - time.monotonic()
+        if left <= 0:
+            raise Unavailable(f"{WHO} is too slow.")
+        return left
+
+    def _http(self) -> Http:
+        http: Http | None = getattr(self._mine, "http", None)
+        if http is None:
+            http = Http(self._url, who=WHO, transport=self._transport, timeout=_TIMEOUT, tries=1, answer_seconds=3)
+            self._mine.http = http
+            with self._lock:
+                self._all.append(http)
+        return http
+
+    def token(self, *, instead_of: str = "") -> str:
+        """An access token of our service account, shared by all threads. Raises Refused or Unavailable."""
+        with self._lock:
+            token, until = self._token
+            if token and token != instead_of and time.monotonic() < until:
+                return token
+        form = {"grant_type": "client_credentials", "client_id": self.client_id, "client_secret": self._secret}
+        begun = time.monotonic()
+        path = f"realms/{q(self.name)}/protocol/openid-connect/token"
+        try:
+            answer = self._http().send("POST", path, data=form, seconds=self._left())
+        except (Missing, Refused) as error:
+            raise Refused(self._no_token(error), error.code) from None
+        match answer:
+            case {"access_token": str(token), "expires_in": int(seconds)} if token.isascii() and token.isprintable():
+                with self._lock:
+                    self._token = (token, begun + seconds - _EARLY)
+                return token
+        raise unreadable()
+
+    def _no_token(self, error: Missing | Refused) -> str:
+        """Why, with what to look at. Keycloak says the same of several causes."""
+        match error.code, error.said:
+            case 404, _:
+                return f"{WHO} has no realm {self.name} at this address: look at STINT_OIDC_ISSUER."
+            case 403, _:
+                return f"{WHO}'s realm {self.name} is switched off."
+            case _, "invalid_client":
+                return (
+                    f"{WHO} knows no client {self.client_id}, or it is switched off: look at STINT_IDP_ADMIN_CLIENT_ID."
+                )
+            case _, "unauthorized_client":
+                return (
+                    f"{WHO} does not take the secret of {self.client_id}, or that client has no service account:"
+                    " look at STINT_IDP_ADMIN_SECRET_REF."
+                )
+            case _, "invalid_request":
+                return f"The service account of {self.client_id} is switched off at {WHO}."
+        return error.reason
+
+
+class _Deadline:
+    """The outermost block of a thread says when its calls must be over."""
+
+    def __init__(self, mine: threading.local) -> None:
+        self.mine = mine
+
+    def __enter__(self) -> None:
+        self.outer = getattr(self.mine, "deadline", None)
+        if self.outer is None:
+            self.mine.deadline = time.monotonic() + CALL_SECONDS
+
+    def __exit__(self, *_: object) -> None:
+        if self.outer is None:
+            del self.mine.deadline
+
+
+def q(part: str) -> str:
+    return quote(part, safe="")
+
+
+def unreadable() -> Unavailable:
+    return Unavailable(f"{WHO} sent an answer that Stint cannot read.")
