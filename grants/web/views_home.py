@@ -142,7 +142,7 @@ def _people_trouble() -> list[Trouble]:
         where, text = role_words.provider(idp), idp.error
         title = f"{where[0].upper()}{where[1:]} needs a look"
         if idp.unread:
-            title = f"People and teams at {where} could not be read"
+            title = f"People and teams of {where} could not be read"
             reason = text.removeprefix(IdP.UNREAD)
             text = f"{reason} Who joined or left since the last reading is not known here; it is read again by itself."
         found.append(Trouble("warning", title, text, reverse("status"), "Status"))

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from accounts import directory
 from accounts.models import IdP
 from grants import clock
 from grants.catalog.models import Connection
@@ -69,7 +70,8 @@ def test_what_others_hold_and_ask_is_not_on_ones_own_page(cast: Cast, sign_in: S
 
 def troubled(cast: Cast) -> None:
     Connection.objects.update(error="The server answered 500.")
-    IdP.objects.update(error="It did not answer in 5 s.", kind=IdP.Kind.KEYCLOAK)
+    IdP.objects.update(kind=IdP.Kind.KEYCLOAK)
+    directory.failed(cast.idp, "It did not answer in 5 s.")
     with pytest.raises(PolicyErrors):
         versions.apply("version: 1\nrules: nonsense\n", by=None)
 
