@@ -95,6 +95,11 @@ _OWED = {
 }
 
 
+def is_giving(binding: RoleBinding) -> bool:
+    """Somebody waits for it, rather than that it is to go."""
+    return binding.phase in (Phase.ABSENT, Phase.ADDING, Phase.KEPT)
+
+
 def late(binding: RoleBinding, now: datetime) -> tuple[str, str]:
     """One line of the list of overdue ones: what is owed, and since when, with the cause and the next try."""
     word = _OWED[Phase(binding.phase)]

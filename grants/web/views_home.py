@@ -106,15 +106,17 @@ def _trouble(now: datetime) -> list[Trouble]:
 
 
 def _role_trouble(now: datetime) -> list[Trouble]:
-    """Roles that should be given or taken by now: how many at each provider, and what stands in the way."""
-    by_idp: dict[str, list[RoleBinding]] = {}
+    """Roles that should be taken or given by now: how many at each provider, and what stands in the way."""
+    by_idp: dict[tuple[str, bool], list[RoleBinding]] = {}
     for binding in bindings.overdue(now):
-        by_idp.setdefault(role_words.provider(binding.idp), []).append(binding)
+        by_idp.setdefault((role_words.provider(binding.idp), role_words.is_giving(binding)), []).append(binding)
     found = []
-    for where, late in by_idp.items():
-        title = f"{words.count(len(late), 'role')} overdue at {where}, due {words.ago(late[0].owed_from or now, now)}"
+    for (where, giving), late in sorted(by_idp.items(), key=lambda each: each[0][1]):
+        what = "not given yet" if giving else "overdue"
+        title = f"{words.count(len(late), 'role')} {what} at {where}, due {words.ago(late[0].owed_from or now, now)}"
         cause = next((binding.last_error for binding in late if binding.last_error), "No worker has taken it up.")
-        text = f"{cause} Stint tries for ever, at most 15 seconds apart. Access in Stint itself keeps to the clock."
+        meanwhile = "until then access lives at the gate alone" if giving else "access itself has ended on time"
+        text = f"{cause} It is tried again for ever, at most 15 seconds apart; {meanwhile}."
         found.append(Trouble("bad", title, text, reverse("status"), "Each of them"))
     return found
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.crypto import constant_time_compare
@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from accounts import roles
-from accounts.models import IdP, Subject
+from accounts.models import Identity, IdP, Subject
 from grants import clock, due
 from grants.audit import export
 from grants.audit.models import AuditEvent, AuditHead
@@ -24,7 +24,7 @@ from grants.catalog.idps import CAPABILITIES
 from grants.catalog.models import Connection
 from grants.due import DueJob, ProcessBeat
 from grants.lifecycle import bindings
-from grants.lifecycle.models import Grant, Request
+from grants.lifecycle.models import Grant, Request, RoleBinding
 from grants.notifications.models import Cursor
 from grants.policy import versions
 from grants.policy.models import PolicyVersion
@@ -127,7 +127,7 @@ def status(request: HttpRequest) -> HttpResponse:
         ],
         "connections": [(one, health_of(one, now)) for one in Connection.objects.order_by("slug")],
         "idps": [(idp, _idp_health(idp, now)) for idp in IdP.objects.order_by("slug")],
-        "roles_late": [(binding, *role_words.late(binding, now)) for binding in late[:LATE_SHOWN]],
+        "roles_late": _late_roles(late, now),
         "roles_late_count": late.count(),
         "policy": row,
         "refusal": versions.refusal_since(row),
@@ -140,6 +140,18 @@ def status(request: HttpRequest) -> HttpResponse:
     }
     context["working"] = any(fresh for _, fresh in context["workers"])
     return render(request, "status.html", context)
+
+
+def _late_roles(late: QuerySet[RoleBinding], now: datetime) -> list[tuple[RoleBinding, Subject | None, str, str]]:
+    """Each with whose it is, what is owed, and the cause."""
+    shown = list(late[:LATE_SHOWN])
+    ids = {binding.external_id for binding in shown}
+    identities = Identity.objects.filter(external_id__in=ids).select_related("subject")
+    people = {(identity.idp_id, identity.external_id): identity.subject for identity in identities}
+    return [
+        (binding, people.get((binding.idp_id, binding.external_id)), *role_words.late(binding, now))
+        for binding in shown
+    ]
 
 
 def _lateness(job: DueJob, now: datetime) -> timedelta | None:

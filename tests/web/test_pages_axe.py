@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -22,9 +23,15 @@ from django.test.testcases import QuietWSGIRequestHandler, ThreadedWSGIServer
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pytest_django import Settings
 
-from accounts.models import Subject
+from accounts.models import IdP, Subject
+from grants.adapters.errors import Unavailable
+from grants.catalog.directory import sync_directory
+from grants.lifecycle import decide
 from grants.lifecycle.models import Grant, Request
+from grants.provisioning.settle import settle
 from tests.cast import Cast
+from tests.catalog.test_directory import Stub
+from tests.provisioning.fake import FakeIdP
 from tests.web.scene import busy_day
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -167,6 +174,51 @@ def test_every_page_is_accessible(scene: Cast, visit: Open, look: str) -> None:
     stranger = visit(None)
     check(stranger, "/signin", look, "signin")
     check(stranger, "/nothing/here", look, "not-found", status=404)
+
+
+def test_roles_in_every_state_are_accessible(
+    scene: Cast, visit: Open, look: str, at: Callable[[datetime | timedelta], datetime], settings: Settings
+) -> None:
+    """Given, kept, taken back, and overdue while the provider is away, as each who is concerned sees it."""
+    provider = FakeIdP()
+
+    def away(*_: str) -> None:
+        raise Unavailable("Keycloak cannot be reached.")
+
+    def run() -> None:
+        while settle(connect=lambda _idp: provider):
+            pass
+
+    settings.ENV = settings.ENV.model_copy(update={"idp_kind": "keycloak"})
+    IdP.objects.filter(pk=scene.idp.pk).update(kind="keycloak")
+    provider.roles["id-ben"].add("prefect-prod:deployment:etl/prod:view")
+    at(timedelta(0))
+    short, kept, long, late = (
+        decide.approve(scene.asks(who, (scene.deployment, level), minutes=minutes), by=scene.chiara).grants.get()
+        for who, level, minutes in (
+            (scene.oscar, "view", 10), (scene.ben, "view", 10), (scene.oscar, "view", 60), (scene.ben, "run", 10),
+        )
+    )  # fmt: skip
+    at(timedelta(seconds=0.3))
+    run()
+    check(visit(scene.ben), f"/grants/{late.pk}", look, "grant-given")
+    at(timedelta(minutes=11))
+    provider.before = away
+    settle(connect=lambda _idp: provider)
+    at(timedelta(seconds=20))
+    settle(connect=lambda _idp: provider)
+    sync_directory(client=Stub(Unavailable("Keycloak cannot be reached.")))
+    for label, who, address in (
+        ("grant-kept-for-another", scene.oscar, f"/grants/{short.pk}"),
+        ("grant-kept", scene.ben, f"/grants/{kept.pk}"),
+        ("grant-overdue", scene.ben, f"/grants/{late.pk}"),
+        ("grant-shared", scene.chiara, f"/grants/{long.pk}"),
+        ("home-overdue", scene.priya, "/"),
+        ("status-overdue", scene.olga, "/status"),
+        ("connections-away", scene.olga, "/connections"),
+        ("connections-away-engineer", scene.ada, "/connections"),
+    ):
+        check(visit(who), address, look, label)
 
 
 REASON = "Nodes were replaced at noon and the runs hang."

@@ -200,6 +200,7 @@ def test_overdue_is_in_the_open_and_heals_by_itself(
         assert "Keycloak cannot be reached." in shown
         status = signed_in(who).get(reverse("status")).content.decode()
         assert "Roles overdue" in status
+        assert re.search(r"Ada.*to be taken back", status, re.DOTALL)
         assert "2 tries, next in" in status
     for who in (cast.ada, cast.oscar):
         assert "overdue at" not in signed_in(who).get(home).content.decode()
@@ -217,7 +218,10 @@ def test_nobody_at_work_is_said(cast: Cast, idp: FakeIdP, at: Move) -> None:  # 
     grant = granted(cast)
     at(timedelta(seconds=30))
     assert "no worker has taken it up" in page(cast.ada, grant)
-    assert "No worker has taken it up." in signed_in(cast.priya).get(reverse("home")).content.decode()
+    told = signed_in(cast.priya).get(reverse("home")).content.decode()
+    assert "No worker has taken it up." in told
+    assert "1 role not given yet at" in told
+    assert "access lives at the gate alone" in told  # and nothing has ended
 
 
 def test_without_roles_it_lives_at_the_gate(cast: Cast) -> None:
