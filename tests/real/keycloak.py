@@ -41,7 +41,7 @@ class Admin:
 
     def __init__(self, url: str, name: str) -> None:
         self.url, self.name = url, name
-        self.http = httpx.Client(base_url=url, timeout=30)
+        self.http = httpx.Client(base_url=url, timeout=60)  # the first call of a cold server on a busy machine
         self.login()
 
     @cached_property
