@@ -144,6 +144,13 @@ WHERE b.id = %(id)s AND b.lease = %(lease)s AND b.generation = %(generation)s
 """
 
 
+# What was found before is let go of only by way of "kept", whatever was under way.
+_NO_MORE_THEIRS = """
+UPDATE grants_rolebinding SET phase = 'kept'
+WHERE id = %(id)s AND lease = %(lease)s AND generation = %(generation)s AND phase IN ('adding', 'present')
+"""
+
+
 def confirm(done: Sequence[tuple[Claim, Result]]) -> int:
     """Write down what was read back, an event a row; returns how many stood. The others are due again at once."""
     with transaction.atomic():
@@ -154,6 +161,8 @@ def _confirm(done: Sequence[tuple[Claim, Result]]) -> int:
     confirmed = []
     with connection.cursor() as cursor:
         for claim, result in sorted(done, key=lambda each: each[0].id):
+            if result is Result.LOST:
+                cursor.execute(_NO_MORE_THEIRS, claim._asdict())
             cursor.execute(_CONFIRM.format(result.sets), {**claim._asdict(), "call": LONGEST_CALL, "next": None})
             if cursor.rowcount:
                 confirmed.append((claim, result))

@@ -133,8 +133,8 @@ def act(idp: IdP, claim: Claim) -> Result | bool:
 
 
 def _give(idp: IdP, claim: Claim) -> Result:
-    if claim.found_before and _there(idp, claim):
-        return Result.FOUND
+    if claim.found_before:  # theirs is never given by us: if it is gone meanwhile, the next one is ours, and is taken
+        return Result.FOUND if _there(idp, claim) else Result.LOST
     idp.grant_role(claim.external_id, claim.role)
     if not _there(idp, claim):
         raise Unavailable("The provider took the role, but does not show it.")

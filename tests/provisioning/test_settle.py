@@ -401,3 +401,21 @@ def test_a_provider_that_is_not_connected_is_said(cast: Cast, idp: FakeIdP) -> N
     grant = granted(cast)
     settle()
     assert binding(grant).last_error
+
+
+def test_a_role_taken_from_who_had_it_is_given_only_for_the_grant(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+    """Had before Stint, taken away by an admin meanwhile: given again, it is Stint's own, and goes with the grant."""
+    role = f"{cast.connection.slug}:deployment:{cast.deployment.name}:run"
+    idp.roles[ADA] = {role}
+    first = granted(cast)
+    run()
+    idp.roles[ADA].clear()
+    second = granted(cast, minutes=60)
+    while run():
+        pass
+    assert idp.roles[ADA] == {role}
+    hold.revoke(first, by=cast.priya)
+    hold.revoke(second, by=cast.priya)
+    while run():
+        pass
+    assert idp.roles[ADA] == set()
