@@ -39,19 +39,21 @@ class Claim(NamedTuple):
     lease: UUID
 
 
-_RECHECK = "recheck_at = stint_now() + %(call)s::interval, due_at = stint_now() + %(call)s::interval"
+_RECHECK = "recheck_at = stint_now() + %(call)s::interval, due_at = least(stint_now() + %(call)s::interval, v.until)"
+# Given again while a call that was to take it may still land: looked at once more after that.
+_NEXT = "due_at = least(CASE WHEN b.recheck_at > stint_now() THEN b.recheck_at END, v.until)"
 
 
 class Result(Enum):
     """What was read back at the provider, as SQL that says it and the event that records it."""
 
-    GIVEN = "phase = 'present', given_at = stint_now(), due_at = v.until", Verb.BINDING_GIVEN
+    GIVEN = f"phase = 'present', given_at = stint_now(), {_NEXT}", Verb.BINDING_GIVEN
     FOUND = "phase = 'present', due_at = v.until", Verb.BINDING_FOUND
-    STANDS = "due_at = v.until", None
+    STANDS = _NEXT, None
     TAKEN = f"phase = 'absent', taken_at = stint_now(), {_RECHECK}", Verb.BINDING_TAKEN
     LINGERED = _RECHECK, Verb.BINDING_LINGERED
     CLEAR = "found_before = NULL, recheck_at = NULL, due_at = v.until", None
-    LOST = "phase = 'absent', found_before = NULL, due_at = stint_now()", Verb.BINDING_LOST
+    LOST = "phase = 'absent', found_before = NULL, recheck_at = NULL, due_at = stint_now()", Verb.BINDING_LOST
     KEPT = "phase = 'kept', due_at = v.until", Verb.BINDING_KEPT
     IDLE = "due_at = least(b.recheck_at, v.until)", None
 
@@ -59,6 +61,10 @@ class Result(Enum):
         self.sets = sets
         self.verb = verb
 
+
+_CHANGED = {Result.GIVEN, Result.TAKEN, Result.LINGERED}
+_MAY_GIVE = {Step.GIVE, Step.CHECK}
+_MAY_TAKE = {Step.TAKE, Step.RECHECK}
 
 _CLAIM = """
 UPDATE grants_rolebinding b SET lease = %s, lease_until = stint_now() + %s::interval, attempts = b.attempts + 1,
@@ -113,9 +119,11 @@ def _planned(row: tuple[Any, ...], lease: UUID) -> Claim:
 
 
 def _intend(cursor: Any, claim: Claim) -> Claim:
+    late = f"{LEASE_SECONDS + CALL_SECONDS} seconds" if claim.next is Step.TAKE else None
     cursor.execute(
-        "UPDATE grants_rolebinding SET phase = %s, generation = generation + 1 WHERE id = %s",
-        [INTENT[claim.next], claim.id],
+        "UPDATE grants_rolebinding SET phase = %s, generation = generation + 1,"
+        " recheck_at = coalesce(stint_now() + %s::interval, recheck_at) WHERE id = %s",
+        [INTENT[claim.next], late, claim.id],
     )
     return claim._replace(generation=claim.generation + 1)
 
@@ -133,7 +141,7 @@ def intend_to_give(looked: Iterable[tuple[Claim, bool]]) -> list[Claim]:
             if cursor.rowcount:
                 ready.append(claim._replace(found_before=there, generation=claim.generation + 1, next=Step.GIVE))
             else:
-                _let_go(cursor, claim, acted=False)
+                _let_go(cursor, claim)
     return ready
 
 
@@ -166,8 +174,8 @@ def _confirm(done: Sequence[tuple[Claim, Result]]) -> int:
             cursor.execute(_CONFIRM.format(result.sets), {**claim._asdict(), "call": LONGEST_CALL, "next": None})
             if cursor.rowcount:
                 confirmed.append((claim, result))
-            else:
-                _let_go(cursor, claim, acted=True)
+            elif not _let_go(cursor, claim) and result in _CHANGED:
+                _own_up(cursor, claim, gave=result is Result.GIVEN, lands="0 seconds")
     for claim, result in confirmed:
         if result.verb:
             record(result.verb, by="sweeper", binding=claim.id, idp=claim.idp_id)
@@ -194,8 +202,8 @@ def fail(claim: Claim, reason: str) -> bool:
         given: dict[str, Any] = {**claim._asdict(), "reason": reason, "overdue": OVERDUE, "next": None}
         cursor.execute(_FAIL, given)
         row = cursor.fetchone()
-        if row is None:
-            _let_go(cursor, claim, acted=True)
+        if row is None and claim.next in _MAY_GIVE | _MAY_TAKE:
+            _own_up(cursor, claim, gave=claim.next in _MAY_GIVE, lands=LONGEST_CALL)
         return bool(row and row[0])
 
 
@@ -203,31 +211,38 @@ def release(claims: Iterable[Claim]) -> None:
     """Give back what was not begun in time: due again at once, for whoever has the hands free."""
     with transaction.atomic(), connection.cursor() as cursor:
         for claim in sorted(claims):
-            _let_go(cursor, claim, acted=False)
+            _let_go(cursor, claim)
 
 
-def _let_go(cursor: Any, claim: Claim, *, acted: bool) -> None:
-    """The world moved on. If the lease is still ours, the binding is due; if not, what we did late is looked after.
-
-    Somebody slow (stopped between intent and call, say) may have given a role that nobody wants any more, after
-    the recheck even: then the binding says again that what is there is ours to take. Or may have taken one that is
-    wanted again: then it is checked. A new generation voids what somebody else is about to confirm meanwhile.
-    """
+def _let_go(cursor: Any, claim: Claim) -> bool:
+    """The world moved on: if the lease is still ours, the binding is due. False: it is somebody else's by now."""
     cursor.execute(
         "UPDATE grants_rolebinding SET lease = NULL, lease_until = NULL, due_at = stint_now()"
         " WHERE id = %s AND lease = %s",
         [claim.id, claim.lease],
     )
-    if cursor.rowcount or not acted:
-        return
+    return bool(cursor.rowcount)
+
+
+def _own_up(cursor: Any, claim: Claim, *, gave: bool, lands: str) -> None:
+    """What we did (or may have sent, and it `lands` within this), without the lease, is looked after.
+
+    Somebody slow (stopped between intent and call, say) may have given a role that nobody wants any more, after
+    the recheck even: then the binding says again that what is there is ours to take. Or may have taken one that is
+    wanted again: then it is checked. A new generation voids what somebody else is about to confirm meanwhile.
+    Who only looked has nothing to own up to: what is there by now may be theirs.
+    """
     cursor.execute(
-        "UPDATE grants_rolebinding SET generation = generation + 1, due_at = stint_now() WHERE id = %s", [claim.id]
+        "UPDATE grants_rolebinding SET generation = generation + 1, due_at = stint_now(), recheck_at = CASE"
+        " WHEN phase = 'absent' THEN recheck_at ELSE greatest(recheck_at, stint_now() + %s::interval) END"
+        " WHERE id = %s",
+        [lands, claim.id],
     )
-    if claim.found_before is False:
+    if gave and claim.found_before is False:
         cursor.execute(
-            "UPDATE grants_rolebinding SET found_before = false, recheck_at = stint_now()"
+            "UPDATE grants_rolebinding SET found_before = false, recheck_at = stint_now() + %s::interval"
             " WHERE id = %s AND phase = 'absent'",
-            [claim.id],
+            [lands, claim.id],
         )
 
 

@@ -28,7 +28,7 @@ def step(phase: str, *, wanted: bool, found_before: bool | None, recheck: bool) 
         case "absent", True:
             return Step.LOOK if found_before is None else Step.GIVE
         case "absent", False:
-            return Step.RECHECK if recheck else Step.NOTHING
+            return Step.RECHECK if recheck and found_before is False else Step.NOTHING
         case "adding", True:
             return Step.GIVE
         case "present", True:

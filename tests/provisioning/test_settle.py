@@ -19,6 +19,7 @@ from grants.catalog.directory import sync_directory
 from grants.lifecycle import hold
 from grants.lifecycle.models import RoleBinding
 from grants.provisioning import claims
+from grants.provisioning.plan import Step
 from grants.provisioning.settle import settle
 from tests.cast import Cast
 from tests.provisioning.conftest import Settle, binding, granted
@@ -416,6 +417,75 @@ def test_a_role_taken_from_who_had_it_is_given_only_for_the_grant(cast: Cast, id
     assert idp.roles[ADA] == {role}
     hold.revoke(first, by=cast.priya)
     hold.revoke(second, by=cast.priya)
+    while run():
+        pass
+    assert idp.roles[ADA] == set()
+
+
+def test_a_late_taking_that_lands_after_it_is_given_again_is_made_good(
+    cast: Cast, idp: FakeIdP, run: Settle, at: Move
+) -> None:
+    """A DELETE that timed out may be done after the next grant's POST."""
+    at(timedelta(0))
+    first = granted(cast)
+    run()
+    hold.revoke(first, by=cast.priya)
+
+    def slow(verb: str, *_: str) -> None:
+        if verb == "revoke":
+            raise Unavailable("It did not answer in time.")
+
+    idp.before = slow
+    run()
+    idp.before = lambda *_: None
+    second = granted(cast)
+    run()
+    assert idp.roles[ADA] == {second.role}
+    idp.roles[ADA].clear()  # it lands now
+    at(timedelta(seconds=claims.LEASE_SECONDS) + RECHECK)
+    while run():
+        pass
+    assert idp.roles[ADA] == {second.role}
+
+
+def test_who_only_looked_late_claims_nothing(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+    """Stopped while checking, it wakes when all is over and an admin has given the role by hand: that is theirs."""
+    first = granted(cast)
+    run()
+    granted(cast, minutes=60)
+    zombie = claims.claim(10)[1][0]
+    assert zombie.next.name == "CHECK"
+    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+    for grant in first.beneficiary.grants.all():
+        hold.revoke(grant, by=cast.priya)
+    run()
+    at(RECHECK)
+    run()
+    assert binding(first).found_before is None
+    idp.roles[ADA].add(first.role or "")
+    assert claims.confirm([(zombie, claims.Result.STANDS)]) == 0
+    claims.fail(zombie._replace(next=Step.LOOK), "down")
+    claims.fail(zombie._replace(next=Step.TAKE), "down")
+    while run():
+        pass
+    assert idp.roles[ADA] == {first.role}
+
+
+def test_a_late_giving_that_failed_may_still_land(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+    grant = granted(cast)
+    zombie = claims.intend_to_give([(claims.claim(10)[1][0], False)])[0]
+    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+    run()
+    hold.revoke(grant, by=cast.priya)
+    run()
+    at(RECHECK)
+    run()
+    assert binding(grant).due_at is None
+    claims.fail(zombie, "It did not answer in time.")
+    while run():
+        pass
+    idp.roles[ADA].add(grant.role or "")
+    at(RECHECK)
     while run():
         pass
     assert idp.roles[ADA] == set()
