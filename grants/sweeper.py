@@ -37,7 +37,7 @@ POLL = 0.5  # seconds; the most that a lost wake-up delays
 BEAT = 5.0
 HEADS_EVERY = timedelta(minutes=1)
 BATCH = 50
-LAST_TURN = 20.0  # seconds that a turn may still take when the worker is told to stop
+LAST_TURN = 20.0  # seconds that the turns under way may still take when the worker is told to stop
 NAME = f"worker {socket.gethostname()}:{os.getpid()}"
 
 
@@ -90,8 +90,9 @@ class SweeperStep(bootsteps.StartStopStep):
     @override
     def stop(self, parent: WorkController) -> None:
         self.stopping.set()
+        deadline = time.monotonic() + LAST_TURN
         for thread in self.threads:
-            thread.join(timeout=LAST_TURN)  # what is claimed is finished, not dropped
+            thread.join(max(0.0, deadline - time.monotonic()))  # what is claimed is finished, not dropped
 
     def sweep(self) -> None:
         """Until stopping or an error: turn, then wait for a NOTIFY or the poll."""

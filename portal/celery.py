@@ -1,9 +1,12 @@
 """Celery: a nudge, never the truth. The settings are measured ones (facts: reliability §3.3)."""
 
+import faulthandler
 import os
+import sys
 
 import django
 from celery import Celery
+from celery.signals import worker_shutting_down
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
@@ -40,5 +43,15 @@ app.conf.update(
 )
 app.set_default()  # the sweeper's threads publish, too
 app.steps["worker"].add(SweeperStep)
+
+LAST_SECONDS = 60  # after being told to end; longer than any turn or job
+
+
+@worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
+def end_in_time(**_: object) -> None:
+    """A worker whose broker went at the same moment has hung for ever: then say where, and end. Leases do the rest."""
+    # Celery has put a logger in the place of stderr.
+    faulthandler.dump_traceback_later(LAST_SECONDS, exit=True, file=sys.__stderr__ or 2)
+
 
 __all__ = ["app"]
