@@ -1,0 +1,72 @@
+"""Whatever crashes, sleeps, fails, lies or comes late: at rest each role is where it is wanted, and nowhere else.
+
+A failure prints its seed: CHAOS_SEED=… walks the same way again, CHAOS_STEPS=… further.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from grants.provisioning import claims, settle
+from grants.provisioning.plan import Step, step
+from tests.cast import Cast
+from tests.conftest import connect
+from tests.provisioning.walk import walking
+
+pytestmark = pytest.mark.usefixtures("commits")
+SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
+STEPS = int(os.environ.get("CHAOS_STEPS", "3000"))
+
+
+@pytest.fixture
+def superuser(commits: None) -> psycopg.Connection:
+    return connect("superuser", autocommit=True)
+
+
+def test_a_walk_ends_well(cast: Cast, superuser: psycopg.Connection) -> None:
+    print(f"CHAOS_SEED={SEED}")
+    with superuser, walking(cast, superuser, SEED) as walk:
+        walk.play(STEPS)
+    assert walk.steps >= STEPS
+    assert walk.kills > 0
+    assert walk.zombies > 0
+
+
+def _judged_again(phase: str, *, wanted: bool, found_before: bool | None, recheck: bool) -> Step:
+    return step(phase, wanted=wanted, found_before=None if phase == "absent" else found_before, recheck=recheck)
+
+
+def _unchecked(idp: settle.IdP, claim: claims.Claim) -> claims.Result:
+    idp.grant_role(claim.external_id, claim.role)
+    return claims.Result.GIVEN
+
+
+def _confirm_blindly(patch: pytest.MonkeyPatch) -> None:
+    text = " AND b.lease = %(lease)s AND b.generation = %(generation)s"
+    assert text in claims._CONFIRM
+    patch.setattr(claims, "_CONFIRM", claims._CONFIRM.replace(text, ""))
+
+
+FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "found_before judged again": lambda patch: patch.setattr(claims, "step", _judged_again),
+    "no check after the call": lambda patch: patch.setattr(settle, "_give", _unchecked),
+    "no recheck": lambda patch: patch.setattr(
+        claims.Result.TAKEN, "sets", claims.Result.CLEAR.sets + ", phase = 'absent'"
+    ),
+    "confirmed by whoever comes": _confirm_blindly,
+    "a zombie says nothing": lambda patch: patch.setattr(claims, "_own_up", lambda *_, **__: None),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_walk_finds_a_seeded_fault(
+    cast: Cast, superuser: psycopg.Connection, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FAULTS[fault](monkeypatch)
+    with superuser, pytest.raises(Exception, match="seed"), walking(cast, superuser, SEED) as walk:
+        walk.play(20_000)
