@@ -1,0 +1,87 @@
+"""`celery -A tests.chaos.worker`: the portal's own worker, that can be told to end or to stop at a step of settle.
+
+STINT_CHAOS_DIR/orders/PERSON says at which, as "STEP SIGNAL": the first worker that comes to this step for that person
+takes the order, says so in STINT_CHAOS_DIR/reached/STEP.PERSON with its pid, and sends itself the signal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from portal import celery
+
+app = celery.app  # which has set Django up
+
+from grants.adapters.idp.keycloak import Keycloak  # noqa: E402
+from grants.notifications import mail  # noqa: E402
+from grants.provisioning import claims, settle  # noqa: E402
+from grants.provisioning.claims import Claim  # noqa: E402
+from grants.provisioning.plan import Step  # noqa: E402
+from grants.sweeper import SweeperStep  # noqa: E402
+
+FOLDER = Path(os.environ["STINT_CHAOS_DIR"])
+VERBS = {Step.LOOK: "give", Step.GIVE: "give", Step.TAKE: "take"}
+
+
+def at(step: str, people: Iterable[str]) -> None:
+    for person in people:
+        order = FOLDER / "orders" / person
+        try:
+            wanted, sig = order.read_text().rsplit(" ", 1)
+            if wanted != step:
+                continue
+            order.unlink()
+        except OSError:  # none, or another worker has taken it
+            continue
+        (FOLDER / "reached" / f"{step}.{person}").write_text(str(os.getpid()))
+        os.kill(os.getpid(), getattr(signal, sig))
+        time.sleep(0.2)  # the signal is the process's: this thread must not go on before it is delivered
+
+
+def _those(claims_: Iterable[Claim], step: str) -> None:
+    for claim in claims_:
+        if claim.next in VERBS:
+            at(f"{step} {VERBS[claim.next]}", [claim.external_id])
+
+
+def _wrap(owner: Any, name: str, before: Callable[..., None] | None, after: Callable[..., None] | None) -> None:
+    real = getattr(owner, name)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        args = tuple(
+            list(arg) if not isinstance(arg, int | str | tuple) and hasattr(arg, "__next__") else arg for arg in args
+        )
+        if before:
+            before(*args)
+        done = real(*args, **kwargs)
+        if after:
+            after(done, *args)
+        return done
+
+    setattr(owner, name, wrapped)
+
+
+_wrap(claims, "claim", None, lambda done, *_: _those(done[1], "claimed"))
+_wrap(claims, "intend_to_give", lambda looked: _those([claim for claim, _ in looked], "looked"), None)
+_wrap(settle, "act", lambda _idp, claim: claim.next is not Step.LOOK and _those([claim], "intended"), None)
+_wrap(Keycloak, "grant_role", None, lambda _done, _idp, person, _role: at("called give", [person]))
+_wrap(Keycloak, "revoke_role", None, lambda _done, _idp, person, _role: at("called take", [person]))
+_wrap(
+    claims,
+    "confirm",
+    lambda done: _those([claim for claim, _ in done], "read"),
+    lambda _count, done: _those([claim for claim, _ in done], "confirmed"),
+)
+
+
+if seconds := os.environ.get("STINT_CHAOS_MAIL_SECONDS"):
+    _wrap(mail, "_send", lambda _message: time.sleep(float(seconds)), None)
+
+if os.environ.get("STINT_CHAOS_HANG"):
+    celery.LAST_SECONDS = 2
+    _wrap(SweeperStep, "stop", lambda *_: time.sleep(600), None)
