@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce, Least
 from accounts import roles
 from accounts.models import Subject
 from grants import clock
-from grants.audit import Verb, record
+from grants.audit import Event, Verb, record, record_all
 from grants.clock import StintNow
 from grants.lifecycle import bindings
 from grants.lifecycle.errors import Conflict, NotAllowed
@@ -111,6 +111,5 @@ def _close(due: QuerySet[Grant], reason: Grant.EndReason, verb: Verb, limit: int
             # What had elapsed a moment ago keeps its end.
             rows.update(closed_at=now, end_reason=reason, ended_at=Least(Coalesce("ended_at", "ends_at"), now))
             bindings.due_now(grants)
-        for grant in grants:
-            record(verb, by="sweeper", on=[grant], grant=grant.pk)
+        record_all([Event(verb, {"grant": grant.pk}, [grant]) for grant in grants], by="sweeper")
     return len(grants)

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 
-from grants.audit import Verb, record
+from grants.audit import Event, Verb, record, record_all
 from grants.audit.export import export_head, make_key
 from grants.audit.models import AuditEvent, AuditHead
 from grants.audit.verify import verify
@@ -140,6 +140,22 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
 def test_no_event_without_a_transaction() -> None:
     with pytest.raises(TransactionManagementError):
         record(Verb.POLICY_REFUSED, by="test")
+
+
+@pytest.mark.usefixtures("chain")
+def test_events_sent_together_are_links_like_any_other(cast: Cast) -> None:
+    before = AuditHead.objects.get().seq
+    with transaction.atomic():
+        record_all([Event(Verb.CATALOG_SYNCED, {"n": n}, [cast.pool]) for n in range(3)], by="test")
+    events = AuditEvent.objects.filter(seq__gt=before).order_by("seq")
+    assert [json.loads(bytes(event.payload)) for event in events] == [
+        {"n": n, "resources": [cast.pool.pk]} for n in range(3)
+    ]
+    cast.pool.refresh_from_db()
+    assert cast.pool.version == before + 3
+    assert verify().whole
+    with pytest.raises(TransactionManagementError):
+        record_all([Event(Verb.CATALOG_SYNCED, {})], by="test")
 
 
 @pytest.mark.usefixtures("commits")
