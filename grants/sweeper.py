@@ -34,6 +34,7 @@ from grants.tasks import run, settle
 log = structlog.get_logger(__name__)
 
 POLL = 0.5  # seconds; the most that a lost wake-up delays
+REST = 0.1  # seconds between two turns: whatever is recorded notifies, and hundreds of events need no turn each
 BEAT = 5.0
 HEADS_EVERY = timedelta(minutes=1)
 BATCH = 50
@@ -105,13 +106,14 @@ class SweeperStep(bootsteps.StartStopStep):
                 due.beat(NAME, settings.VERSION)
                 beaten = time.monotonic()
             if turn() == 0:
-                _wait(POLL)
+                self.stopping.wait(REST)
+                _wait(POLL - REST)
 
     def settle(self) -> None:
         """Until stopping or an error: settle, then wait for a NOTIFY, the next due moment or the poll."""
         _listen()
         while not self.stopping.is_set():
-            if settle() == 0:
+            if settle(lambda: not self.stopping.is_set()) == 0:
                 due_in = seconds_to_next()
                 _wait(POLL if due_in is None else min(POLL, due_in + 0.001))
 

@@ -3,6 +3,7 @@ argument."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -16,15 +17,19 @@ from grants.catalog.models import Connection
 from grants.catalog.sync import sync_connection
 from grants.notifications.mail import send_pending
 from grants.policy.versions import mapped_roles
+from grants.provisioning.settle import BACKLOG
 from grants.provisioning.settle import settle as settle_due
 
 log = structlog.get_logger(__name__)
 
 
 @shared_task(name="stint.settle")  # type: ignore[untyped-decorator]
-def settle() -> int:
-    """Grant and revoke the roles that are due; returns how many bindings were taken up."""
-    return settle_due()
+def settle(more: Callable[[], bool] = lambda: False) -> int:
+    """Grant and revoke the roles that are due; returns how many bindings were taken up.
+
+    In place, the sweeper says with `more` for how long to go on with what becomes due meanwhile.
+    """
+    return settle_due(BACKLOG, more=more)
 
 
 @shared_task(name="stint.run")  # type: ignore[untyped-decorator]

@@ -6,6 +6,7 @@ changes nothing, and whoever confirmed learns that the world moved on.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum
@@ -15,7 +16,7 @@ from uuid import UUID, uuid4
 from django.db import connection, transaction
 
 from grants.adapters.idp.base import CALL_SECONDS
-from grants.audit import Verb, record
+from grants.audit import Event, Verb, record_all
 from grants.lifecycle.bindings import JOIN_GRANTS, OVERDUE
 from grants.provisioning.plan import INTENT, Step, step
 
@@ -37,6 +38,7 @@ class Claim(NamedTuple):
     until: datetime | None  # when the window of its grants next changes what is wanted
     next: Step
     lease: UUID
+    begun: float  # when we asked for the lease, by our monotonic clock: it ends no earlier than LEASE_SECONDS later
 
 
 _RECHECK = "recheck_at = stint_now() + %(call)s::interval, due_at = least(stint_now() + %(call)s::interval, v.until)"
@@ -98,58 +100,75 @@ def claim(limit: int) -> tuple[int, list[Claim]]:
     Returns how many there were, and those that need a call: the others are settled with this. Those that need a
     look first get their intent by `intend_to_give`.
     """
-    lease = uuid4()
+    lease, begun = uuid4(), time.monotonic()
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(_CLAIM, [lease, f"{LEASE_SECONDS} seconds", limit])
             if not cursor.rowcount:
                 return 0, []
             cursor.execute(_WANTED, {"lease": lease})
-            planned = [_planned(row, lease) for row in cursor.fetchall()]
-            ready = [_intend(cursor, each) if each.next in INTENT else each for each in planned]
-        _confirm([(each, Result.IDLE) for each in ready if each.next is Step.NOTHING])
-        _confirm([(each, Result.KEPT) for each in ready if each.next is Step.KEEP])
-    return len(ready), [each for each in ready if each.next not in (Step.NOTHING, Step.KEEP)]
+            planned = [_planned(row, lease, begun) for row in cursor.fetchall()]
+            ready = _intend(cursor, planned)
+        settled = {Step.NOTHING: Result.IDLE, Step.KEEP: Result.KEPT}
+        _confirm([(each, settled[each.next]) for each in ready if each.next in settled])
+    return len(ready), [each for each in ready if each.next not in settled]
 
 
-def _planned(row: tuple[Any, ...], lease: UUID) -> Claim:
+def _planned(row: tuple[Any, ...], lease: UUID, begun: float) -> Claim:
     pk, idp_id, external_id, role, found_before, generation, phase, recheck, wanted, until = row
     following = step(phase, wanted=wanted, found_before=found_before, recheck=recheck)
-    return Claim(pk, idp_id, external_id, role, found_before, generation, until, following, lease)
+    return Claim(pk, idp_id, external_id, role, found_before, generation, until, following, lease, begun)
 
 
-def _intend(cursor: Any, claim: Claim) -> Claim:
-    late = f"{LEASE_SECONDS + CALL_SECONDS} seconds" if claim.next is Step.TAKE else None
-    cursor.execute(
-        "UPDATE grants_rolebinding SET phase = %s, generation = generation + 1,"
-        " recheck_at = coalesce(stint_now() + %s::interval, recheck_at) WHERE id = %s",
-        [INTENT[claim.next], late, claim.id],
-    )
-    return claim._replace(generation=claim.generation + 1)
+# One statement for all: at a batch of 50, each round trip of its own would cost more than the work.
+_INTEND = """
+UPDATE grants_rolebinding b SET phase = v.phase, generation = b.generation + 1,
+    recheck_at = CASE WHEN v.phase = 'removing' THEN stint_now() + %s::interval ELSE b.recheck_at END
+FROM unnest(%s::bigint[], %s::text[]) v (id, phase) WHERE b.id = v.id
+"""
+
+
+def _intend(cursor: Any, planned: Sequence[Claim]) -> list[Claim]:
+    acting = [claim for claim in planned if claim.next in INTENT]
+    if acting:
+        late = f"{LEASE_SECONDS + CALL_SECONDS} seconds"  # when no call that is to take it can land any more
+        phases = [INTENT[claim.next] for claim in acting]
+        cursor.execute(_INTEND, [late, [claim.id for claim in acting], phases])
+    return [claim._replace(generation=claim.generation + 1) if claim.next in INTENT else claim for claim in planned]
+
+
+# Only what is still as it was when it was claimed; who is not returned has lost it.
+_OURS = "b.id = v.id AND b.lease = v.lease AND b.generation = v.generation"
+
+_INTEND_TO_GIVE = f"""
+UPDATE grants_rolebinding b SET phase = 'adding', found_before = v.there, generation = b.generation + 1
+FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::boolean[]) v (id, lease, generation, there)
+WHERE {_OURS} AND b.phase = 'absent' RETURNING b.id
+"""  # noqa: S608 (our own text)
 
 
 def intend_to_give(looked: Iterable[tuple[Claim, bool]]) -> list[Claim]:
     """Commit what was found before the first call, and that we are about to give. Returns those still ours."""
+    seen = sorted(looked)
     ready = []
     with transaction.atomic(), connection.cursor() as cursor:
-        for claim, there in sorted(looked):
-            cursor.execute(
-                "UPDATE grants_rolebinding SET phase = 'adding', found_before = %s, generation = generation + 1"
-                " WHERE id = %s AND lease = %s AND generation = %s AND phase = 'absent'",
-                [there, claim.id, claim.lease, claim.generation],
-            )
-            if cursor.rowcount:
+        _lock(cursor, [claim for claim, _ in seen])
+        cursor.execute(_INTEND_TO_GIVE, [*_columns([claim for claim, _ in seen]), [there for _, there in seen]])
+        ours = {pk for (pk,) in cursor.fetchall()}
+        for claim, there in seen:
+            if claim.id in ours:
                 ready.append(claim._replace(found_before=there, generation=claim.generation + 1, next=Step.GIVE))
             else:
                 _let_go(cursor, claim)
     return ready
 
 
-_CONFIRM = """
-UPDATE grants_rolebinding b SET lease = NULL, lease_until = NULL, attempts = 0, last_error = '', owed_since = NULL, {}
-FROM (SELECT %(until)s::timestamptz AS until) v
-WHERE b.id = %(id)s AND b.lease = %(lease)s AND b.generation = %(generation)s
-"""
+_CONFIRM = f"""
+UPDATE grants_rolebinding b SET lease = NULL, lease_until = NULL, attempts = 0, last_error = '', owed_since = NULL, {{}}
+FROM unnest(%(id)s::bigint[], %(lease)s::uuid[], %(generation)s::bigint[], %(until)s::timestamptz[])
+    v (id, lease, generation, until)
+WHERE {_OURS} RETURNING b.id
+"""  # noqa: S608 (our own text)
 
 
 # What was found before is let go of only by way of "kept", whatever was under way.
@@ -166,20 +185,51 @@ def confirm(done: Sequence[tuple[Claim, Result]]) -> int:
 
 
 def _confirm(done: Sequence[tuple[Claim, Result]]) -> int:
-    confirmed = []
+    if not done:
+        return 0
+    done = sorted(done, key=lambda each: each[0].id)
+    stood: set[int] = set()
     with connection.cursor() as cursor:
-        for claim, result in sorted(done, key=lambda each: each[0].id):
+        _lock(cursor, [claim for claim, _ in done])
+        for claim, result in done:
             if result is Result.LOST:
                 cursor.execute(_NO_MORE_THEIRS, claim._asdict())
-            cursor.execute(_CONFIRM.format(result.sets), {**claim._asdict(), "call": LONGEST_CALL, "next": None})
-            if cursor.rowcount:
-                confirmed.append((claim, result))
-            elif not _let_go(cursor, claim) and result in _CHANGED:
+        for result in {result for _, result in done}:
+            of_this = [claim for claim, its in done if its is result]
+            pk, lease, generation = _columns(of_this)
+            until = [claim.until for claim in of_this]
+            values: dict[str, Any] = {
+                "id": pk,
+                "lease": lease,
+                "generation": generation,
+                "until": until,
+                "call": LONGEST_CALL,
+            }
+            cursor.execute(_CONFIRM.format(result.sets), values)
+            stood |= {pk for (pk,) in cursor.fetchall()}
+        for claim, result in done:
+            if claim.id not in stood and not _let_go(cursor, claim) and result in _CHANGED:
                 _own_up(cursor, claim, gave=result is Result.GIVEN, lands="0 seconds")
-    for claim, result in confirmed:
-        if result.verb:
-            record(result.verb, by="sweeper", binding=claim.id, idp=claim.idp_id)
-    return len(confirmed)
+    record_all(
+        [
+            Event(result.verb, {"binding": claim.id, "idp": claim.idp_id})
+            for claim, result in done
+            if result.verb and claim.id in stood
+        ],
+        by="sweeper",
+    )
+    return len(stood)
+
+
+def _lock(cursor: Any, claims: Sequence[Claim]) -> None:
+    """By id, as everybody does: one UPDATE of many rows takes them in an order of its own."""
+    cursor.execute(
+        "SELECT FROM grants_rolebinding WHERE id = ANY (%s) ORDER BY id FOR NO KEY UPDATE", [[c.id for c in claims]]
+    )
+
+
+def _columns(claims: Sequence[Claim]) -> tuple[list[int], list[UUID], list[int]]:
+    return [c.id for c in claims], [c.lease for c in claims], [c.generation for c in claims]
 
 
 # Overdue with this try and not yet with the one before, which ended a pause before this one fell due.

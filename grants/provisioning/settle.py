@@ -1,14 +1,17 @@
 """Settle what is due: read, commit the intent, call, read back, confirm. Many people at once, each in order.
 
-Only this thread touches the database; the others only call the provider.
+Only this thread touches the database; the others only call the provider. While they do, it confirms what has been
+answered and claims what comes next, so that neither waits for the other.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 import structlog
@@ -24,6 +27,9 @@ log = structlog.get_logger(__name__)
 
 CALLS = 12  # at once; more gain nothing on one provider
 CONFIRM = 50  # in one transaction
+BACKLOG = 2 * CALLS  # with less than this in hand, more is claimed: no hand is idle while we are at the database
+GATHER = 0.02  # seconds that a first answer waits for others: a commit costs about the same for one and for many
+GLANCE = 0.1  # seconds after which we look for what is newly due, however long the calls in hand take
 
 # No call is begun later than this after the claim: it would end when the lease is somebody else's.
 BEGIN_WITHIN = claims.LEASE_SECONDS - CALL_SECONDS
@@ -31,29 +37,39 @@ BEGIN_WITHIN = claims.LEASE_SECONDS - CALL_SECONDS
 _callers = ThreadPoolExecutor(CALLS, thread_name_prefix="settle")
 
 type Answer = tuple[Claim, Result | bool | str]  # a result, what a look saw, or why it failed; "" is too late
+type Subject = tuple[int, str]
 
 
-def settle(limit: int = 100, *, connect: Callable[[int], IdP] = idps.connect) -> int:
-    """Settle up to `limit` due bindings; returns how many were taken up. Safe in any number of workers at once."""
-    begun = time.monotonic()
-    taken, ours = claims.claim(limit)
-    call = _Calls(ours, connect, begun + BEGIN_WITHIN)
-    looks = [claim for claim in ours if claim.next is Step.LOOK]
-    acts = [claim for claim in ours if claim.next is not Step.LOOK]
-    if looks:
-        seen: list[tuple[Claim, bool]] = []
-        for answers in call.for_all(looks):
-            seen += [(claim, answer) for claim, answer in answers if isinstance(answer, bool)]
-            _fail(answers)
-        acts += claims.intend_to_give(seen)
-    for answers in call.for_all(acts):
-        claims.confirm([(claim, answer) for claim, answer in answers if isinstance(answer, Result)])
-        _fail(answers)
+def settle(
+    limit: int = 100, *, connect: Callable[[int], IdP] = idps.connect, more: Callable[[], bool] = lambda: False
+) -> int:
+    """Settle up to `limit` due bindings; returns how many were taken up. Safe in any number of workers at once.
+
+    For as long as `more` says so, as many again are claimed whenever hands are free, until nothing is due.
+    """
+    calls = _Calls(connect)
+    taken = _take_up(calls, limit)
+    while calls.in_hand:
+        _write_down(calls, calls.answers())
+        if calls.in_hand < BACKLOG and more():
+            taken += _take_up(calls, limit)
     return taken
 
 
-def _fail(answers: Sequence[Answer]) -> None:
-    claims.release(claim for claim, answer in answers if answer == "")
+def _take_up(calls: _Calls, limit: int) -> int:
+    taken, ours = claims.claim(limit)
+    calls.begin(ours)
+    return taken
+
+
+def _write_down(calls: _Calls, answers: Sequence[Answer]) -> None:
+    """A look is followed by the intent to give, and the giving; a result is confirmed; a failure is kept with why."""
+    if looked := [(claim, answer) for claim, answer in answers if isinstance(answer, bool)]:
+        calls.begin(claims.intend_to_give(looked))
+    if done := [(claim, answer) for claim, answer in answers if isinstance(answer, Result)]:
+        claims.confirm(done)
+    if late := [claim for claim, answer in answers if answer == ""]:
+        claims.release(late)
     for claim, answer in answers:
         if isinstance(answer, str) and answer:
             told = {"binding": claim.id, "step": claim.next.name.lower(), "reason": answer}
@@ -65,40 +81,60 @@ def _fail(answers: Sequence[Answer]) -> None:
 class _Calls:
     """The calls of one turn. The providers are found here, beside the database; the threads only call them."""
 
-    def __init__(self, ours: Sequence[Claim], connect: Callable[[int], IdP], deadline: float) -> None:
-        self.deadline = deadline
-        self.idps: dict[int, IdP | str] = {}
-        for idp_id in {claim.idp_id for claim in ours}:
+    def __init__(self, connect: Callable[[int], IdP]) -> None:
+        self.in_hand = 0
+        self._connect = connect
+        self._idps: dict[int, IdP | str] = {}
+        self._answered: SimpleQueue[Answer] = SimpleQueue()
+        self._lanes: dict[Subject, deque[Claim]] = {}  # of the people whom a thread is at
+        self._lock = threading.Lock()
+
+    def begin(self, ours: Sequence[Claim]) -> None:
+        """Have these called; what concerns one person is called in order, one after the other."""
+        for idp_id in {claim.idp_id for claim in ours}.difference(self._idps):
             try:
-                self.idps[idp_id] = connect(idp_id)
+                self._idps[idp_id] = self._connect(idp_id)
             except AdapterError as error:
-                self.idps[idp_id] = error.reason
+                self._idps[idp_id] = error.reason
+        self.in_hand += len(ours)
+        for claim in ours:
+            subject = claim.idp_id, claim.external_id
+            with self._lock:
+                if lane := self._lanes.get(subject):
+                    lane.append(claim)
+                    continue
+                self._lanes[subject] = deque([claim])
+            _callers.submit(self._in_order, subject)
 
-    def for_all(self, claims: Sequence[Claim]) -> Iterator[list[Answer]]:
-        """As they come back, in groups of up to CONFIRM; the calls for one person stay in order."""
-        answered: SimpleQueue[Answer] = SimpleQueue()
+    def answers(self) -> list[Answer]:
+        """What has come back, up to CONFIRM; nothing if that takes longer than a GLANCE."""
+        group: list[Answer] = []
+        patience = GLANCE
+        with suppress(Empty):
+            while len(group) < min(self.in_hand, CONFIRM):
+                group.append(self._answered.get(timeout=max(0.0, patience)))
+                if len(group) == 1:
+                    until = time.monotonic() + GATHER
+                patience = until - time.monotonic()
+        self.in_hand -= len(group)
+        return group
 
-        def in_order(those: Sequence[Claim]) -> None:
-            for claim in those:
-                answered.put((claim, self._one(claim)))
-
-        for _, those in groupby(sorted(claims, key=_subject), key=_subject):
-            _callers.submit(in_order, list(those))
-        left = len(claims)
-        while left:
-            group = [answered.get()]
-            while len(group) < min(left, CONFIRM):
-                try:
-                    group.append(answered.get_nowait())
-                except Empty:
-                    break
-            left -= len(group)
-            yield group
+    def _in_order(self, subject: Subject) -> None:
+        """Everything for this person. The lane goes with its last claim, so that a later one gets a thread again."""
+        lane = self._lanes[subject]
+        while True:
+            claim = lane[0]
+            self._answered.put((claim, self._one(claim)))
+            with self._lock:
+                lane.popleft()
+                if not lane:
+                    del self._lanes[subject]
+                    return
 
     def _one(self, claim: Claim) -> Result | bool | str:
-        if time.monotonic() > self.deadline:
+        if time.monotonic() > claim.begun + BEGIN_WITHIN:
             return ""
-        idp = self.idps[claim.idp_id]
+        idp = self._idps[claim.idp_id]
         if isinstance(idp, str):
             return idp
         try:
@@ -108,10 +144,6 @@ class _Calls:
         except Exception as error:  # whatever it was, the binding must come back to be tried again
             log.exception("settle_failed", binding=claim.id)
             return f"Stint tripped over its own feet ({type(error).__name__}); its log says where."
-
-
-def _subject(claim: Claim) -> tuple[int, str]:
-    return claim.idp_id, claim.external_id
 
 
 def act(idp: IdP, claim: Claim) -> Result | bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -9,6 +11,7 @@ from itertools import pairwise
 
 import httpx
 import pytest
+from django.db import connection
 
 from grants import clock
 from grants.adapters.errors import Refused, Unavailable
@@ -16,7 +19,7 @@ from grants.adapters.idp.keycloak import Keycloak
 from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
 from grants.catalog.directory import sync_directory
-from grants.lifecycle import hold
+from grants.lifecycle import decide, hold
 from grants.lifecycle.models import RoleBinding
 from grants.provisioning import claims
 from grants.provisioning.plan import Step
@@ -380,6 +383,54 @@ def test_many_at_once_are_settled_in_few_turns(cast: Cast, idp: FakeIdP, run: Se
     )
     assert [run(), run(), run(), run()] == [100, 100, 50, 0]  # nobody wants them: settled without a call
     assert idp.calls == []
+
+
+def test_a_slow_call_holds_nobody_else_up(cast: Cast, idp: FakeIdP) -> None:
+    """What becomes due while the provider keeps us waiting is given meanwhile, by the same worker."""
+    granted(cast)
+    given = threading.Event()
+
+    def slow(verb: str, person: str, _role: str) -> None:
+        if (verb, person) == ("grant", ADA):
+            decide.approve(cast.asks(cast.ben), by=cast.chiara)
+            connection.close()
+            assert given.wait(10)
+        elif verb == "grant":
+            given.set()
+
+    idp.before = slow
+    assert settle(connect=lambda _idp: idp, more=lambda: True) == 2
+    assert set(RoleBinding.objects.values_list("phase", "last_error")) == {("present", "")}
+
+
+def test_calls_for_one_person_follow_each_other(cast: Cast, idp: FakeIdP) -> None:
+    """However many claims they came by: here each is claimed alone, while the one before is called."""
+    for level in ("view", "run", "operate"):
+        granted(cast, level)
+    at_once, most = 0, 0
+
+    def enter(*_: str) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.03)
+
+    def leave(*_: str) -> None:
+        nonlocal at_once
+        at_once -= 1
+
+    idp.before, idp.after = enter, leave
+    assert settle(1, connect=lambda _idp: idp, more=lambda: True) == 3
+    assert (len(idp.roles[ADA]), most) == (3, 1)
+
+
+def test_told_to_stop_it_finishes_what_it_has_in_hand(cast: Cast, idp: FakeIdP) -> None:
+    for level in ("view", "run", "operate"):
+        granted(cast, level)
+    goes_on = iter([True])  # after the first look
+    assert settle(1, connect=lambda _idp: idp, more=lambda: next(goes_on, False)) == 2
+    assert sorted(RoleBinding.objects.values_list("phase", flat=True)) == ["absent", "present", "present"]
+    assert not RoleBinding.objects.exclude(lease=None).exists()
 
 
 def test_late_ones_are_given_back_untouched(
