@@ -3,10 +3,10 @@ SHELL := /bin/bash
 RUN := . .ci/env.sh &&
 DUMMY := set -a && . .ci/check.env && set +a &&
 
-.PHONY: help demo demo-reset test check format docs
+.PHONY: help demo demo-reset test check format docs bench-provisioning
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 demo demo-reset: export STINT_DEMO_KEYCLOAK := $(or $(KEYCLOAK),$(STINT_DEMO_KEYCLOAK))
 
@@ -28,3 +28,6 @@ format: ## write the code as the formatter has it
 
 docs: ## make docs/settings.md from portal/env.py
 	@$(RUN) "$$VENV/bin/python" -m portal.env > docs/settings.md
+
+bench-provisioning: ## how soon roles come and go at a real Keycloak, beside the bare calls
+	@$(RUN) exec "$$VENV/bin/python" -m tests.bench.provisioning $(ARGS)

@@ -34,7 +34,7 @@ from grants.tasks import run, settle
 log = structlog.get_logger(__name__)
 
 POLL = 0.5  # seconds; the most that a lost wake-up delays
-REST = 0.1  # seconds between two turns: whatever is recorded notifies, and hundreds of events need no turn each
+REST = 0.25  # seconds between two turns: whatever is recorded notifies, and hundreds of events need no turn each
 BEAT = 5.0
 HEADS_EVERY = timedelta(minutes=1)
 BATCH = 50

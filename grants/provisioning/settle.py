@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 
 CALLS = 12  # at once; more gain nothing on one provider
 CONFIRM = 50  # in one transaction
-BACKLOG = 2 * CALLS  # with less than this in hand, more is claimed: no hand is idle while we are at the database
-GATHER = 0.02  # seconds that a first answer waits for others: a commit costs about the same for one and for many
+BACKLOG = 4 * CALLS  # with less than this in hand, more is claimed: no hand is idle while we are at the database
+GATHER = 0.05  # seconds that a first answer waits for others: a commit costs about the same for one and for many
 GLANCE = 0.1  # seconds after which we look for what is newly due, however long the calls in hand take
 
 # No call is begun later than this after the claim: it would end when the lease is somebody else's.

@@ -329,7 +329,7 @@ def walking(cast: Cast, superuser: psycopg.Connection, seed: int) -> Iterator[Wa
             patch.setattr(claims, name, _stopping(name, getattr(claims, name), walk))
         patch.setattr(settle, "_callers", SimpleNamespace(submit=lambda do, *args: do(*args)))
         patch.setattr(settle, "time", SimpleNamespace(monotonic=walk.monotonic))
-        patch.setattr(settle, "log", SimpleNamespace(warning=lambda *_, **__: None, exception=_reraise))
+        patch.setattr(settle, "log", SimpleNamespace(debug=lambda *_, **__: None, warning=lambda *_, **__: None, exception=_reraise))
         try:
             yield walk
         except Exception as error:
