@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
@@ -24,13 +24,14 @@ STEPS = int(os.environ.get("CHAOS_STEPS", "3000"))
 
 
 @pytest.fixture
-def superuser(commits: None) -> psycopg.Connection:
-    return connect("superuser", autocommit=True)
+def superuser(commits: None) -> Iterator[psycopg.Connection]:
+    with connect("superuser", autocommit=True) as connection:
+        yield connection
 
 
 def test_a_walk_ends_well(cast: Cast, superuser: psycopg.Connection) -> None:
     print(f"CHAOS_SEED={SEED}")
-    with superuser, walking(cast, superuser, SEED) as walk:
+    with walking(cast, superuser, SEED) as walk:
         walk.play(STEPS)
     assert walk.steps >= STEPS
     assert walk.kills > 0
@@ -47,7 +48,7 @@ def _unchecked(idp: settle.IdP, claim: claims.Claim) -> claims.Result:
 
 
 def _confirm_blindly(patch: pytest.MonkeyPatch) -> None:
-    text = " AND b.lease = %(lease)s AND b.generation = %(generation)s"
+    text = " AND b.lease = v.lease AND b.generation = v.generation"
     assert text in claims._CONFIRM
     patch.setattr(claims, "_CONFIRM", claims._CONFIRM.replace(text, ""))
 
@@ -68,5 +69,5 @@ def test_the_walk_finds_a_seeded_fault(
     cast: Cast, superuser: psycopg.Connection, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FAULTS[fault](monkeypatch)
-    with superuser, pytest.raises(Exception, match="seed"), walking(cast, superuser, SEED) as walk:
+    with pytest.raises(Exception, match="seed"), walking(cast, superuser, SEED) as walk:
         walk.play(20_000)

@@ -328,8 +328,9 @@ def walking(cast: Cast, superuser: psycopg.Connection, seed: int) -> Iterator[Wa
         for name in STEPS:
             patch.setattr(claims, name, _stopping(name, getattr(claims, name), walk))
         patch.setattr(settle, "_callers", SimpleNamespace(submit=lambda do, *args: do(*args)))
-        patch.setattr(settle, "time", SimpleNamespace(monotonic=walk.monotonic))
-        patch.setattr(settle, "log", SimpleNamespace(debug=lambda *_, **__: None, warning=lambda *_, **__: None, exception=_reraise))
+        for module in (settle, claims):
+            patch.setattr(module, "time", SimpleNamespace(monotonic=walk.monotonic))
+        patch.setattr(settle, "log", SimpleNamespace(debug=_quiet, error=_quiet, exception=_reraise))
         try:
             yield walk
         except Exception as error:
@@ -363,6 +364,10 @@ def _stopping(name: str, real: Callable[..., Any], walk: Walk) -> Callable[..., 
         return done
 
     return wrapped
+
+
+def _quiet(*_: Any, **__: Any) -> None:
+    """What goes wrong here is meant to."""
 
 
 def _reraise(*_: Any, **__: Any) -> None:
