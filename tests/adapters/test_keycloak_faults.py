@@ -401,3 +401,20 @@ def test_no_secret_and_no_token_in_any_error(
 def test_somebody_who_is_gone_is_said(server: FakeKeycloak, idp: Keycloak) -> None:
     with pytest.raises(Missing, match="does not know this person"):
         idp.roles_of("x")
+
+
+def test_a_proxy_that_finds_nothing_is_no_proof_that_somebody_left(server: FakeKeycloak, idp: Keycloak) -> None:
+    """An ingress whose Keycloak is away answers 404 to all: a role "read back as gone" would stay for ever."""
+    ada = server.user("ada")
+    idp.grant_role(ada, ROLE)
+    server.fault("DELETE", "", 404, times=9)
+    server.fault("GET", "", 404, times=99)
+    with suppress(AdapterError):
+        idp.revoke_role(ada, ROLE)
+    with pytest.raises(Unavailable):
+        idp.roles_of(ada)
+    server.faults.clear()
+    assert held(server, ada) == {ROLE}
+    del server.users[ada]
+    with pytest.raises(Missing):
+        idp.roles_of(ada)

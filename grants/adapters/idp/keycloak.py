@@ -65,6 +65,7 @@ class Keycloak:
             try:
                 answer = self._realm.call("GET", f"users/{q(external_id)}/role-mappings")
             except Missing as error:
+                self._here()
                 raise Missing(f"{WHO} does not know this person any more.", error.code) from None
         try:
             held = {f"realm/{role['name']}" for role in answer.get("realmMappings", [])}
@@ -121,6 +122,13 @@ class Keycloak:
             return list(keycloak_doctor.examine(self._realm, self.role_client))
         except (AttributeError, KeyError, TypeError):
             raise unreadable() from None
+
+    def _here(self) -> None:
+        """Raises Unavailable where all is "not found": a proxy without its Keycloak says so, and nobody has left."""
+        try:
+            self._realm.client(self.role_client, fresh=True)
+        except Missing:
+            raise Unavailable(f"{WHO} finds nobody, nor Stint's own client: is it there?", 404) from None
 
     def _map(self, method: str, external_id: str, role: str, found: _Role) -> None:
         """Give or take this one role. 400, 409 and 500 may be a race with an equal call: read, and believe that."""
