@@ -81,6 +81,8 @@ class Subject(AbstractBaseUser):
                 condition=Q(kind="person", team=None) | Q(kind="service", team__isnull=False),
                 name="subject_only_a_service_has_an_owning_team",
             ),
+            # A team tells its machines apart by their names.
+            models.UniqueConstraint(fields=["team", "name"], condition=Q(kind="service"), name="subject_service_once"),
         ]
 
     @override

@@ -6,14 +6,17 @@ from grants.due import DueJob, ProcessBeat
 from grants.lifecycle.models import Decision, Grant, Request, RequestItem, RoleBinding
 from grants.notifications.models import Cursor
 from grants.policy.models import PolicyRefusal, PolicyVersion
+from grants.tokens.models import Credential, GateUsage
 
 __all__ = [
     "AuditEvent",
     "AuditHead",
     "Connection",
+    "Credential",
     "Cursor",
     "Decision",
     "DueJob",
+    "GateUsage",
     "Grant",
     "PolicyRefusal",
     "PolicyVersion",

@@ -19,8 +19,8 @@ from grants.audit.verbs import Verb
 GENESIS = bytes(32)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# The rows that carry `version`, in audit_append()'s order of locking.
-STAMPED = ("grant", "subject", "resource", "connection")
+# The rows that carry `version`, as audit_append() takes them.
+STAMPED = ("grant", "subject", "resource", "connection", "credential")
 
 type Fact = int | str | bool | Sequence[int] | Sequence[str] | None
 
@@ -33,7 +33,7 @@ class Event(NamedTuple):
     on: Sequence[Model] = ()
 
 
-_APPEND = "SELECT audit_append(%s, %s, %s, %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
+_APPEND = f"SELECT audit_append(%s, %s, %s{', %s::bigint[]' * len(STAMPED)})"  # noqa: S608 (our own text)
 
 
 def record(verb: Verb, *, by: Subject | str, on: Iterable[Model] = (), **facts: Fact) -> int:

@@ -18,6 +18,7 @@ class Connection(models.Model):
     slug = models.SlugField(unique=True)  # immutable: a trigger refuses a change
     kind = models.TextField(choices=Kind)
     url = models.URLField()  # base of the API, e.g. http://prefect:4200/api
+    host = models.TextField(blank=True, db_default="")  # by which clients reach it at the gate: "prefect.example.org"
     environment = models.TextField()
     owner_team = models.TextField(blank=True, db_default="")  # slug of the team that owns what nothing else assigns
     secret_ref = models.TextField(blank=True)  # env:NAME or file:PATH, never the secret
@@ -26,6 +27,11 @@ class Connection(models.Model):
     seen_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True, db_default="")
     held = models.IntegerField(default=0, db_default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["host"], condition=~models.Q(host=""), name="connection_host_once"),
+        ]
 
     @override
     def __str__(self) -> str:

@@ -199,6 +199,9 @@ class Grant(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["request", "resource", "level"], name="grant_once"),
+            # Targets of a credential's keys.
+            models.UniqueConstraint(fields=["id", "drain_until"], name="grant_key_drain"),
+            models.UniqueConstraint(fields=["id", "beneficiary"], name="grant_key_beneficiary"),
             models.CheckConstraint(
                 condition=Q(starts_at__lt=F("ends_at"), ends_at__lte=F("drain_until")), name="grant_window"
             ),
@@ -246,6 +249,12 @@ class Grant(models.Model):
     def over_at(self) -> datetime:
         """When access ends or ended."""
         return self.ended_at or self.ends_at
+
+    @property
+    def drained_at(self) -> datetime:
+        """When its credentials stop working: `work` may finish reporting, unless it was taken away."""
+        taken = self.end_reason in (Grant.EndReason.REVOKED, Grant.EndReason.LEFT)
+        return self.over_at if taken else self.over_at + (self.drain_until - self.ends_at)
 
     def is_live_at(self, now: datetime) -> bool:
         return self.starts_at <= now < self.over_at

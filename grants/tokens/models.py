@@ -1,0 +1,118 @@
+"""Credentials and what they were used for. The database keeps what these say: migration 0008 has keys and triggers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar, override
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Func, Q
+from django.db.models.lookups import Exact, LessThanOrEqual
+
+from grants.catalog.models import Connection
+from grants.lifecycle.models import Grant
+
+TICKET_LASTS = timedelta(seconds=30)
+SESSION_LASTS = timedelta(hours=12)  # at most: a portal's session lasts no longer
+
+
+def _digest_has_32_bytes(column: str) -> Exact:
+    length = Func(F(column), function="octet_length", output_field=models.IntegerField())
+    return Exact(length, 32)
+
+
+def _lasts(longest: timedelta) -> LessThanOrEqual:
+    return LessThanOrEqual(F("expires_at") - F("issued_at"), longest)
+
+
+class Credential(models.Model):
+    """Something that opens the gate, known by its digest alone.
+
+    A token is tied to one grant, a browser's session carries all grants of its subject, a ticket becomes a session.
+    That one is over is derived from its times and its grant's; only revoking it is an act.
+    """
+
+    class Kind(models.TextChoices):
+        TOKEN = "token", "service token"
+        GATE_SESSION = "gate_session", "browser session"
+        TICKET = "ticket", "ticket"
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.TextField(choices=Kind)
+    key_id = models.TextField(unique=True)  # the part of it that may be shown
+    digest = models.BinaryField(unique=True)
+    subject = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="credentials", db_index=False)
+    connection = models.ForeignKey(Connection, models.PROTECT, related_name="+", db_index=False)
+    grant = models.ForeignKey(Grant, models.PROTECT, null=True, related_name="credentials", db_constraint=False)
+    grant_until = models.DateTimeField(null=True)  # the grant's drain_until, which never moves
+    issued_at = models.DateTimeField()
+    # Who was shown it; NULL: a process of ours made it for a machine.
+    issued_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", db_index=False)
+    expires_at = models.DateTimeField()
+    nonce_digest = models.BinaryField(null=True)  # tickets: of the cookie without which it is worthless
+    session_until = models.DateTimeField(null=True)  # tickets: when the session that it becomes is over
+    used_at = models.DateTimeField(null=True)  # tickets
+    revoked_at = models.DateTimeField(null=True)
+    version = models.BigIntegerField(default=0, db_default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(kind="token", grant__isnull=False) | Q(kind__in=["gate_session", "ticket"], grant=None),
+                name="credential_token_has_a_grant",
+            ),
+            models.CheckConstraint(condition=Q(key_id__regex=r"^[0-9A-Za-z]{16}$"), name="credential_key_id"),
+            models.CheckConstraint(condition=Q(_digest_has_32_bytes("digest")), name="credential_digest"),
+            models.CheckConstraint(condition=Q(expires_at__gt=F("issued_at")), name="credential_window"),
+            models.CheckConstraint(
+                condition=Q(grant_until=None) | Q(expires_at__lte=F("grant_until")), name="credential_within_its_grant"
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="gate_session") | Q(_lasts(SESSION_LASTS)),
+                name="credential_session_lasts",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    _lasts(TICKET_LASTS),
+                    _digest_has_32_bytes("nonce_digest"),
+                    kind="ticket",
+                    nonce_digest__isnull=False,
+                    session_until__isnull=False,
+                )
+                | (~Q(kind="ticket") & Q(nonce_digest=None, session_until=None, used_at=None)),
+                name="credential_ticket",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["version"], name="credential_version"),
+            models.Index(fields=["expires_at"], name="credential_expires"),
+            models.Index(fields=["subject", "kind"], condition=Q(revoked_at=None), name="credential_by_subject"),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return self.key_id
+
+    def is_over_at(self, now: datetime) -> bool:
+        """Dead by itself, or with its grant (`grant` is looked at: select it with the row)."""
+        dead = self.revoked_at is not None or now >= self.expires_at
+        return dead or (self.grant is not None and now >= self.grant.drained_at)
+
+
+class GateUsage(models.Model):
+    """How often a credential was let through or refused on a route, minute by minute. Written by the gate alone."""
+
+    pk = models.CompositePrimaryKey("minute", "gate", "credential", "route", "code")
+    minute = models.DateTimeField()
+    gate = models.TextField()  # which process counted
+    credential = models.ForeignKey(Credential, models.PROTECT, related_name="usage", db_index=False)
+    route = models.TextField()  # "POST /api/deployments/{id}/create_flow_run"
+    code = models.TextField()  # "ok", or why it was refused (grants.gate.types.Code)
+    n = models.BigIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(n__gt=0), name="usage_counts_something"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["credential", "minute"], name="usage_by_credential")]
