@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from django.db import transaction
@@ -18,6 +18,7 @@ from grants.due import DueJob
 _COLUMNS = {
     "kind": "kind",
     "url": "url",
+    "host": "host",
     "environment": "environment",
     "owner": "owner_team",
     "secret": "secret_ref",
@@ -46,14 +47,23 @@ class KindChanged(Exception):
         super().__init__(self.reason)
 
 
+class HostTaken(Exception):
+    """One host is one orchestrator: the gate tells them apart by it."""
+
+    def __init__(self, host: str, by: str) -> None:
+        self.reason = f"{host} is the host of {by} already, which the file does not name."
+        super().__init__(self.reason)
+
+
 @transaction.atomic
 def apply_connections(specs: Sequence[ConnectionSpec], *, by: Subject | str) -> list[Applied]:
     """Upsert by slug, all or none, as one event or none; what was added or changed is due for a sync now.
 
     A connection that the file no longer names stays as it is: people may hold access to what it has.
-    Raises KindChanged.
+    Raises KindChanged, HostTaken.
     """
     known = {row.slug: row for row in Connection.objects.order_by("pk").select_for_update(no_key=True)}
+    _free_hosts(specs, known)
     applied: list[Applied] = []
     touched: list[Connection] = []
     for spec in specs:
@@ -78,6 +88,16 @@ def apply_connections(specs: Sequence[ConnectionSpec], *, by: Subject | str) -> 
     if touched:
         record(Verb.CONNECTION_APPLIED, by=by, on=touched)
     return applied
+
+
+def _free_hosts(specs: Sequence[ConnectionSpec], known: Mapping[str, Connection]) -> None:
+    """Hosts that move from one connection to another are let go first: each has one at any moment."""
+    named = {spec.slug: spec.host for spec in specs}
+    for slug, row in known.items():
+        if slug not in named and row.host and row.host in named.values():
+            raise HostTaken(row.host, slug)
+    moving = [row.pk for slug, row in known.items() if slug in named and row.host not in ("", named[slug])]
+    Connection.objects.filter(pk__in=moving).update(host="")
 
 
 def sync_job(slug: str) -> str:

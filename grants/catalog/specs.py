@@ -14,3 +14,4 @@ class ConnectionSpec(NamedTuple):
     environment: str  # "production", "staging" …, never ""
     owner: str = ""  # slug of the team that owns what nothing else assigns
     secret: str = ""  # "env:NAME" or "file:/absolute/path", never the secret itself
+    host: str = ""  # Host by which clients reach it at the gate: "prefect.example.org", "127.0.0.1:4200"

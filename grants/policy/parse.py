@@ -230,12 +230,15 @@ def parse_connections(text: str) -> list[ConnectionSpec]:
     problems = against("connections", value, marks)
     if problems:
         raise PolicyErrors(problems)
-    specs, seen = [], set()
+    specs, seen, hosts = [], set(), set()
     for n, entry in enumerate(value["connections"]):
         place: Place = ("connections", n)
         if entry["slug"] in seen:
             problems.append(marks.problem((*place, "slug"), f"Another connection is called {entry['slug']}, too."))
         seen.add(entry["slug"])
+        if entry.get("host") in hosts:
+            problems.append(marks.problem((*place, "host"), f"Another connection is reached by {entry['host']}, too."))
+        hosts |= {entry["host"]} if "host" in entry else set()
         if why := _bad_url(entry["url"]):
             problems.append(marks.problem((*place, "url"), why))
         specs.append(ConnectionSpec(**{**entry, "url": entry["url"].rstrip("/")}))

@@ -17,7 +17,7 @@ from grants import clock
 from grants.adapters.errors import Unavailable
 from grants.audit.models import AuditEvent
 from grants.catalog import sync
-from grants.catalog.connections import KindChanged, apply_connections
+from grants.catalog.connections import HostTaken, KindChanged, apply_connections
 from grants.catalog.models import Connection
 from grants.catalog.specs import ConnectionSpec
 from grants.due import DueJob
@@ -50,6 +50,16 @@ def test_a_new_one_is_added_recorded_and_due_now() -> None:
     assert (event.verb, event.actor) == ("connection.applied", "cli")
     assert row.version == event.seq
     assert DueJob.objects.get(name="sync:prefect-prod").due_at <= clock.now()
+
+
+def test_hosts_are_exchanged_in_one_go_and_never_shared() -> None:
+    stage = PROD._replace(slug="prefect-stage", host="stage.example.org")
+    apply_connections([PROD._replace(host="prefect.example.org"), stage], by="cli")
+    swapped = [PROD._replace(host="stage.example.org"), stage._replace(host="prefect.example.org")]
+    assert [one.fields for one in apply_connections(swapped, by="cli")] == [("host",), ("host",)]
+    assert dict(Connection.objects.values_list("slug", "host")) == {one.slug: one.host for one in swapped}
+    with pytest.raises(HostTaken, match="prefect.example.org is the host of prefect-stage"), transaction.atomic():
+        apply_connections([PROD._replace(host="prefect.example.org")], by="cli")
 
 
 def test_applying_again_changes_nothing() -> None:

@@ -80,6 +80,8 @@ CONNECTION = "connections:\n  - {slug: prefect-prod, kind: prefect, url: 'http:/
 def test_connections() -> None:
     (spec,) = parse_connections(CONNECTION)
     assert (spec.slug, spec.url, spec.secret) == ("prefect-prod", "http://prefect:4200/api", "env:X")
+    for host in ("prefect.example.org", "127.0.0.1:4200", "[::1]:4200"):
+        assert parse_connections(CONNECTION.replace("owner: platform", f"host: '{host}'"))[0].host == host
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,11 @@ def test_connections() -> None:
         ("env:X", "file:relative", "never the secret itself"),
         ("kind: prefect", "kind: airflow", "not one of"),
         ("slug: prefect-prod", "slug: Prefect Prod", "small letters"),
+        ("owner: platform", "host: 'https://p.example.org'", "the host by which"),
+        ("owner: platform", "host: P.example.org", "the host by which"),
+        ("owner: platform", "host: 'p.example.org:0'", "the host by which"),
+        ("owner: platform", "host: p.example.org/x", "the host by which"),
+        ("owner: platform", "host: '.'", "the host by which"),
     ],
 )  # fmt: skip
 def test_bad_connections(old: str, new: str, says: str) -> None:
@@ -104,6 +111,12 @@ def test_bad_connections(old: str, new: str, says: str) -> None:
         parse_connections(CONNECTION.replace(old, new))
     assert says in str(caught.value)
     assert caught.value.problems[0].line == 2
+
+
+def test_a_host_is_named_once() -> None:
+    entry = CONNECTION.splitlines()[1].replace("owner: platform", "host: p.example.org")
+    with pytest.raises(PolicyErrors, match=r"Another connection is reached by p\.example\.org"):
+        parse_connections(f"connections:\n{entry}\n{entry.replace('prefect-prod', 'prefect-two')}\n")
 
 
 def test_a_slug_is_named_once() -> None:

@@ -8,7 +8,7 @@ from typing import Any, override
 
 from django.core.management.base import BaseCommand, CommandError
 
-from grants.catalog.connections import KindChanged, apply_connections
+from grants.catalog.connections import HostTaken, KindChanged, apply_connections
 from grants.catalog.models import Connection
 from grants.policy.parse import PolicyErrors, parse_connections
 
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             raise CommandError("\n".join([*lines, "Nothing was changed."])) from None
         try:
             applied = apply_connections(specs, by="cli")
-        except KindChanged as error:
+        except (KindChanged, HostTaken) as error:
             raise CommandError(f"{error.reason} Nothing was changed.") from None
         for one in applied:
             self.stdout.write(one.sentence)
