@@ -26,6 +26,15 @@ class Verb(StrEnum):
     BINDING_LOST = "binding.lost"
     BINDING_LINGERED = "binding.lingered"
 
+    TOKEN_ISSUED = "token.issued"
+    TOKEN_ROTATED = "token.rotated"
+    TOKEN_REVOKED = "token.revoked"
+    TICKET_MADE = "ticket.made"
+
+    GATE_ENTERED = "gate.entered"
+    GATE_REFUSED = "gate.refused"
+    GATE_RUN_STARTED = "gate.run_started"
+
     CONNECTION_APPLIED = "connection.applied"
     CATALOG_SYNCED = "catalog.synced"
     CATALOG_HELD = "catalog.held"
@@ -39,6 +48,10 @@ class Verb(StrEnum):
     SUBJECT_SIGNED_IN = "subject.signed_in"
     SUBJECT_SIGNED_OUT = "subject.signed_out"
     SIGN_IN_REFUSED = "subject.sign_in_refused"
+    SERVICE_ADDED = "service.added"
+    SERVICE_RENAMED = "service.renamed"
+    SERVICE_SWITCHED_OFF = "service.switched_off"
+    SERVICE_SWITCHED_ON = "service.switched_on"
     ROLE_GIVEN = "role.given"
     ROLE_TAKEN = "role.taken"
     RECOVERY_MADE = "recovery.made"
@@ -65,6 +78,13 @@ SENTENCES: dict[Verb, str] = {
     Verb.BINDING_KEPT: "kept the role: it was there before Stint",
     Verb.BINDING_LOST: "found a role gone that was held before Stint",
     Verb.BINDING_LINGERED: "found a role that had been taken back, and took it again",
+    Verb.TOKEN_ISSUED: "issued a service token",
+    Verb.TOKEN_ROTATED: "replaced a service token",
+    Verb.TOKEN_REVOKED: "revoked a service token",
+    Verb.TICKET_MADE: "went on to the gate",
+    Verb.GATE_ENTERED: "entered an orchestrator through the gate",
+    Verb.GATE_REFUSED: "refused a call",
+    Verb.GATE_RUN_STARTED: "let a run be started",
     Verb.CONNECTION_APPLIED: "changed a connection",
     Verb.CATALOG_SYNCED: "synced the catalog",
     Verb.CATALOG_HELD: "too much vanished at once: retirement held",
@@ -76,6 +96,10 @@ SENTENCES: dict[Verb, str] = {
     Verb.SUBJECT_SIGNED_IN: "signed in",
     Verb.SUBJECT_SIGNED_OUT: "signed out",
     Verb.SIGN_IN_REFUSED: "was refused at sign-in",
+    Verb.SERVICE_ADDED: "made a service identity",
+    Verb.SERVICE_RENAMED: "renamed a service identity",
+    Verb.SERVICE_SWITCHED_OFF: "switched a service identity off",
+    Verb.SERVICE_SWITCHED_ON: "switched a service identity on",
     Verb.ROLE_GIVEN: "got a portal role",
     Verb.ROLE_TAKEN: "lost a portal role",
     Verb.RECOVERY_MADE: "made a recovery code",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from accounts import service_identities
 from accounts.models import Subject
 from grants import clock
 from grants.audit import Verb, record
@@ -39,56 +40,85 @@ class Preview:
     stages: tuple[StageView, ...]
     duration: timedelta | None
     ends_at: datetime | None  # if approved at once
+    drain_until: datetime | None  # until when `work` may still report; None: nothing does
     lapses_at: datetime
     policy_version: int  # 0: none is in force
     problem: str  # why it can't be sent, in a sentence; "" when it can
 
 
-def preview(items: Sequence[Wanted], *, by: Subject, duration: timedelta | None = None) -> Preview:
-    """Judge an ask by the policy in force. Without a duration, the rules' default is taken."""
+def preview(
+    items: Sequence[Wanted], *, by: Subject, beneficiary: Subject | None = None, duration: timedelta | None = None
+) -> Preview:
+    """Judge an ask by the policy in force, for oneself or for a service identity of a team of one's own.
+
+    Without a duration, the rules' default is taken.
+    """
     now = clock.now()
     judges = Judges.now()
-    ruling = _rule(judges, items, by)
+    beneficiary = beneficiary or by
+    ruling = _rule(judges, items, by, beneficiary)
     stages: tuple[StageView, ...] = ()
     if isinstance(ruling, Allowed):
         facts = {item.resource.pk: versions.facts_of(item.resource) for item in items}
-        stages = judges.views(ruling.stages, facts, frozenset({by.pk}))
+        stages = judges.views(ruling.stages, facts, frozenset({by.pk, beneficiary.pk}))
         duration = ruling.default if duration is None else duration
+    ends_at = now + duration if duration and timedelta(0) < duration <= timedelta(days=3650) else None
+    drain = ruling.drain if isinstance(ruling, Allowed) else None
     return Preview(
         ruling=ruling,
         stages=stages,
         duration=duration,
-        ends_at=now + duration if duration and timedelta(0) < duration <= timedelta(days=3650) else None,
+        ends_at=ends_at,
+        drain_until=ends_at + drain if ends_at and drain else None,
         lapses_at=now + timedelta(days=settings.ENV.request_lapses_days),
         policy_version=judges.policy.version if judges.policy else 0,
         problem=_problem(ruling, stages, duration),
     )
 
 
-def ask(items: Sequence[Wanted], *, by: Subject, duration: timedelta, reason: str, idempotency_key: str) -> Request:
-    """File a request, for oneself. The same key with the same contents answers with the same request.
+def ask(
+    items: Sequence[Wanted],
+    *,
+    by: Subject,
+    beneficiary: Subject | None = None,
+    duration: timedelta,
+    reason: str,
+    idempotency_key: str,
+) -> Request:
+    """File a request, for oneself or for a service identity of a team of one's own.
 
-    Raises NotAllowed (the policy, the reason's length, a pending ask for the same thing) or Conflict (the
-    key was used for something else).
+    The same key with the same contents answers with the same request. Raises NotAllowed (the policy, the reason's
+    length, a pending ask for the same thing) or Conflict (the key was used for something else).
     """
-    reason = reason.strip()
-    if sent := _sent_before(items, by, duration, reason, idempotency_key):
+    asked = _Asked(items, by, beneficiary or by, duration, reason.strip(), idempotency_key)
+    if sent := _sent_before(asked):
         return sent
-    seen = preview(items, by=by, duration=duration)
+    seen = preview(items, by=by, beneficiary=beneficiary, duration=duration)
     if isinstance(seen.ruling, Denied) or seen.problem:
         raise NotAllowed(seen.problem)
-    if not seen.ruling.reason_min <= len(reason) <= REASON_MAX:
-        raise NotAllowed(f"Say why in {seen.ruling.reason_min} to {REASON_MAX} characters; this has {len(reason)}.")
+    if not seen.ruling.reason_min <= len(asked.reason) <= REASON_MAX:
+        raise NotAllowed(
+            f"Say why in {seen.ruling.reason_min} to {REASON_MAX} characters; this has {len(asked.reason)}."
+        )
     try:
         with transaction.atomic():
-            return _file(items, by, duration, reason, idempotency_key, seen, seen.ruling)
+            return _file(asked, seen, seen.ruling)
     except IntegrityError as error:
-        if sent := _sent_before(items, by, duration, reason, idempotency_key):
+        if sent := _sent_before(asked):
             return sent
-        raise _why_refused(error, items, by) from error
+        raise _why_refused(error, asked) from error
 
 
-def _rule(judges: Judges, items: Sequence[Wanted], by: Subject) -> Ruling:
+class _Asked(NamedTuple):
+    items: Sequence[Wanted]
+    by: Subject
+    beneficiary: Subject
+    duration: timedelta
+    reason: str
+    key: str
+
+
+def _rule(judges: Judges, items: Sequence[Wanted], by: Subject, beneficiary: Subject) -> Ruling:
     if not items:
         return Denied("no_items", "Choose what you want access to.")
     if len(items) > ITEMS_MAX:
@@ -99,7 +129,11 @@ def _rule(judges: Judges, items: Sequence[Wanted], by: Subject) -> Ruling:
         return Denied("retired", f"{', '.join(retired)} is gone from its orchestrator.")
     if not by.active:
         return Denied("inactive", "Your account is switched off.")
-    person = versions.person_of(by)
+    if not service_identities.acts_for(by, beneficiary):
+        return Denied("on_behalf", "You can ask for yourself, and for service identities of your own teams.")
+    if not beneficiary.active:
+        return Denied("inactive", f"{beneficiary.name} is switched off.")
+    person = versions.asker_of(beneficiary)
     if judges.policy is None or person is None:
         return Denied("no_policy", "No policy is in force, so nothing can be asked for. Tell an admin.")
     asked = [(versions.facts_of(item.resource), item.level) for item in items]
@@ -133,65 +167,64 @@ def _words(length: timedelta) -> str:
     return " ".join(part for part in (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "") if part)
 
 
-def _file(
-    items: Sequence[Wanted],
-    by: Subject,
-    duration: timedelta,
-    reason: str,
-    key: str,
-    seen: Preview,
-    ruling: Allowed,
-) -> Request:
+def _file(asked: _Asked, seen: Preview, ruling: Allowed) -> Request:
     now = clock.now()
     request = Request.objects.create(
-        requester=by,
-        beneficiary=by,
+        requester=asked.by,
+        beneficiary=asked.beneficiary,
         stages=[stage.to_json() for stage in ruling.stages],
         policy_version_id=seen.policy_version,
-        reason=reason,
+        reason=asked.reason,
         asked_at=now,
         lapses_at=now + timedelta(days=settings.ENV.request_lapses_days),
-        duration=duration,
-        idempotency_key=key,
+        duration=asked.duration,
+        idempotency_key=asked.key,
     )
     # In one order, so that two asks for the same things queue instead of deadlocking.
-    for item in sorted(items, key=lambda item: (item.resource.pk, item.level)):
-        RequestItem.objects.create(request=request, beneficiary=by, resource=item.resource, level=item.level)
+    for item in sorted(asked.items, key=lambda item: (item.resource.pk, item.level)):
+        RequestItem.objects.create(
+            request=request, beneficiary=asked.beneficiary, resource=item.resource, level=item.level
+        )
     facts: dict[str, Any] = {
         "request": request.pk,
-        "items": [f"{item.resource.pk}:{item.level}" for item in items],
-        "minutes": int(duration.total_seconds()) // 60,
+        "items": [f"{item.resource.pk}:{item.level}" for item in asked.items],
+        "minutes": int(asked.duration.total_seconds()) // 60,
         "policy": seen.policy_version,
     }
+    if asked.beneficiary != asked.by:
+        facts["subject"] = asked.beneficiary.pk
     if ruling.stages:
-        record(Verb.REQUEST_ASKED, by=by, **facts)
+        record(Verb.REQUEST_ASKED, by=asked.by, **facts)
         return request
     # The policy says, in so many words, that nobody needs to be asked.
     move(request, State.APPROVED, now=now)
-    record(Verb.REQUEST_APPROVED, by=by, on=hold.open_grants(request, now=now), **facts)
+    opened = hold.open_grants(request, now=now, drain=ruling.drain)
+    record(Verb.REQUEST_APPROVED, by=asked.by, on=opened, **facts)
     return request
 
 
-def _sent_before(items: Sequence[Wanted], by: Subject, duration: timedelta, reason: str, key: str) -> Request | None:
-    request = Request.objects.filter(requester=by, idempotency_key=key).first()
+def _sent_before(asked: _Asked) -> Request | None:
+    request = Request.objects.filter(requester=asked.by, idempotency_key=asked.key).first()
     if request is None:
         return None
     had = {(item.resource_id, item.level) for item in request.items.all()}
-    same = had == {(item.resource.pk, item.level) for item in items}
-    if same and request.duration == duration and request.reason == reason:
+    same = had == {(item.resource.pk, item.level) for item in asked.items}
+    same = same and request.beneficiary_id == asked.beneficiary.pk
+    if same and request.duration == asked.duration and request.reason == asked.reason:
         return request
     raise Conflict(f"This form was sent already, as {request.ref}, with other contents. Open a new one.")
 
 
-def _why_refused(error: IntegrityError, items: Sequence[Wanted], by: Subject) -> Exception:
+def _why_refused(error: IntegrityError, asked: _Asked) -> Exception:
     if "item_one_pending_ask" not in str(error):
         return error
-    for item in items:
+    who = "You" if asked.beneficiary == asked.by else "Your team"
+    for item in asked.items:
         pending = RequestItem.objects.filter(
-            beneficiary=by, resource=item.resource, level=item.level, state=State.PENDING
+            beneficiary=asked.beneficiary, resource=item.resource, level=item.level, state=State.PENDING
         ).first()
         if pending:
             return NotAllowed(
-                f"You asked for {item.level} on {item.resource.name} already: R-{pending.request_id} is pending."
+                f"{who} asked for {item.level} on {item.resource.name} already: R-{pending.request_id} is pending."
             )
     return Conflict("Somebody decided this a moment ago. Send it again.")

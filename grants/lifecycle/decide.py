@@ -16,7 +16,7 @@ from grants.lifecycle.models import Decision, Request
 from grants.lifecycle.stages import Judges, StageView, current
 from grants.lifecycle.states import State, move
 from grants.policy import rules, versions
-from grants.policy.rulings import Denied
+from grants.policy.rulings import Allowed, Denied
 
 NOTE_MAX = 4096
 
@@ -31,7 +31,7 @@ def approve(request: Request, *, by: Subject, note: str = "") -> Request:
         request, now = _lock(request)
         judges = Judges.now()
         view = _stage_for(judges, request, by)
-        _still_allowed(judges, request)
+        ruling = _still_allowed(judges, request)
         if by.pk in {vote.approver_id for vote in request.decisions.filter(superseded=False)}:
             raise Conflict("You have approved this already; somebody else must, too.")
         decision = _decide(request, view, by, Decision.Verdict.APPROVE, note, judges, now)
@@ -39,7 +39,7 @@ def approve(request: Request, *, by: Subject, note: str = "") -> Request:
         facts: dict[str, Any] = {"request": request.pk, "decision": decision.pk, "stage": view.number}
         if last:
             move(request, State.APPROVED, now=now)
-            record(Verb.REQUEST_APPROVED, by=by, on=hold.open_grants(request, now=now), **facts)
+            record(Verb.REQUEST_APPROVED, by=by, on=hold.open_grants(request, now=now, drain=ruling.drain), **facts)
         else:
             record(Verb.REQUEST_VOTED, by=by, **facts)
     return request
@@ -156,22 +156,24 @@ def _stage_for(judges: Judges, request: Request, by: Subject) -> StageView:
     return view
 
 
-def _still_allowed(judges: Judges, request: Request) -> None:
+def _still_allowed(judges: Judges, request: Request) -> Allowed:
     """The policy may have changed since the asking; what it forbids now is not granted."""
     beneficiary = request.beneficiary
     items = list(request.items.select_related("resource__connection"))
     gone = [item.resource.name for item in items if item.resource.retired_at]
     if gone:
         raise NotAllowed(f"{', '.join(gone)} is gone from its orchestrator, so it can't be granted.")
-    person = versions.person_of(beneficiary) if beneficiary.active else None
+    person = versions.asker_of(beneficiary)
     if person is None or judges.policy is None:
-        raise NotAllowed(f"{beneficiary.name} is switched off at the identity provider.")
+        where = "" if beneficiary.kind == Subject.Kind.SERVICE else " at the identity provider"
+        raise NotAllowed(f"{beneficiary.name} is switched off{where}.")
     asked = [(versions.facts_of(item.resource), item.level) for item in items]
     ruling = rules.rule_on_all(judges.policy, asked, person)
     if isinstance(ruling, Denied):
         raise NotAllowed(f"The policy has changed since this was asked: {ruling.reason}")
     if request.duration > ruling.longest:
         raise NotAllowed("The policy has changed since this was asked: it is longer than a rule now allows.")
+    return ruling
 
 
 def _decide(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce, Least
 
-from accounts import roles
+from accounts import roles, service_identities
 from accounts.models import Subject
-from grants import clock
+from grants import clock, due
 from grants.audit import Event, Verb, record, record_all
+from grants.catalog.levels import SERVICES_ONLY, Level
 from grants.clock import StintNow
 from grants.lifecycle import bindings
 from grants.lifecycle.errors import Conflict, NotAllowed
@@ -21,11 +22,14 @@ from grants.policy import versions
 EndReason = Grant.EndReason
 
 
-def open_grants(request: Request, *, now: datetime) -> list[Grant]:
+def open_grants(request: Request, *, now: datetime, drain: timedelta | None) -> list[Grant]:
     """One grant an item, from now for as long as was asked. The caller records them with the approval.
+
+    Only what machines do drains, for as long as the policy that approved it says.
 
     Where the provider gives roles, each grant pins the name of its role, and the role is due at once.
     """
+    ends_at = now + request.duration
     identity = bindings.identity_for_roles(request.beneficiary_id)
     grants = [
         Grant.objects.create(
@@ -37,18 +41,24 @@ def open_grants(request: Request, *, now: datetime) -> list[Grant]:
             idp_id=identity.idp_id if identity else None,
             role=bindings.role_of(item.resource, item.level) if identity else None,
             starts_at=now,
-            ends_at=now + request.duration,
-            drain_until=now + request.duration,
+            ends_at=ends_at,
+            drain_until=ends_at + drain if drain and Level.of(item.level) in SERVICES_ONLY else ends_at,
         )
         for item in request.items.select_related("resource__connection").order_by("pk")
     ]
     bindings.want(grants)
+    due.hurry(token_job(request.beneficiary_id))
     return grants
 
 
+def token_job(subject_id: int) -> str:
+    """The name of the due row that delivers tokens to this service identity, if it has them delivered."""
+    return f"token:{subject_id}"
+
+
 def give_back(grant: Grant, *, by: Subject) -> Grant:
-    """The holder is done early. Raises NotAllowed for anybody else, Conflict when it is over already."""
-    if by.pk != grant.beneficiary_id:
+    """The holder, or the team of an identity, is done early. Raises NotAllowed for others, Conflict when over."""
+    if not service_identities.acts_for(by, grant.beneficiary):
         raise NotAllowed("Only who holds an access can give it back.")
     return _end(grant, EndReason.GIVEN_BACK, Verb.GRANT_GIVEN_BACK, by)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import Q, QuerySet
 
-from accounts import roles
+from accounts import roles, service_identities
 from accounts.models import Subject
 from grants.catalog.models import Resource
 from grants.lifecycle import decide
@@ -13,10 +13,10 @@ from grants.policy import versions
 
 
 def visible_requests(subject: Subject) -> QuerySet[Request]:
-    """Asked by or for this person, decided by them, waiting for them, or about what they own."""
+    """Asked by or for this person or their teams' machines, decided by or waiting for them, about what they own."""
     if roles.sees_all(subject):
         return Request.objects.all()
-    mine = Q(requester=subject) | Q(beneficiary=subject)
+    mine = Q(requester=subject) | Q(beneficiary=subject) | Q(beneficiary__in=service_identities.owned_by(subject))
     decided = Q(pk__in=subject.decisions.values("request"))
     waiting = Q(pk__in=[request.pk for request in decide.waiting_for(subject)])
     owned = Q(pk__in=Request.objects.filter(items__resource__in=versions.owned_by(subject)).values("pk"))
@@ -28,7 +28,8 @@ def visible_grants(subject: Subject) -> QuerySet[Grant]:
         return Grant.objects.all()
     decided = Q(request__in=subject.decisions.values("request"))
     owned = Q(resource__in=versions.owned_by(subject))
-    return Grant.objects.filter(Q(beneficiary=subject) | decided | owned)
+    mine = Q(beneficiary=subject) | Q(beneficiary__in=service_identities.owned_by(subject))
+    return Grant.objects.filter(mine | decided | owned)
 
 
 def visible_resources(subject: Subject) -> QuerySet[Resource]:

@@ -86,8 +86,11 @@ def messages(event: AuditEvent) -> Iterator[EmailMessage]:
     """The mails that an event causes, given how things stand now."""
     facts: dict[str, Any] = json.loads(bytes(event.payload))
     if event.verb in (Verb.GRANT_REVOKED, Verb.GRANT_RETIRED):
-        grant = Grant.objects.select_related("resource__connection", "beneficiary").get(pk=facts["grant"])
-        yield from _to(grant.beneficiary, "ended", event, f"/grants/{grant.pk}", grant=grant)
+        related = ("resource__connection", "beneficiary", "request__requester")
+        grant = Grant.objects.select_related(*related).get(pk=facts["grant"])
+        machine = grant.beneficiary.kind == Subject.Kind.SERVICE  # reads no mail: who asked for it does
+        person = grant.request.requester if machine else grant.beneficiary
+        yield from _to(person, "ended", event, f"/grants/{grant.pk}", grant=grant)
         return
     request = (
         Request.objects.select_related("requester")

@@ -50,6 +50,7 @@ def _rule(old: Rule, new: Rule) -> Iterator[str]:
         "stages": (wording.stages(old), wording.stages(new)),
         "reason": (f"{old.reason_min} characters", f"{new.reason_min} characters"),
         "fallback": (wording.sources(old.fallback), wording.sources(new.fallback)),
+        "drain": (wording.length(old.drain), wording.length(new.drain)),
         "discoverable": ("yes" if old.discoverable else "no", "yes" if new.discoverable else "no"),
     }
     for field, (before, after) in told.items():

@@ -21,6 +21,9 @@ __all__ = ["Policy", "PolicyErrors", "Problem", "parse_connections", "parse_poli
 _LENGTH = re.compile(r"(\d{1,4})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
+DRAIN = timedelta(minutes=15)  # unless a rule says otherwise: enough for most runs to end and say so
+_DRAIN_LONGEST = timedelta(days=1)
+
 
 class Match(NamedTuple):
     """Which resources (and levels); an empty key matches anything."""
@@ -63,6 +66,7 @@ class Rule:
     reason_min: int
     fallback: tuple[Source, ...]
     discoverable: bool
+    drain: timedelta = DRAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,7 @@ class _Reader:
             reason_min=rule.get("reason", {}).get("min", 1),
             fallback=self.sources(rule.get("fallback", []), (*place, "fallback")),
             discoverable=rule.get("discoverable", True),
+            drain=self.drain(rule["drain"], (*place, "drain")) if "drain" in rule else DRAIN,
         )
 
     def match(self, match: dict[str, Any], place: Place) -> Match:
@@ -207,6 +212,14 @@ class _Reader:
         if not timedelta(minutes=1) <= length <= timedelta(days=365):
             self.wrong(place, f"{text!r}: write a length like 30m, 8h or 2d, from 1m to 365d.")
         return length
+
+    def drain(self, text: str, place: Place) -> timedelta:
+        if _LENGTH.fullmatch(text) and int(text[:-1]) == 0:
+            return timedelta(0)  # cut at the end, whatever runs
+        drain = self.length(text, place)
+        if drain > _DRAIN_LONGEST:
+            self.wrong(place, f"{text!r}: a drain of at most 1d, or it is access by another name.")
+        return drain
 
     def sources(self, sources: Sequence[Any], place: Place) -> tuple[Source, ...]:
         return tuple(self.source(source, (*place, n)) for n, source in enumerate(sources))

@@ -40,7 +40,7 @@ def role_of(policy: Policy, facts: Facts, level: str) -> str | None:
 def rule_on(policy: Policy, facts: Facts, asker: Person, level: str) -> Ruling:
     """May this person ask for this much of this resource, and on which terms?"""
     where = f"{facts.name} ({facts.connection}, {facts.environment})"
-    refused = _not_for_people(facts, level)
+    refused = _not_for_them(facts, level, asker)
     if refused:
         return refused
     applying, failed = _applying(policy, facts, level)
@@ -59,6 +59,7 @@ def rule_on(policy: Policy, facts: Facts, asker: Person, level: str) -> Ruling:
     longest = min(applying, key=lambda rule: rule.longest)
     default = min(applying, key=lambda rule: rule.default)
     reason = max(applying, key=lambda rule: rule.reason_min)
+    drain, drains = min(applying, key=lambda rule: rule.drain), Level.of(level) in SERVICES_ONLY
     stages = [
         Stage(stage.need, stage.sources, (facts.id,), (rule.name,), rule.fallback or policy.fallback)
         for rule in applying
@@ -75,7 +76,9 @@ def rule_on(policy: Policy, facts: Facts, asker: Person, level: str) -> Ruling:
             "reason": reason.name,
             "levels": applying[0].name,
             "stages": ", ".join(dict.fromkeys(rule.name for rule in applying if rule.stages)) or applying[0].name,
+            **({"drain": drain.name} if drains else {}),
         },
+        drain=drain.drain if drains else None,
     )
 
 
@@ -100,12 +103,16 @@ def rule_on_all(policy: Policy, items: Sequence[tuple[Facts, str]], asker: Perso
         "levels": ", ".join(dict.fromkeys(ruling.because["levels"] for ruling in rulings)),
         "stages": ", ".join(dict.fromkeys(ruling.because["stages"] for ruling in rulings)),
     }
+    draining = sorted((ruling.drain, ruling.because["drain"]) for ruling in rulings if ruling.drain is not None)
+    if draining:
+        because["drain"] = draining[0][1]
     return Allowed(
         longest=longest.longest,
         default=min(default.default, longest.longest),
         reason_min=reason.reason_min,
         stages=_merged([stage for ruling in rulings for stage in ruling.stages], owners.get),
         because=because,
+        drain=draining[0][0] if draining else None,
     )
 
 
@@ -180,14 +187,14 @@ def fillable(stages: Sequence[tuple[int, Iterable[int]]]) -> list[bool]:
     return [all(ok for ok, number in zip(filled, seats, strict=True) if number == n) for n in range(len(stages))]
 
 
-def _not_for_people(facts: Facts, level: str) -> Denied | None:
+def _not_for_them(facts: Facts, level: str, asker: Person) -> Denied | None:
     try:
         wanted = Level.of(level)
     except ValueError:
         return Denied("level_unknown", f"{level} is not a level.")
     if wanted not in LEVELS_OF.get(facts.kind, ()):
         return Denied("level_kind", f"A {facts.kind} has no level {level}.")
-    if wanted in SERVICES_ONLY:
+    if wanted in SERVICES_ONLY and not asker.service:
         return Denied("services_only", f"{level} is for machines; people do not poll and execute runs.")
     return None
 

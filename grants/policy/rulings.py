@@ -9,12 +9,16 @@ from typing import Any, Literal, NamedTuple
 
 
 class Person(NamedTuple):
-    """Somebody who could ask or approve. `external_id` is what the IdP never changes."""
+    """Somebody who could ask or approve. `external_id` is what the IdP never changes.
+
+    A service identity can be asked for, too: it is of its owning team alone, and no policy names it as a person.
+    """
 
     id: int
     idp: str
     external_id: str
     teams: frozenset[str]
+    service: bool = False
 
     @property
     def key(self) -> str:
@@ -94,6 +98,7 @@ class Allowed:
     reason_min: int  # characters
     stages: tuple[Stage, ...]
     because: Mapping[str, str]
+    drain: timedelta | None = None  # how long `work` may finish reporting after its end; None: nothing does
 
 
 @dataclass(frozen=True, slots=True)

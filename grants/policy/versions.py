@@ -126,6 +126,18 @@ def person_of(subject: Subject) -> Person | None:
     return next(_people(pk=subject.pk), None)
 
 
+def asker_of(subject: Subject) -> Person | None:
+    """Who benefits from an ask, as the rules see them: a person, or an identity with its owning team.
+
+    What a team's identity holds, everybody on the team can use: so it may be asked for what the team may ask for.
+    """
+    if subject.kind != Subject.Kind.SERVICE:
+        return person_of(subject)
+    if not subject.active or subject.team is None:
+        return None
+    return Person(subject.pk, "", subject.ref, frozenset({subject.team.slug}), service=True)
+
+
 def people() -> list[Person]:
     """Everybody who could be asked to approve."""
     return list(_people())

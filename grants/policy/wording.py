@@ -41,6 +41,8 @@ def owner(owner: Owner) -> str:
 def length(length: timedelta) -> str:
     """As the policy file would say it, with a blank: "8 h"."""
     minutes = int(length.total_seconds()) // 60
+    if not minutes:
+        return "none"
     for unit, size in (("d", 1440), ("h", 60)):
         if minutes % size == 0:
             return f"{minutes // size} {unit}"

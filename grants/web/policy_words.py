@@ -56,10 +56,17 @@ def _rule(policy: Policy, rule: Rule) -> RuleWords:
             f"for {words.length(rule.longest)} at most, {words.length(rule.default)} unless said otherwise",
             f"approved by {', then '.join(stages)}" if stages else "granted without asking anybody",
             *([f"a reason of {rule.reason_min} to {_MOST} characters"] if rule.reason_min else []),
+            *([_drain(rule)] if "work" in rule.levels else []),
             *([f"stand-ins: {stand_ins}"] if stand_ins and stages else []),
         ),
         hidden=not rule.discoverable,
     )
+
+
+def _drain(rule: Rule) -> str:
+    if not rule.drain:
+        return "runs that are still going at the end are cut off"
+    return f"runs that are still going at the end may report for {words.length(rule.drain)}"
 
 
 def _stage(stage: StageRule) -> str:

@@ -58,7 +58,7 @@ def test_hosts_are_exchanged_in_one_go_and_never_shared() -> None:
     swapped = [PROD._replace(host="stage.example.org"), stage._replace(host="prefect.example.org")]
     assert [one.fields for one in apply_connections(swapped, by="cli")] == [("host",), ("host",)]
     assert dict(Connection.objects.values_list("slug", "host")) == {one.slug: one.host for one in swapped}
-    with pytest.raises(HostTaken, match="prefect.example.org is the host of prefect-stage"), transaction.atomic():
+    with pytest.raises(HostTaken, match=r"prefect\.example\.org is the host of prefect-stage"), transaction.atomic():
         apply_connections([PROD._replace(host="prefect.example.org")], by="cli")
 
 

@@ -10,6 +10,7 @@ from django.urls import reverse
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Grant
 from tests.cast import Cast
+from tests.tokens.scene import working
 from tests.web.test_requests import signed_in
 
 
@@ -69,6 +70,17 @@ class TestGrantPage:
         assert "You could run etl/prod" in page
         assert "Ended" in page
         assert url("grant-give-back", grant) not in page
+
+
+class TestMachine:
+    def test_a_team_mate_reads_when_it_really_ends(self, cast: Cast) -> None:
+        grant = working(cast)
+        page = signed_in(cast.ben).get(url("grant", grant)).content.decode()
+        assert "etl worker may work on etl" in page
+        assert "may finish reporting" in page
+        hold.revoke(grant, by=cast.chiara)
+        page = signed_in(cast.ben).get(url("grant", grant)).content.decode()
+        assert "nothing is finished" in page
 
 
 class TestEnding:

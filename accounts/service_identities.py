@@ -1,0 +1,127 @@
+"""Service identities: the workers, CI jobs and agents of a team. They ask by its members and never sign in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from accounts import roles
+from accounts.models import Subject, Team
+from accounts.signals import happened
+from accounts.teams import line
+
+Kind = Subject.Kind
+
+
+class NotPermitted(Exception):
+    """Why it did not happen, in a sentence for the person who tried."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def create(team: Team, name: str, *, by: Subject) -> Subject:
+    """A new identity that this team owns. Raises NotPermitted (not a member, no name, a name that is taken)."""
+    _permit(team, by)
+    name = _named(name)
+    try:
+        with transaction.atomic():
+            service = Subject.objects.create(kind=Kind.SERVICE, team=team, name=name)
+            _tell("service.added", service, by, {"team": team.pk})
+    except IntegrityError as error:
+        raise _taken(error, team, name) from error
+    service.refresh_from_db()
+    return service
+
+
+def rename(service: Subject, name: str, *, by: Subject) -> Subject:
+    """Another name for the same identity: what it holds stays. Raises NotPermitted."""
+    team = _team_of(service)
+    _permit(team, by)
+    name = _named(name)
+    try:
+        with transaction.atomic():
+            Subject.objects.filter(pk=service.pk).update(name=name)
+            _tell("service.renamed", service, by)
+    except IntegrityError as error:
+        raise _taken(error, team, name) from error
+    service.refresh_from_db()
+    return service
+
+
+def switch_off(service: Subject, *, by: Subject) -> Subject:
+    """The gate refuses it from the next call on; what it holds is closed. Raises NotPermitted."""
+    return _switch(service, active=False, by=by)
+
+
+def switch_on(service: Subject, *, by: Subject) -> Subject:
+    """It may be asked for again; what it held before stays closed. Raises NotPermitted."""
+    return _switch(service, active=True, by=by)
+
+
+def of_team(team: Team) -> QuerySet[Subject]:
+    """The identities that a team owns, those that are switched on first."""
+    return Subject.objects.filter(kind=Kind.SERVICE, team=team).order_by("-active", "name", "pk")
+
+
+def owned_by(subject: Subject) -> QuerySet[Subject]:
+    """The identities for which this person may ask."""
+    mine = Team.objects.filter(memberships__subject=subject)
+    services = Subject.objects.filter(kind=Kind.SERVICE, team__in=mine) if subject.active else Subject.objects.none()
+    return services.select_related("team").order_by("team__slug", "-active", "name", "pk")
+
+
+def may_manage(team: Team, subject: Subject) -> bool:
+    """Members of the owning team, and admins of the portal."""
+    return roles.is_admin(subject) or is_member(team.pk, subject)
+
+
+def is_member(team_id: int | None, subject: Subject) -> bool:
+    return team_id is not None and subject.active and subject.memberships.filter(team_id=team_id).exists()
+
+
+def acts_for(subject: Subject, holder: Subject) -> bool:
+    """May this person ask for, and use what is held by, `holder`: oneself, or an identity of a team of theirs?"""
+    if not subject.active:
+        return False
+    return subject.pk == holder.pk or (holder.kind == Kind.SERVICE and is_member(holder.team_id, subject))
+
+
+def _switch(service: Subject, *, active: bool, by: Subject) -> Subject:
+    _permit(_team_of(service), by)
+    with transaction.atomic():
+        if Subject.objects.filter(pk=service.pk).exclude(active=active).update(active=active):
+            _tell("service.switched_on" if active else "service.switched_off", service, by)
+    service.refresh_from_db()
+    return service
+
+
+def _permit(team: Team, by: Subject) -> None:
+    if not may_manage(team, by):
+        raise NotPermitted(f"Only members of team {team.slug} and admins look after its service identities.")
+
+
+def _team_of(service: Subject) -> Team:
+    if service.kind != Kind.SERVICE or service.team is None:
+        raise NotPermitted(f"{service.name} is a person.")
+    return service.team
+
+
+def _named(name: str) -> str:
+    if not line(name):
+        raise NotPermitted("Give it a name that says what it runs, like “etl worker”.")
+    return line(name)
+
+
+def _taken(error: IntegrityError, team: Team, name: str) -> Exception:
+    if "subject_service_once" not in str(error):
+        return error
+    return NotPermitted(f"Team {team.slug} has a service identity called {name} already.")
+
+
+def _tell(verb: str, service: Subject, by: Subject, facts: Mapping[str, int] | None = None) -> None:
+    told = {"subject": service.pk, **(facts or {})}
+    happened.send(sender=Subject, verb=verb, by=by, subjects=[service], facts=told)
