@@ -4,3 +4,6 @@ from django.dispatch import Signal
 
 # Sent with verb (str), by (Subject | None), subjects (the rows that changed), facts (ids only).
 happened = Signal()
+
+# Sent with subject, before what happened is recorded. Receivers answer with the rows that they changed.
+session_ending = Signal()

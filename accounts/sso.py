@@ -22,7 +22,7 @@ from mozilla_django_oidc.middleware import SessionRefresh
 from mozilla_django_oidc.utils import absolutify
 from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthenticationRequestView
 
-from accounts import teams
+from accounts import sessions, teams
 from accounts.clock import now
 from accounts.idp import provider, this_idp
 from accounts.jose import BadToken, UnknownKey, verify_id_token
@@ -167,7 +167,10 @@ class Callback(OIDCAuthenticationCallbackView):
                 return failed("ISS_MISMATCH", "in the callback")
             if "error" not in request.GET and not request.GET.get("code"):
                 return failed("CODE_MISSING")
+            before = request.user if request.user.is_authenticated else None
             response: HttpResponse = super().get(request)
+            if before and request.user.pk != before.pk:
+                sessions.end(before)  # over at the provider, or somebody else's now
             return response
         except SignInRefused as error:
             return failed(error.code, error.detail)

@@ -8,7 +8,6 @@ from typing import Any, override
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.decorators import method_decorator
@@ -16,9 +15,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_safe
 from mozilla_django_oidc.views import OIDCLogoutView
 
-from accounts import idp, recover, sso
+from accounts import idp, recover, sessions, sso
 from accounts.models import Subject
-from accounts.signals import happened
 
 _ASK_ADMIN = "Tell an admin this code; the log has the details beside it."
 # What went wrong and what to do, for each reason code that people can act on.
@@ -89,14 +87,7 @@ class SignOut(OIDCLogoutView):
     @override
     def post(self, request: HttpRequest) -> HttpResponse:
         assert isinstance(request.user, Subject)
-        with transaction.atomic():
-            happened.send(
-                sender=SignOut,
-                verb="subject.signed_out",
-                by=request.user,
-                subjects=[],
-                facts={"subject": request.user.pk},
-            )
+        sessions.end(request.user)
         response: HttpResponse = super().post(request)
         return response
 

@@ -9,6 +9,8 @@ class GrantsConfig(AppConfig):
 
     @override
     def ready(self) -> None:
-        from grants.audit import subscribers  # noqa: PLC0415 (its models need the apps)
+        from grants.audit import subscribers  # noqa: PLC0415 (their models need the apps)
+        from grants.tokens import tickets  # noqa: PLC0415
 
         subscribers.connect()
+        tickets.connect()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.db.models import Model
+
 from accounts.models import Subject
 from accounts.signals import happened
 from grants.audit.chain import Fact, record
@@ -16,6 +18,6 @@ def connect() -> None:
 
 
 def _record(
-    *, verb: str, by: Subject | str | None, subjects: Iterable[Subject], facts: Mapping[str, Fact], **_: Any
+    *, verb: str, by: Subject | str | None, subjects: Iterable[Model], facts: Mapping[str, Fact], **_: Any
 ) -> None:
     record(Verb(verb), by=by or "nobody", on=subjects, **facts)

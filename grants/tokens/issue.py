@@ -1,0 +1,210 @@
+"""Service tokens: issued, shown once, replaced, revoked. Each is tied to one grant and dies with it by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import transaction
+from django.db.models import Max, Q, QuerySet, Sum
+
+from accounts import roles, service_identities
+from accounts.models import Subject
+from grants import clock
+from grants.audit import Verb, record
+from grants.catalog.levels import SERVICES_ONLY, Level
+from grants.lifecycle import hold
+from grants.lifecycle.errors import Conflict, NotAllowed
+from grants.lifecycle.models import Grant
+from grants.tokens.mint import mint
+from grants.tokens.models import Credential
+from grants.tokens.usage import PASSED
+
+USUAL = timedelta(hours=1)
+SHORTEST = timedelta(minutes=1)
+LIVE_MAX = 20  # of one grant: who needs more has lost count, and so have we
+
+Kind = Credential.Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A new token. `token` is the only time that anybody sees it; it stays out of logs and tracebacks."""
+
+    credential: Credential
+    token: str = field(repr=False)
+
+
+class Listed(NamedTuple):
+    """A token as the grant's page lists it."""
+
+    credential: Credential
+    over: bool  # expired, revoked, or dead with its grant
+    last_used: datetime | None  # to the minute, let through or refused
+    calls: int
+    refused: int
+
+
+def why_not(grant: Grant, by: Subject) -> str:
+    """Why this person can't issue tokens for this grant now, in a sentence; "" when they can."""
+    try:
+        _permit(grant, by, clock.now())
+    except (NotAllowed, Conflict) as error:
+        return error.reason
+    return ""
+
+
+def may_issue(grant: Grant, by: Subject) -> bool:
+    return not why_not(grant, by)
+
+
+def may_revoke(credential: Credential, by: Subject) -> bool:
+    """Whoever uses it, and whoever could revoke its grant."""
+    if service_identities.acts_for(by, credential.subject):
+        return True
+    return credential.grant is not None and hold.may_revoke(credential.grant, by)
+
+
+def ends_at(grant: Grant, lasts: timedelta | None, now: datetime) -> datetime:
+    """When a token issued now is over: an hour, or what was asked for; `work` lasts, and drains, with its grant."""
+    if lasts is None and Level.of(grant.level) in SERVICES_ONLY:
+        return grant.drained_at
+    return min(now + (lasts or USUAL), grant.drained_at)
+
+
+def issue(grant: Grant, *, by: Subject, lasts: timedelta | None = None) -> Issued:
+    """A new token for the holder of a live grant, or for the team (or an admin) of an identity that holds one.
+
+    Raises NotAllowed, or Conflict when the access is over.
+    """
+    with transaction.atomic():
+        grant = _lock(grant)
+        now = clock.now()
+        _permit(grant, by, now)
+        live = live_of(grant, now).count()
+        if live >= LIVE_MAX:
+            raise NotAllowed(f"{live} tokens of {grant.ref} work already. Revoke those that nobody needs.")
+        issued = make(grant, by=by, until=_until(grant, lasts, now), now=now)
+        record(Verb.TOKEN_ISSUED, by=by, on=[issued.credential], grant=grant.pk, subject=grant.beneficiary_id)
+    return issued
+
+
+def rotate(credential: Credential, *, by: Subject) -> Issued:
+    """A new token in place of this one, for as long again; the old one is refused from the next call on.
+
+    Raises NotAllowed, or Conflict when the token or the access is over.
+    """
+    with transaction.atomic():
+        grant = _lock(_grant_of(credential))
+        old = _lock_credential(credential)
+        now = clock.now()
+        _permit(grant, by, now)
+        _still_works(old, now)
+        until = _until(grant, old.expires_at - old.issued_at, now)
+        issued = make(grant, by=by, until=until, now=now)
+        end([old], now)
+        changed = [old, issued.credential]
+        record(Verb.TOKEN_ROTATED, by=by, on=changed, grant=grant.pk, subject=grant.beneficiary_id)
+    return issued
+
+
+def revoke(credential: Credential, *, by: Subject) -> Credential:
+    """The token is refused from the next call on; the grant stays. Raises NotAllowed or Conflict (over already)."""
+    grant = _grant_of(credential)
+    if not may_revoke(credential, by):
+        raise NotAllowed("Only who uses this token, an owner of the resource or an admin can revoke it.")
+    with transaction.atomic():
+        old = _lock_credential(credential)
+        now = clock.now()
+        _still_works(old, now)
+        end([old], now)
+        record(Verb.TOKEN_REVOKED, by=by, on=[old], grant=grant.pk, subject=grant.beneficiary_id)
+    old.refresh_from_db()
+    return old
+
+
+def of_grant(grant: Grant) -> list[Listed]:
+    """The tokens of a grant, the newest first, with what they were last used for."""
+    now = clock.now()
+    used = Q(usage__code=PASSED)
+    tokens = (
+        Credential.objects.filter(grant=grant, kind=Kind.TOKEN)
+        .select_related("grant", "issued_by", "subject", "connection")
+        .annotate(last=Max("usage__minute"), calls=Sum("usage__n", filter=used), refused=Sum("usage__n", filter=~used))
+        .order_by("-pk")
+    )
+    return [
+        Listed(token, token.is_over_at(now), token.last, int(token.calls or 0), int(token.refused or 0))
+        for token in tokens
+    ]
+
+
+def live_of(grant: Grant, now: datetime) -> QuerySet[Credential]:
+    """The tokens of a live grant that still work."""
+    return Credential.objects.filter(grant=grant, revoked_at=None, expires_at__gt=now)
+
+
+def make(grant: Grant, *, by: Subject | None, until: datetime, now: datetime) -> Issued:
+    """The row of a new token, for the caller to record."""
+    minted = mint(Kind.TOKEN)
+    credential = Credential.objects.create(
+        kind=Kind.TOKEN,
+        key_id=minted.key_id,
+        digest=minted.digest,
+        subject_id=grant.beneficiary_id,
+        connection_id=grant.resource.connection_id,
+        grant=grant,
+        grant_until=grant.drain_until,
+        issued_at=now,
+        issued_by=by,
+        expires_at=until,
+    )
+    return Issued(credential, minted.token)
+
+
+def end(credentials: Sequence[Credential], now: datetime) -> None:
+    """Revoke rows that the caller has locked, and records."""
+    Credential.objects.filter(pk__in=[one.pk for one in credentials], revoked_at=None).update(revoked_at=now)
+
+
+def _permit(grant: Grant, by: Subject, now: datetime) -> None:
+    holder = grant.beneficiary
+    service = holder.kind == Subject.Kind.SERVICE
+    if not (service_identities.acts_for(by, holder) or (service and roles.is_admin(by))):
+        if service:
+            raise NotAllowed(f"Only members of the team that owns {holder.name}, and admins, get its tokens.")
+        raise NotAllowed("Only who holds an access gets tokens for it.")
+    if not holder.active:
+        raise NotAllowed(f"{holder.name} is switched off.")
+    if not grant.is_live_at(now):
+        raise Conflict(f"{grant.ref} is over already." if now >= grant.over_at else f"{grant.ref} has not begun.")
+
+
+def _until(grant: Grant, lasts: timedelta | None, now: datetime) -> datetime:
+    if lasts is not None and lasts < SHORTEST:
+        raise NotAllowed("A token lasts one minute or more.")
+    return ends_at(grant, lasts, now)
+
+
+def _still_works(credential: Credential, now: datetime) -> None:
+    if credential.is_over_at(now):
+        raise Conflict("This token is over already." if credential.revoked_at is None else "It was revoked already.")
+
+
+def _grant_of(credential: Credential) -> Grant:
+    if credential.grant is None:
+        raise NotAllowed("A browser session ends by signing out.")
+    return credential.grant
+
+
+def _lock(grant: Grant) -> Grant:
+    """Locked first: whoever ends the grant meanwhile is waited for, and then the clock is looked at."""
+    rows = Grant.objects.select_for_update(no_key=True, of=("self",))
+    return rows.select_related("beneficiary", "resource__connection").get(pk=grant.pk)
+
+
+def _lock_credential(credential: Credential) -> Credential:
+    rows = Credential.objects.select_for_update(no_key=True, of=("self",))
+    return rows.select_related("grant").get(pk=credential.pk)

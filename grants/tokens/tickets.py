@@ -1,0 +1,78 @@
+"""From the portal into the gate: a ticket becomes a browser's session there, and signing out ends it.
+
+The browser carries the ticket from one host to the other, once, within seconds; without the nonce that the gate put
+into its cookie beforehand it is worth nothing. `gate_redeem()` in migration 0009 is the other half.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts.models import Subject
+from accounts.signals import session_ending
+from grants import clock
+from grants.audit import Verb, record
+from grants.catalog.models import Connection
+from grants.lifecycle.errors import NotAllowed
+from grants.tokens.mint import mint
+from grants.tokens.models import SESSION_LASTS, TICKET_LASTS, Credential
+
+Kind = Credential.Kind
+
+
+def hand_over(subject: Subject, connection: Connection, nonce_digest: bytes, *, until: datetime | None = None) -> str:
+    """A ticket for this person's browser, to be sent on at once. `until`: the end of the portal's session.
+
+    Raises NotAllowed: a machine, somebody who left, a connection that no gate serves, a session that is over.
+    """
+    if not subject.active or subject.kind != Subject.Kind.PERSON:
+        raise NotAllowed("Only people with an account that is switched on go through the gate with a browser.")
+    if not connection.host:
+        raise NotAllowed(f"{connection.slug} has no gate: its `host` is not set.")
+    with transaction.atomic():
+        now = clock.now()
+        over = min(until or now + SESSION_LASTS, now + timedelta(seconds=settings.SESSION_COOKIE_AGE))
+        if over <= now:
+            raise NotAllowed("Your session is over. Sign in again.")
+        minted = mint(Kind.TICKET)
+        ticket = Credential.objects.create(
+            kind=Kind.TICKET,
+            key_id=minted.key_id,
+            digest=minted.digest,
+            subject=subject,
+            connection=connection,
+            issued_at=now,
+            issued_by=subject,
+            expires_at=now + TICKET_LASTS,
+            nonce_digest=nonce_digest,
+            session_until=over,
+        )
+        record(Verb.TICKET_MADE, by=subject, on=[ticket], connection=connection.pk, subject=subject.pk)
+    return minted.token
+
+
+def end_sessions(subject: Subject) -> list[Credential]:
+    """Revoke what this person's browsers have at the gate, in the caller's transaction, which records the rows.
+
+    Tickets first: a gate that is redeeming one holds its row, so the session that comes of it is seen after it.
+    """
+    now = clock.now()
+    ended: list[Credential] = []
+    for kind in (Kind.TICKET, Kind.GATE_SESSION):
+        mine = Credential.objects.filter(subject=subject, kind=kind, revoked_at=None, used_at=None, expires_at__gt=now)
+        locked = list(mine.order_by("pk").select_for_update(no_key=True, of=("self",)))
+        Credential.objects.filter(pk__in=[one.pk for one in locked]).update(revoked_at=now)
+        ended += locked
+    return ended
+
+
+def connect() -> None:
+    session_ending.connect(_end, dispatch_uid="grants.tokens")
+
+
+def _end(*, subject: Subject, **_: Any) -> list[Credential]:
+    return end_sessions(subject)
