@@ -23,8 +23,11 @@ class NotPermitted(Exception):
         self.reason = reason
 
 
-def create(team: Team, name: str, *, by: Subject) -> Subject:
-    """A new identity that this team owns. Raises NotPermitted (not a member, no name, a name that is taken)."""
+def create(team: Team, name: str, *, by: Subject | str) -> Subject:
+    """A new identity that this team owns. `by` is a person, or the word for whoever has the shell of the portal.
+
+    Raises NotPermitted (not a member, no name, a name that is taken).
+    """
     _permit(team, by)
     name = _named(name)
     try:
@@ -99,8 +102,8 @@ def _switch(service: Subject, *, active: bool, by: Subject) -> Subject:
     return service
 
 
-def _permit(team: Team, by: Subject) -> None:
-    if not may_manage(team, by):
+def _permit(team: Team, by: Subject | str) -> None:
+    if isinstance(by, Subject) and not may_manage(team, by):
         raise NotPermitted(f"Only members of team {team.slug} and admins look after its service identities.")
 
 
@@ -122,6 +125,6 @@ def _taken(error: IntegrityError, team: Team, name: str) -> Exception:
     return NotPermitted(f"Team {team.slug} has a service identity called {name} already.")
 
 
-def _tell(verb: str, service: Subject, by: Subject, facts: Mapping[str, int] | None = None) -> None:
+def _tell(verb: str, service: Subject, by: Subject | str, facts: Mapping[str, int] | None = None) -> None:
     told = {"subject": service.pk, **(facts or {})}
     happened.send(sender=Subject, verb=verb, by=by, subjects=[service], facts=told)

@@ -2,7 +2,7 @@
 
 from django.dispatch import Signal
 
-# Sent with verb (str), by (Subject | None), subjects (the rows that changed), facts (ids only).
+# Sent with verb (str), by (Subject, a word for a process, or None), subjects (the rows that changed), facts (ids only).
 happened = Signal()
 
 # Sent with subject, before what happened is recorded. Receivers answer with the rows that they changed.
