@@ -77,6 +77,10 @@ class Env(BaseSettings):
     audit_key_file: Path = Field(description="Ed25519 private key (PEM) that signs the head of the record.")
     audit_heads_file: Path = Field(description="JSON lines; the signed head is added every minute.")
 
+    token_dir: Path | None = Field(
+        None, description="Celery workers: write tokens of service identities into files here, for who runs them."
+    )
+
     time_zone: str = Field("UTC", description="Zone shown to people who have not chosen one.")
     request_lapses_days: int = Field(3, ge=1, le=30, description="A request nobody decides lapses after this.")
     sync_seconds: int = Field(60, ge=5, le=3600, description="How often catalogs and the directory are read.")

@@ -29,6 +29,8 @@ class Verb(StrEnum):
     TOKEN_ISSUED = "token.issued"
     TOKEN_ROTATED = "token.rotated"
     TOKEN_REVOKED = "token.revoked"
+    DELIVERY_BEGUN = "delivery.begun"
+    DELIVERY_ENDED = "delivery.ended"
     TICKET_MADE = "ticket.made"
 
     GATE_ENTERED = "gate.entered"
@@ -81,6 +83,8 @@ SENTENCES: dict[Verb, str] = {
     Verb.TOKEN_ISSUED: "issued a service token",
     Verb.TOKEN_ROTATED: "replaced a service token",
     Verb.TOKEN_REVOKED: "revoked a service token",
+    Verb.DELIVERY_BEGUN: "had tokens delivered to a service identity",
+    Verb.DELIVERY_ENDED: "ended the delivery of tokens to a service identity",
     Verb.TICKET_MADE: "went on to the gate",
     Verb.GATE_ENTERED: "entered an orchestrator through the gate",
     Verb.GATE_REFUSED: "refused a call",

@@ -12,7 +12,7 @@ from django.db.models import Max, Q, QuerySet, Sum
 
 from accounts import roles, service_identities
 from accounts.models import Subject
-from grants import clock
+from grants import clock, due
 from grants.audit import Verb, record
 from grants.catalog.levels import SERVICES_ONLY, Level
 from grants.lifecycle import hold
@@ -120,6 +120,8 @@ def revoke(credential: Credential, *, by: Subject) -> Credential:
         now = clock.now()
         _still_works(old, now)
         end([old], now)
+        if old.issued_by_id is None:
+            due.hurry(hold.token_job(old.subject_id))  # the machine gets another one
         record(Verb.TOKEN_REVOKED, by=by, on=[old], grant=grant.pk, subject=grant.beneficiary_id)
     old.refresh_from_db()
     return old

@@ -16,16 +16,18 @@ from grants.audit.models import AuditEvent
 from grants.audit.verbs import SENTENCES, Verb
 from grants.catalog.models import Connection, Resource
 from grants.lifecycle.models import Grant, RoleBinding
+from grants.tokens.models import Credential
 
 _BIGGEST = 2**63 - 1  # of a row's id: a payload that was tampered with may hold anything
 
 # Fact → what its number names. A list of them ends in s.
-_KINDS = ("request", "grant", "subject", "resource", "connection", "policy", "binding", "decision")
+_KINDS = ("request", "grant", "subject", "resource", "connection", "policy", "binding", "credential", "decision")
 _LETTERS = {"request": "R", "grant": "G", "subject": "S", "connection": "C", "policy": "P"}
 _BAD = {
     Verb.REQUEST_DENIED,
     Verb.SIGN_IN_REFUSED,
     Verb.POLICY_REFUSED,
+    Verb.GATE_REFUSED,
     Verb.CATALOG_HELD,
     Verb.DIRECTORY_HELD,
 }
@@ -113,6 +115,7 @@ class _Names:
     resources: Mapping[int, Resource]
     connections: Mapping[int, Connection]
     bindings: Mapping[int, str]
+    credentials: Mapping[int, Credential]
 
     @classmethod
     def of(cls, read: Iterable[tuple[AuditEvent, Mapping[str, Any]]]) -> _Names:
@@ -127,6 +130,7 @@ class _Names:
             Resource.objects.select_related("connection").in_bulk(wanted["resource"]),
             Connection.objects.in_bulk(wanted["connection"]),
             _roles(wanted["binding"]) if wanted["binding"] else {},
+            Credential.objects.in_bulk(wanted["credential"]),
         )
 
     def actor(self, actor: str) -> str:
@@ -150,6 +154,11 @@ class _Names:
             return Thing("Role", self.bindings.get(pk, f"number {pk}"), "")
         if kind == "policy":
             return Thing("Policy", ref, reverse("policy"))
+        if kind == "credential":
+            known = self.credentials.get(pk)
+            word = known.get_kind_display().capitalize() if known else "Credential"
+            at = reverse("grant", args=[known.grant_id]) if known and known.grant_id else ""
+            return Thing(word, known.key_id if known else f"number {pk}", at)
         person = self.subjects.get(pk)
         return Thing("Subject", f"{person.name} ({ref})" if person else ref, "")
 

@@ -424,6 +424,9 @@ def test_a_session_that_is_over_there_is_over_here(op: Provider, browser: Client
     response = browser.get("/oidc/callback", {"error": "login_required", "state": asked["state"]})
     assert code_of(response) == "SESSION_OVER"
     assert not signed_in(browser)
+    # As signing out does: whatever hangs on the session ends with it, and the record says so.
+    event = AuditEvent.objects.latest("seq")
+    assert (event.verb, event.actor) == ("subject.signed_out", Identity.objects.get().subject.ref)
 
 
 def test_pages_work_on_while_the_provider_is_down(op: Provider, browser: Client, sign_in: SignIn) -> None:

@@ -398,17 +398,6 @@ def test_what_the_gate_reads_changes_only_with_an_event(
         app.execute("SELECT audit_append('x', 't', '{}', '{}', '{}', '{}', '{}')")
 
 
-def test_the_gate_role_has_nothing_yet(commits: None) -> None:
-    with connect("stint_gate", autocommit=True) as gate:
-        for sql in (
-            "SELECT * FROM grants_grant",
-            "SELECT * FROM grants_auditevent",
-            "SELECT audit_append('x','x','','{}','{}','{}','{}')",
-        ):
-            with pytest.raises(errors.InsufficientPrivilege):
-                gate.execute(sql)
-
-
 def test_other_unique_rows(app: psycopg.Connection, story: tuple[Cast, Request, Grant]) -> None:
     cast, request, _ = story
     refused(

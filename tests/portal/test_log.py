@@ -16,6 +16,8 @@ from portal.log import MASK, redact
         {"error": "401 for https://user:hunter2hunter2@host/x"},
         {"event": "token eyJhbGciOiJSUzI1NiJ9.hunter2hunter2.hunter2hunter2"},
         {"x": "stint_0123456789abcdef_hunter2hunter2"},
+        {"x": "cookie=stints_0123456789abcdef_hunter2hunter2;"},
+        {"x": "/enter?ticket=stintt_0123456789abcdef_hunter2hunter2"},
     ],
 )
 def test_masked(event: dict[str, str]) -> None:

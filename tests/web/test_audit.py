@@ -12,6 +12,7 @@ from grants.audit.models import AuditEvent
 from grants.audit.verbs import Verb
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Grant
+from grants.tokens import issue
 from tests.cast import Cast
 from tests.conftest import connect
 from tests.web.test_requests import signed_in
@@ -57,6 +58,14 @@ class TestEvents:
         payload = bytes(AuditEvent.objects.get(verb=Verb.REQUEST_ASKED).payload).decode()
         assert "Ada" not in payload
         assert "etl" not in payload
+
+    def test_a_credential_is_named_by_its_key(self, cast: Cast) -> None:
+        grant = decide.approve(cast.asks(), by=cast.chiara).grants.get()
+        issued = issue.issue(grant, by=cast.ada)
+        page = signed_in(cast.priya).get("/audit").content.decode()
+        assert "issued a service token" in page
+        assert issued.credential.key_id in page
+        assert issued.token not in page
 
     def test_filters(self, cast: Cast) -> None:
         asked = cast.asks()

@@ -1,0 +1,154 @@
+"""Tokens that nobody is shown: written where a machine reads them, and replaced there before they expire.
+
+A Celery task does it, named by its due row, so a token never passes the broker: it is made by the process that writes
+the file. What the file holds is how the next run knows what was delivered; nothing else remembers it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Coalesce
+
+from accounts import service_identities
+from accounts.models import Subject
+from grants import clock, due
+from grants.audit import Verb, record
+from grants.lifecycle.errors import NotAllowed
+from grants.lifecycle.hold import token_job
+from grants.lifecycle.models import Grant
+from grants.tokens import issue
+from grants.tokens.mint import read
+from grants.tokens.models import Credential
+
+LOOK_AGAIN = timedelta(minutes=1)  # a file may vanish without anybody telling
+SOON = timedelta(seconds=1)
+_FILE_MAX = 200  # bytes; a token has 72
+
+
+class NoFolder(OSError):
+    """This worker was not told where to write."""
+
+    def __init__(self) -> None:
+        super().__init__("STINT_TOKEN_DIR is not set, so no token is delivered")
+
+
+def begin(service: Subject, *, by: Subject) -> None:
+    """Deliver tokens for whatever this identity holds, from now on. Raises NotAllowed."""
+    _permit(service, by)
+    if is_on(service):
+        return
+    with transaction.atomic():
+        due.ensure(token_job(service.pk))
+        record(Verb.DELIVERY_BEGUN, by=by, subject=service.pk)
+
+
+def end(service: Subject, *, by: Subject) -> None:
+    """Deliver no more. What was delivered works until it expires, or is revoked. Raises NotAllowed."""
+    _permit(service, by)
+    with transaction.atomic():
+        due.DueJob.objects.filter(name=token_job(service.pk)).delete()
+        record(Verb.DELIVERY_ENDED, by=by, subject=service.pk)
+
+
+def is_on(service: Subject) -> bool:
+    return due.DueJob.objects.filter(name=token_job(service.pk)).exists()
+
+
+def path_of(subject_id: int, resource_id: int, level: str) -> Path:
+    """Where the token for this much of this resource is: the same for one grant after the other. Raises NoFolder."""
+    folder: Path | None = settings.ENV.token_dir
+    if folder is None:
+        raise NoFolder
+    return folder / f"S-{subject_id}" / f"{resource_id}.{level}"
+
+
+def deliver(subject_id: int) -> timedelta:
+    """Write what is missing or about to expire, remove what is over; returns when to look again. Raises OSError."""
+    now = clock.now()
+    live = Grant.objects.live_at(now).filter(beneficiary=subject_id, beneficiary__active=True)
+    # Of several grants for the same thing the one that lasts longest comes last, and stays.
+    longest = {
+        (grant.resource_id, grant.level): grant for grant in live.order_by(Coalesce("ended_at", "ends_at"), "pk")
+    }
+    again = [_deliver(grant, now) - now for grant in longest.values()]
+    _remove_others(subject_id, (path_of(subject_id, *key) for key in longest))
+    return max(SOON, min([LOOK_AGAIN, *again]))
+
+
+def _deliver(grant: Grant, now: datetime) -> datetime:
+    """Leave or replace the token of one grant; returns when it is to be replaced, or its grant is over."""
+    path = path_of(grant.beneficiary_id, grant.resource_id, grant.level)
+    there = _delivered(path, grant)
+    if there is not None and not there.is_over_at(now) and now < (when := _replaced_at(there, grant)):
+        return when
+    issued = _issue(grant, there)
+    if issued is None:
+        return now  # ended a moment ago: looked at again, and not live any more
+    _write(path, issued.token)
+    return _replaced_at(issued.credential, grant)
+
+
+def _replaced_at(credential: Credential, grant: Grant) -> datetime:
+    """After two thirds of its life; one that dies with its grant is never replaced."""
+    if credential.expires_at >= grant.drained_at:
+        return grant.over_at
+    return credential.issued_at + (credential.expires_at - credential.issued_at) * 2 / 3
+
+
+@transaction.atomic
+def _issue(grant: Grant, there: Credential | None) -> issue.Issued | None:
+    """A new token. The one in the file works on beside it for who has read it; others that were delivered do not."""
+    grant = Grant.objects.select_for_update(no_key=True, of=("self",)).select_related("resource").get(pk=grant.pk)
+    now = clock.now()
+    if not grant.is_live_at(now):
+        return None
+    others = issue.live_of(grant, now).filter(issued_by=None)
+    if there:
+        others = others.exclude(pk=there.pk)
+    lost = list(others.order_by("pk").select_for_update(no_key=True, of=("self",)))
+    issued = issue.make(grant, by=None, until=issue.ends_at(grant, None, now), now=now)
+    issue.end(lost, now)
+    verb = Verb.TOKEN_ROTATED if there or lost else Verb.TOKEN_ISSUED
+    record(verb, by="delivery", on=[issued.credential, *lost], grant=grant.pk, subject=grant.beneficiary_id)
+    return issued
+
+
+def _delivered(path: Path, grant: Grant) -> Credential | None:
+    """The token that the file holds, if it is one of this grant."""
+    try:
+        with path.open(encoding="ascii", errors="replace") as file:
+            digest = read(file.read(_FILE_MAX).strip(), Credential.Kind.TOKEN)
+    except FileNotFoundError:
+        return None
+    return Credential.objects.select_related("grant").filter(grant=grant, digest=digest).first() if digest else None
+
+
+def _write(path: Path, token: str) -> None:
+    """Whole or not at all, readable by its owner alone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"{token}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def _remove_others(subject_id: int, kept: Iterable[Path]) -> None:
+    """Tokens of grants that are over are of no use; they must not lie about either."""
+    folder, keep = path_of(subject_id, 0, "").parent, set(kept)
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if file not in keep:
+            file.unlink(missing_ok=True)
+
+
+def _permit(service: Subject, by: Subject) -> None:
+    if service.team is None or not service_identities.may_manage(service.team, by):
+        raise NotAllowed("Only members of the owning team and admins have tokens delivered to a service identity.")
