@@ -93,7 +93,7 @@ def messages(event: AuditEvent) -> Iterator[EmailMessage]:
         yield from _to(person, "ended", event, f"/grants/{grant.pk}", grant=grant)
         return
     request = (
-        Request.objects.select_related("requester")
+        Request.objects.select_related("requester", "beneficiary")
         .prefetch_related("items__resource__connection")
         .get(pk=facts["request"])
     )

@@ -153,6 +153,13 @@ def test_only_work_drains_and_by_the_strictest_rule_of_the_approval(cast: Cast, 
     assert Grant.objects.live_at(clock.now()).filter(beneficiary=worker).count() == 2
 
 
+def test_approvers_read_for_whom_it_is(cast: Cast, worker: Subject) -> None:
+    asks_for(cast, worker, by=cast.ada)
+    told = list(messages(AuditEvent.objects.get(verb="request.asked")))
+    assert {one.to[0] for one in told} == {cast.chiara.email, cast.tomasz.email}
+    assert "Ada asks for this on behalf of etl worker" in told[0].body
+
+
 def test_who_asked_is_told_when_a_machine_loses_access(cast: Cast) -> None:
     hold.revoke(working(cast), by=cast.chiara)
     (told,) = messages(AuditEvent.objects.get(verb="grant.revoked"))

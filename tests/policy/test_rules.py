@@ -20,6 +20,7 @@ CHIARA = Person(3, "sso", "id-chiara", frozenset({"platform"}))
 TOMASZ = Person(4, "sso", "id-tomasz", frozenset({"platform"}))
 GRACE = Person(5, "sso", "id-grace", frozenset({"sre"}))
 OSCAR = Person(6, "sso", "id-oscar", frozenset())
+WORKER = Person(7, "", "S-7", frozenset({"ingest"}), service=True)
 EVERYBODY = (ADA, BEN, CHIARA, TOMASZ, GRACE, OSCAR)
 NAMES = {"sso:grace": "id-grace", "sso:chiara": "id-chiara"}
 
@@ -124,6 +125,39 @@ def test_levels_that_are_never_peoples(facts: Facts, level: str, code: str) -> N
     ruling = rules.rule_on(policy(everything), facts, ADA, level)
     assert isinstance(ruling, Denied)
     assert ruling.code == code
+
+
+@pytest.mark.parametrize(
+    ("drains", "minutes", "by"),
+    [
+        ([""], 15, "r0"),
+        ([", drain: 40m"], 40, "r0"),
+        ([", drain: 40m", ", drain: 5m"], 5, "r1"),
+        ([", drain: 40m", ""], 15, "r1"),  # who says nothing says 15 minutes, else a further rule could widen
+        ([", drain: 0m", ", drain: 1d"], 0, "r0"),
+    ],
+)
+def test_work_drains_for_machines_as_the_strictest_rule_says(drains: list[str], minutes: int, by: str) -> None:
+    terms = policy(*(rule(f"r{n}", levels="[run, work]", more=more) for n, more in enumerate(drains)))
+    ruling = rules.rule_on(terms, POOL, WORKER, "work")
+    assert isinstance(ruling, Allowed)
+    assert (ruling.drain, ruling.because["drain"]) == (timedelta(minutes=minutes), by)
+    whole = rules.rule_on_all(terms, [(POOL, "run"), (POOL, "work"), (SERVER, "work")], WORKER)
+    assert isinstance(whole, Allowed)
+    assert (whole.drain, whole.because["drain"]) == (timedelta(minutes=minutes), by)
+    run = rules.rule_on_all(terms, [(POOL, "run")], WORKER)
+    assert isinstance(run, Allowed)
+    assert run.drain is None
+
+
+@pytest.mark.parametrize(
+    ("ask", "may"),
+    [("anyone", True), ("[{team: ingest}]", True), ("[{team: platform}]", False),
+     ("[{person: {idp: sso, username: ada}}]", False)],
+)  # fmt: skip
+def test_a_machine_is_of_its_team_and_nobody_by_name(ask: str, may: bool) -> None:
+    ruling = rules.rule_on(policy(rule(ask=ask, levels="[work]")), POOL, WORKER, "work")
+    assert isinstance(ruling, Allowed) == may
 
 
 def test_no_rule_no_access() -> None:
@@ -335,9 +369,10 @@ some_rules = st.builds(
         ]
     ),
     ask=st.sampled_from(["anyone", "[{team: ingest}]", "[{team: sre}]"]),
-    levels=st.sampled_from(["[view]", "[run]", "[view, run]", "[view, run, operate, manage]"]),
+    levels=st.sampled_from(["[view]", "[run]", "[view, run]", "[view, run, operate, manage]", "[run, work]"]),
     longest=st.sampled_from(["30m", "2h", "8h", "2d"]),
     stages=st.sampled_from(["[]", "[{need: 1, from: [owners]}]", "[{need: 2, from: [{team: sre}]}]"]),
+    more=st.sampled_from(["", ", drain: 0m", ", drain: 5m", ", drain: 1d"]),
 )
 
 
@@ -345,8 +380,8 @@ some_rules = st.builds(
     st.lists(some_rules, min_size=1, max_size=4, unique_by=lambda text: text.split(",")[0]),
     some_rules,
     st.sampled_from([ETL, POOL, ML]),
-    st.sampled_from(EVERYBODY),
-    st.sampled_from(["view", "run", "manage"]),
+    st.sampled_from([*EVERYBODY, WORKER]),
+    st.sampled_from(["view", "run", "manage", "work"]),
 )
 def test_a_further_rule_that_applies_never_widens(
     texts: list[str], more: str, facts: Facts, who: Person, level: str
@@ -359,6 +394,7 @@ def test_a_further_rule_that_applies_never_widens(
     if isinstance(before, Allowed) and isinstance(after, Allowed):
         assert after.longest <= before.longest
         assert after.reason_min >= before.reason_min
+        assert before.drain is after.drain is None or after.drain <= before.drain
         assert {(s.need, s.sources) for s in before.stages} <= {(s.need, s.sources) for s in after.stages}
 
 

@@ -25,6 +25,8 @@ def test_plan_says_the_difference_in_words(cast: Cast) -> None:
     assert versions.plan(POLICY.replace("longest: 8h", "longest: 4h")).lines == (
         "rule deployments-run: longest 8 h → 4 h",
     )
+    cut = POLICY.replace("longest: 8h}", "longest: 8h}\n    drain: 0m")
+    assert versions.plan(cut).lines == ("rule deployments-run: drain 15 min → none",)
     assert versions.plan(POLICY).lines == ()
 
 

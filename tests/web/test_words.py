@@ -6,7 +6,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from grants.catalog.levels import KINDS, LEVELS_OF
-from grants.web import words
+from grants.policy.parse import parse_policy
+from grants.web import policy_words, words
+from tests.tokens.scene import WORKERS
 
 NOW = datetime(2026, 11, 24, 13, 20, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -68,3 +70,10 @@ def test_every_level_of_every_kind_has_words() -> None:
         assert words.KINDS[kind].icon
         for level in LEVELS_OF[kind]:
             assert words.level_means(level.word, kind).endswith(".")
+
+
+def test_a_policy_says_what_becomes_of_running_work() -> None:
+    (workers,) = policy_words.rules(parse_policy("version: 1\nrules:\n" + WORKERS), hidden_too=True)
+    assert "runs that are still going at the end may report for 20 min" in workers.lines
+    cut = parse_policy("version: 1\nrules:\n" + WORKERS.replace("20m", "0m"))
+    assert "runs that are still going at the end are cut off" in policy_words.rules(cut, hidden_too=True)[0].lines
