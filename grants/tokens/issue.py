@@ -42,6 +42,7 @@ class Listed(NamedTuple):
 
     credential: Credential
     over: bool  # expired, revoked, or dead with its grant
+    ended_at: datetime  # when it is over, or has been
     last_used: datetime | None  # to the minute, let through or refused
     calls: int
     refused: int
@@ -62,9 +63,12 @@ def may_issue(grant: Grant, by: Subject) -> bool:
 
 def may_revoke(credential: Credential, by: Subject) -> bool:
     """Whoever uses it, and whoever could revoke its grant."""
-    if service_identities.acts_for(by, credential.subject):
-        return True
-    return credential.grant is not None and hold.may_revoke(credential.grant, by)
+    return credential.grant is not None and acts_on(credential.grant, by)
+
+
+def acts_on(grant: Grant, by: Subject) -> bool:
+    """May this person revoke the tokens of a grant: as who uses them, or who could revoke the grant?"""
+    return service_identities.acts_for(by, grant.beneficiary) or hold.may_revoke(grant, by)
 
 
 def ends_at(grant: Grant, lasts: timedelta | None, now: datetime) -> datetime:
@@ -138,7 +142,7 @@ def of_grant(grant: Grant) -> list[Listed]:
         .order_by("-pk")
     )
     return [
-        Listed(token, token.is_over_at(now), token.last, int(token.calls or 0), int(token.refused or 0))
+        Listed(token, token.is_over_at(now), token.ended_at, token.last, int(token.calls or 0), int(token.refused or 0))
         for token in tokens
     ]
 

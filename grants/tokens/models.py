@@ -94,10 +94,15 @@ class Credential(models.Model):
     def __str__(self) -> str:
         return self.key_id
 
+    @property
+    def ended_at(self) -> datetime:
+        """When it is over: revoked, by itself, or with its grant (which is looked at: select it with the row)."""
+        ends = [self.expires_at, *([self.revoked_at] if self.revoked_at else [])]
+        return min([*ends, *([self.grant.drained_at] if self.grant else [])])
+
     def is_over_at(self, now: datetime) -> bool:
-        """Dead by itself, or with its grant (`grant` is looked at: select it with the row)."""
-        dead = self.revoked_at is not None or now >= self.expires_at
-        return dead or (self.grant is not None and now >= self.grant.drained_at)
+        """Dead by itself, or with its grant."""
+        return now >= self.ended_at
 
 
 class GateUsage(models.Model):

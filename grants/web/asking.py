@@ -36,7 +36,7 @@ class Option:
     def why_not(self) -> str:
         """Why it can't be asked for; empty when it can."""
         if self.pending:
-            return f"You asked for this already: R-{self.pending.request_id} is pending."
+            return f"It is asked for already: R-{self.pending.request_id} is pending."
         return self.ruling.reason if isinstance(self.ruling, Denied) else ""
 
     @property
@@ -64,7 +64,7 @@ class Asker:
         asked = RequestItem.objects.filter(beneficiary=subject, state="pending", request__lapses_at__gt=now)
         for item in asked.select_related("request").order_by("pk"):
             pending.setdefault(item.resource_id, []).append(item)
-        return cls(versions.in_force(), versions.person_of(subject), grants, pending)
+        return cls(versions.in_force(), versions.asker_of(subject), grants, pending)
 
     def options(self, resource: Resource) -> list[Option]:
         """Every level that the kind knows, least first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -12,16 +12,19 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts import service_identities
 from accounts.models import Subject
 from grants import clock
 from grants.lifecycle import bindings, decide, hold, who
 from grants.lifecycle.errors import Conflict, LifecycleError
 from grants.lifecycle.models import Grant, Request
-from grants.web import record, role_words, timeline, words
+from grants.tokens import issue, usage
+from grants.web import gate_words, record, role_words, timeline, words
 from grants.web.signed_in import signed_in
 from grants.web.views_requests import does
 
 RECENT = 20
+TOKEN_MINUTES = (15, 60, 240, 480)  # that are offered; the end of the access is the end of all
 
 
 @require_safe
@@ -44,16 +47,16 @@ def access(request: HttpRequest) -> HttpResponse:
 @require_safe
 def grant(request: HttpRequest, pk: int) -> HttpResponse:
     """One grant, for its holder, who decided it, owners, admins and auditors; 404 for everybody else."""
-    return _page(request, _visible(request, pk))
+    return _page(request, visible_grant(request, pk))
 
 
 @require_POST
 def give_back(request: HttpRequest, pk: int) -> HttpResponse:
-    held = _visible(request, pk)
+    held = visible_grant(request, pk)
     try:
         hold.give_back(held, by=signed_in(request))
     except LifecycleError as error:
-        return _page(request, _visible(request, pk), problem=error)
+        return _page(request, visible_grant(request, pk), problem=error)
     messages.success(request, f"{held.ref} is over. {_can(held)} is refused from now on.")
     return redirect("access") if request.POST.get("back") == "access" else redirect("grant", pk)
 
@@ -61,7 +64,7 @@ def give_back(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     """GET asks once more, POST does it: a revocation can't be undone."""
-    held = _visible(request, pk)
+    held = visible_grant(request, pk)
     if request.method != "POST":
         if not hold.may_revoke(held, signed_in(request)):
             raise PermissionDenied("Only an owner of the resource or an admin can revoke this.")
@@ -72,21 +75,29 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         hold.revoke(held, by=signed_in(request))
     except LifecycleError as error:
-        return _page(request, _visible(request, pk), problem=error)
+        return _page(request, visible_grant(request, pk), problem=error)
     messages.success(request, f"Revoked {held.ref}. The next call is refused.")
     return redirect("grant", pk)
 
 
-def _visible(request: HttpRequest, pk: int) -> Grant:
+def visible_grant(request: HttpRequest, pk: int) -> Grant:
+    """For its own pages and those of its tokens; 404 for who may not see it."""
     grants = who.visible_grants(signed_in(request))
     related = ("beneficiary", "resource__connection", "request__requester", "request__beneficiary")
     return get_object_or_404(grants.select_related(*related), pk=pk)
 
 
 def _page(request: HttpRequest, held: Grant, problem: LifecycleError | None = None) -> HttpResponse:
-    status = 200 if problem is None else 409 if isinstance(problem, Conflict) else 403
-    context = _context(signed_in(request), held) | {"problem": problem.reason if problem else ""}
-    return render(request, "grant.html", context, status=status)
+    if problem is not None:
+        return problem_page(request, held, problem.reason, conflict=isinstance(problem, Conflict))
+    return render(request, "grant.html", _context(signed_in(request), held))
+
+
+def problem_page(request: HttpRequest, held: Grant, reason: str, *, conflict: bool = False) -> HttpResponse:
+    """The grant as it is now, and why what was tried did not happen."""
+    held = visible_grant(request, held.pk)
+    context = _context(signed_in(request), held) | {"problem": reason}
+    return render(request, "grant.html", context, status=409 if conflict else 403)
 
 
 def _context(viewer: Subject, held: Grant) -> dict[str, Any]:
@@ -106,7 +117,7 @@ def _context(viewer: Subject, held: Grant) -> dict[str, Any]:
         "standing": standing,
         "over": over,
         "mine": mine,
-        "may_give_back": mine and not over,
+        "may_give_back": not over and service_identities.acts_for(viewer, held.beneficiary),
         "may_revoke": not over and hold.may_revoke(held, viewer),
         "steps": timeline.steps(
             asked, stages, decisions, [held], viewer=viewer, now=now,
@@ -114,6 +125,7 @@ def _context(viewer: Subject, held: Grant) -> dict[str, Any]:
         ),
         "role": role_words.standing(held, bindings.of(held), _sharing(held, viewer, now), now),
         "others": list(others.filter(pk__in=visible).exclude(pk=held.pk).order_by("pk")),
+        **_gate(viewer, held, now),
     }  # fmt: skip
 
 
@@ -121,6 +133,23 @@ def _sharing(held: Grant, viewer: Subject, now: datetime) -> role_words.Others:
     keeps, outlived_by = bindings.also_wants(held, now), bindings.outlived_by(held, now)
     shown = who.visible_grants(viewer).filter(pk__in=[each.pk for each in (keeps, outlived_by) if each])
     return role_words.Others(keeps, outlived_by, frozenset(shown.values_list("pk", flat=True)))
+
+
+def _gate(viewer: Subject, held: Grant, now: datetime) -> dict[str, Any]:
+    """Its tokens and what was done with them, for who uses or answers for it; the way in with a browser."""
+    address, refusals = gate_words.address(held.resource.connection), usage.refusals_of(held)
+    return {
+        "gate": address,
+        "tokens": issue.of_grant(held),
+        "may_issue": bool(address) and issue.may_issue(held, viewer),
+        "may_end_tokens": issue.acts_on(held, viewer),
+        "token_lengths": [(minutes, words.length(timedelta(minutes=minutes))) for minutes in TOKEN_MINUTES
+                          if now + timedelta(minutes=minutes) < held.over_at],
+        "used": usage.of_grant(held),
+        "refusals": [(gate_words.refused(one.code), one.n) for one in refusals if one.code != gate_words.KEY_ONLY],
+        "key_only": any(one.code == gate_words.KEY_ONLY for one in refusals),
+        "browser": bool(address) and viewer.pk == held.beneficiary_id and held.is_live_at(now),
+    }  # fmt: skip
 
 
 def _title(held: Grant, *, over: bool, mine: bool) -> str:

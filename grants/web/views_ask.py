@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
+from accounts import service_identities
 from accounts.models import Subject
 from grants import clock
 from grants.catalog.models import Resource
@@ -28,6 +29,7 @@ from grants.web.signed_in import signed_in
 FOUND = 6
 NAMED = 2  # more people than these are counted on the button
 LENGTH_FIELDS = {"length", "minutes", "until"}
+DIGITS = 18  # of an id at most
 UNTIL_SLACK = timedelta(seconds=5)
 
 
@@ -36,6 +38,7 @@ class Sheet:
     """The form as it stands: what was typed, what it means, and what is wrong with it."""
 
     me: Subject
+    holder: Subject  # who would have it: oneself, or a machine of one's team
     now: datetime
     form: AskForm
     items: Items
@@ -71,7 +74,8 @@ def _read(request: HttpRequest) -> Sheet:
     me, now = signed_in(request), clock.now()
     data = request.POST if request.method == "POST" else request.GET
     items = Items(data, who.visible_resources(me).select_related("connection"))
-    asker = Asker.of(me, now)
+    holder = _holder(me, data.get("for", ""))
+    asker = Asker.of(holder, now)
     options = {pick.resource.pk: asker.options(pick.resource) for pick in items.picks}
     for pick in items.picks:
         known = options[pick.resource.pk]
@@ -80,13 +84,22 @@ def _read(request: HttpRequest) -> Sheet:
     form = AskForm(data)
     form.is_valid()
     key = form.cleaned_data.get("key") or new_key()
-    sheet = Sheet(me, now, form, items, options, form.duration(now), None, key)
+    sheet = Sheet(me, holder, now, form, items, options, form.duration(now), None, key)
     sheet.duration = _same_as_sent(sheet) or sheet.duration
     if items.picks:
-        sheet.seen = preview(sheet.wanted, by=me, duration=sheet.duration)
+        sheet.seen = preview(sheet.wanted, by=me, beneficiary=holder, duration=sheet.duration)
         if sheet.allowed and sheet.duration and sheet.duration > sheet.allowed.longest:
             form.add_error("length", sheet.seen.problem)
     return sheet
+
+
+def _holder(me: Subject, text: str) -> Subject:
+    """For whom: nobody named is oneself; 404 for what is not a machine of one's own teams."""
+    if not text:
+        return me
+    if not text.isascii() or not text.isdigit() or len(text) > DIGITS:
+        raise Http404
+    return get_object_or_404(service_identities.owned_by(me).filter(active=True), pk=int(text))
 
 
 def _same_as_sent(sheet: Sheet) -> timedelta | None:
@@ -118,6 +131,7 @@ def _send(sheet: Sheet) -> Request | None:
         return ask(
             sheet.wanted,
             by=sheet.me,
+            beneficiary=sheet.holder,
             duration=sheet.duration,
             reason=form.cleaned_data["reason"],
             idempotency_key=sheet.key,
@@ -135,6 +149,8 @@ def _context(sheet: Sheet, request: HttpRequest) -> dict[str, Any]:
     return {
         "now": sheet.now,
         "sheet": sheet,
+        "for": sheet.holder.pk if sheet.holder != sheet.me else "",
+        "holders": list(service_identities.owned_by(sheet.me).filter(active=True)),
         "form": sheet.form,
         "seen": sheet.seen,
         "allowed": sheet.allowed,

@@ -66,6 +66,18 @@
     count();
   }
 
+  // Copies what stands on the page; shown only where the browser lets it.
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    if (!navigator.clipboard) continue;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+      const word = button.querySelector("span");
+      word.textContent = "Copied";
+      setTimeout(() => { word.textContent = "Copy"; }, 4000);
+    });
+  }
+
   for (const event of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
     document.addEventListener(event, () => {
       const box = document.getElementById("toasts");

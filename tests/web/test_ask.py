@@ -283,7 +283,7 @@ def test_what_is_pending_is_shown_and_not_asked_twice(cast: Cast, sign_in: SignI
     asked = cast.asks()
     client = sign_in(cast.ada)
     page = client.get("/requests/new", {"item": cast.deployment.pk}).text
-    assert f"You asked for this already: {asked.ref} is pending." in page
+    assert f"It is asked for already: {asked.ref} is pending." in page
     assert 'value="run" disabled' in page
     answer = send(client, form(cast.deployment))
     assert answer.status_code == 422
