@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 
+from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
@@ -34,6 +35,17 @@ async def secret(client: PrefectClient, name: str, value: str) -> str:
     return str(await Secret(value=value).save(name))
 
 
+class Keyring(Block):
+    """A block that is made of another one."""
+
+    note: str
+    inner: Secret
+
+
+async def keyring(client: PrefectClient, name: str, secret: str) -> str:
+    return str(await Keyring(note=f"note of {name}", inner=await Secret.load(secret)).save(name))
+
+
 async def delete_deployment(client: PrefectClient, id: str) -> None:  # noqa: A002 (the client's word)
     await client.delete_deployment(id)
 
@@ -46,7 +58,7 @@ async def retag(client: PrefectClient, id: str, tags: list[str]) -> None:  # noq
     await client.update_deployment(id, DeploymentUpdate(tags=tags))
 
 
-STEPS = {step.__name__: step for step in (pool, deployment, secret, delete_deployment, delete_pool, retag)}
+STEPS = {step.__name__: step for step in (pool, deployment, secret, keyring, delete_deployment, delete_pool, retag)}
 
 
 async def main() -> None:

@@ -1,0 +1,106 @@
+"""Bodies of Prefect's lists: what they may look like, what ids they name, and how one model is held to some ids.
+
+Prefect ANDs the models of a body ("flows", "deployments" …) and the fields of a model, unless its `operator` is
+or_; an unknown field inside a model is refused by Prefect (422), an unknown key beside them is ignored by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from grants.gate.prefect.rows import uuid
+from grants.gate.prefect.sight import NOBODY
+from grants.gate.types import Code, Json, Refusal
+
+MOST_NAMED = 200  # ids that one call may name, each of which is looked up
+_DEEPEST = 12
+_MOST_PARTS = 5_000
+
+type Filter = dict[str, Any]
+
+
+class Unnarrowable(Exception):  # its value is the answer
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.why)
+        self.refusal = refusal
+
+
+def malformed(why: str) -> Unnarrowable:
+    return Unnarrowable(Refusal(400, Code.BODY, why=why))
+
+
+def wider(why: str) -> Unnarrowable:
+    return Unnarrowable(Refusal(403, Code.LIST, why=why))
+
+
+def shaped(body: Json) -> Filter:
+    """The body of a list: an object of bounded size. None counts as an empty one, as it does for Prefect."""
+    if body is None:
+        return {}
+    if not isinstance(body, dict):
+        raise malformed("The body of a list is an object.")
+    left: list[tuple[Json, int]] = [(body, 1)]
+    parts = 0
+    while left:
+        at, depth = left.pop()
+        inner = list(at.values()) if isinstance(at, dict) else at
+        parts += len(inner)
+        if depth > _DEEPEST or parts > _MOST_PARTS:
+            raise malformed("The filter is too large.")
+        left += [(part, depth + 1) for part in inner if isinstance(part, dict | list)]
+    return body
+
+
+def only(body: Filter, keys: Collection[str]) -> None:
+    """Prefect ignores keys that it does not know, and with them the filter that they were meant to be."""
+    unknown = sorted(set(body) - set(keys))
+    if unknown:
+        raise Unnarrowable(Refusal(400, Code.LIST, why=f"This list has no {unknown[0][:60]!r} to filter by."))
+
+
+def model(body: Mapping[str, Json], name: str) -> Filter:
+    value = body.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise malformed(f"{name} is an object.")
+    return value
+
+
+def ids(value: Json) -> list[str]:
+    """A list of ids in their one spelling."""
+    if not isinstance(value, list):
+        raise malformed("A list of ids is expected.")
+    known = [uuid(item) for item in value]
+    if None in known:
+        raise malformed("A list of ids holds something else.")
+    return list(dict.fromkeys(item for item in known if item))
+
+
+def named_ids(body: Mapping[str, Json], *path: str) -> list[str] | None:
+    """The ids of body.model.field.any_, where they bound what is listed; None where nothing is named so."""
+    first, field = path
+    outer = model(body, first)
+    inner = model(outer, field)
+    if inner.get("any_") is None or _alternative(outer) or _alternative(inner):
+        return None
+    found = ids(inner["any_"])
+    if len(found) > MOST_NAMED:
+        raise malformed(f"At most {MOST_NAMED} ids can be named in one call.")
+    return found
+
+
+def held(body: Filter, name: str, field: str, allowed: Collection[str]) -> Filter:
+    """`body` with body.name.field.any_ cut down to `allowed`, or set to it."""
+    outer = model(body, name)
+    inner = model(outer, field)
+    if _alternative(outer) or _alternative(inner):
+        raise wider(f"or_ would widen this list beyond what you may see: use and_ in {name}.")
+    asked = inner.get("any_")
+    left = sorted(allowed) if asked is None else [item for item in ids(asked) if item in allowed]
+    return {**body, name: {**outer, field: {**inner, "any_": left or [NOBODY]}}}
+
+
+def _alternative(part: Filter) -> bool:
+    return part.get("operator", "and_") not in ("and_", None)
