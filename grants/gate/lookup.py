@@ -126,8 +126,6 @@ class Memory[Row]:
             if future.done():
                 continue
             if failure is not None:
-                again = LookupFailed(*failure.args)  # each who waits raises its own
-                again.__cause__ = failure.__cause__
-                future.set_exception(again)
+                future.set_exception(failure)
             else:
                 future.set_result(rows.get(key))

@@ -112,7 +112,12 @@ class World:
         self, visible: Visible, method: str, path: str, body: Json = None, *, template: str = "", **query: str
     ) -> Seen:
         """A list's call as the door handles it once it was let in."""
-        match = match_of(method, f"/api{path}", f"/api{template or path}", {k.replace("_", "-") if k == "page_token" else k: v for k, v in query.items()})
+        match = match_of(
+            method,
+            f"/api{path}",
+            f"/api{template or path}",
+            {k.replace("_", "-") if k == "page_token" else k: v for k, v in query.items()},
+        )
         wanted = named(match, body, visible)
         if isinstance(wanted, Refusal):
             return Seen(wanted.status, wanted.why.encode())
@@ -145,7 +150,9 @@ class World:
         queue = self.make(f"/work_pools/{word}-pool/queues", name=f"{word}-queue")
         flow = self.make("/flows/", name=f"{word}-flow")
         own, shared = (
-            self.make("/deployments/", name=f"{word}-{name}", flow_id=flow_id, work_pool_name=f"{word}-pool", tags=[word])
+            self.make(
+                "/deployments/", name=f"{word}-{name}", flow_id=flow_id, work_pool_name=f"{word}-pool", tags=[word]
+            )
             for name, flow_id in (("own", flow), ("shared", self.flow))
         )
         for name, deployment in (("own", own), ("shared", shared)):
@@ -178,7 +185,11 @@ class World:
             "/artifacts/", key=f"{word}-{name}", type="markdown", data=f"{word} data", flow_run_id=run, task_run_id=task
         )
         line = {"name": f"{word}.logger", "level": 20, "timestamp": _at(), "flow_run_id": run}
-        self.upstream.do("POST", "/logs/", [{**line, "message": f"{word} run"}, {**line, "message": f"{word} task", "task_run_id": task}])
+        self.upstream.do(
+            "POST",
+            "/logs/",
+            [{**line, "message": f"{word} run"}, {**line, "message": f"{word} task", "task_run_id": task}],
+        )
         return {"run": run, "task": task, "artifact": artifact}
 
     def _events(self, team: Team) -> None:
@@ -198,15 +209,15 @@ class World:
         ])  # fmt: skip
 
     def _crossed(self) -> None:
-        """Bravo's runs that a run of Alpha's started: they are Bravo's all the same."""
+        """Bravo's runs that a run of Alpha's started: Bravo's all the same, though Alpha's tasks hold their ids."""
         parent, bravo = self.alpha.ids["shared-task"], self.bravo
-        bravo.ids["crossed"] = self.make(
+        self.crossed = self.make(
             f"/deployments/{bravo.own}/create_flow_run", name=f"{bravo.word}-crossed", parent_task_run_id=parent
         )
         second = self.make(
             "/task_runs/", flow_run_id=self.alpha.ids["shared-run"], name="second", task_key="k", dynamic_key="2"
         )
-        bravo.ids["crossed-pool"] = self.make(
+        self.crossed_pool = self.make(
             "/flow_runs/", flow_id=bravo.flow, name=f"{bravo.word}-crossed-pool", work_pool_name=bravo.pool_name,
             parent_task_run_id=second, state={"type": "SCHEDULED"},
         )  # fmt: skip

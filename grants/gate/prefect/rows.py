@@ -89,7 +89,7 @@ class Rows:
         status, body = await self._upstream.json("GET", target)
         if status == 404:
             return None
-        if status != 200:
+        if status != 200 or body is None:
             raise LookupFailed(f"{target.split('/')[2]}: {status}")
         return body
 
@@ -111,7 +111,10 @@ class Rows:
         async def one(key: str) -> Row | None:
             part = segment(key)
             body = await self._get(target.format(part)) if part else None
-            return None if body is None else read(body)
+            row = None if body is None else read(body)
+            if row is not None and key not in (row.get(name) for name in ("id", "name", "key", "slug")):
+                raise LookupFailed(f"{target}: something else came")
+            return row
 
         return _apart(one)
 
@@ -296,7 +299,7 @@ def _flow(body: Json) -> Row:
 
 
 def _named(body: Json) -> Row:
-    return {"id": _id(body), "name": _text(body, "name")}
+    return {"id": _id(body), "name": _text(body, "name"), "slug": _field(body, "slug", str)}
 
 
 def _artifact(body: Json) -> Row:
