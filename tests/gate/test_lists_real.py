@@ -1,24 +1,20 @@
-"""Two teams, two pools, every list of a real Prefect server: not one name of the other's, and all of one's own."""
+"""Two teams, two pools, every list of a real Prefect server: not one name of the other's."""
 
 from __future__ import annotations
 
-import base64
+import functools
 import json
 import re
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
-from grants.gate.prefect.lookups import Lookups
 from grants.gate.prefect.narrow import _LISTS as LISTS
-from grants.gate.prefect.narrow import SCOPE_OF, named, narrow
-from grants.gate.types import Json, Refusal, Send, Visible
-from tests.gate.world import AUTH, Seen, Team, World, leaked, match_of
+from grants.gate.prefect.narrow import SCOPE_OF
+from grants.gate.types import Json, Visible
+from tests.gate.world import HISTORY, NOTHING, Seen, World, leaked, token
 
 pytestmark = pytest.mark.real
 
@@ -46,16 +42,16 @@ NOT_NARROWED = {
 }
 # What an answer's schema says when there may be several things in it, or a figure about them.
 SEVERAL = re.compile(r'"type": "(array|integer|number|object)"|Page|Paginat|anyOf|CountByState')
-HISTORY = {
-    "history_start": "2020-01-01T00:00:00Z",
-    "history_end": "2040-01-01T00:00:00Z",
-    "history_interval_seconds": 8e7,
-}
 SINCE = {"task_runs": {"start_time": {"after_": "2020-01-01T00:00:00Z"}}}
-NOTHING = Visible(all=False)
 EVERYTHING = Visible(all=True)
 
 
+@functools.cache
+def described(world: World) -> Any:
+    return world.upstream.http.get("/openapi.json").json()
+
+
+@functools.cache
 def calls(world: World) -> dict[tuple[str, str], tuple[str, Json, dict[str, str]]]:
     """One call of each narrowed route that asks for as much as it can, others' things by name included."""
     flows = [world.flow, world.alpha.flow, world.bravo.flow]
@@ -69,7 +65,7 @@ def calls(world: World) -> dict[tuple[str, str], tuple[str, Json, dict[str, str]
         ("POST", "/api/ui/flow_runs/count-task-runs"): ("/ui/flow_runs/count-task-runs", {"flow_run_ids": runs}, {}),
         ("POST", "/api/logs/filter"): ("/logs/filter", {"logs": {"flow_run_id": {"any_": runs}}}, {}),
         ("POST", "/api/events/count-by/{countable}"): ("/events/count-by/resource", {"filter": {}}, {}),
-        ("GET", "/api/events/filter/next"): ("/events/filter/next", None, {"page_token": token(world, world.upstream.do)}),
+        ("GET", "/api/events/filter/next"): ("/events/filter/next", None, {"page_token": token(world)}),
         ("GET", "/api/deployments/{id}/work_queue_check"): (f"/deployments/{world.alpha.own}/work_queue_check", None, {}),
         ("GET", "/api/automations/related-to/{resource_id}"): (
             f"/automations/related-to/prefect.deployment.{world.alpha.own}", None, {},
@@ -99,12 +95,6 @@ def variable_probe(world: World) -> Json:
     return {"schema": {"type": "object", "properties": {"x": {"type": "integer"}}}, "values": {"x": value}}
 
 
-def token(world: World, do: Callable[..., Any], **filters: Json) -> str:
-    """The page token of somebody who sees everything."""
-    page = do("POST", "/events/filter", {"filter": {"event": {"prefix": [world.bravo.word]}, **filters}, "limit": 5})
-    return str(page["next_page"]).partition("page-token=")[2].replace("%3D", "=")
-
-
 def through(world: World, visible: Visible, line: tuple[str, str], body: Json = ...) -> Seen:
     path, usual, query = calls(world)[line]
     return world.call(
@@ -112,13 +102,8 @@ def through(world: World, visible: Visible, line: tuple[str, str], body: Json = 
     )
 
 
-def ids(seen: Seen) -> set[str]:
-    assert seen.status == 200, seen
-    return {row["id"] for row in seen.json}
-
-
 def test_every_list_of_the_installed_server_is_narrowed_or_named_here(world: World) -> None:
-    paths = world.upstream.http.get("/openapi.json").json()["paths"]
+    paths = described(world)["paths"]
     several = set()
     for path, operations in paths.items():
         for method, operation in operations.items():
@@ -131,12 +116,13 @@ def test_every_list_of_the_installed_server_is_narrowed_or_named_here(world: Wor
 
 
 def test_a_lists_keys_are_those_that_the_installed_server_knows(world: World) -> None:
-    described = world.upstream.http.get("/openapi.json").json()
     for (method, path), scope in SCOPE_OF.items():
         if scope in LISTS and method == "POST":
-            body = described["paths"][path.removeprefix("/api")]["post"]["requestBody"]["content"]["application/json"]
+            body = described(world)["paths"][path.removeprefix("/api")]["post"]["requestBody"]["content"][
+                "application/json"
+            ]
             reference = body["schema"].get("$ref") or body["schema"]["allOf"][0]["$ref"]
-            known = set(described["components"]["schemas"][reference.rpartition("/")[2]]["properties"])
+            known = set(described(world)["components"]["schemas"][reference.rpartition("/")[2]]["properties"])
             assert known <= set(LISTS[scope].keys) <= known | {"sort", "offset", "limit", "page"}, path
 
 
@@ -169,284 +155,13 @@ def test_who_has_the_servers_view_sees_all_but_secrets(world: World, line: tuple
     if "block" not in path:
         target = f"/api{path}" + (f"?page-token={query['page_token']}" if query else "")
         direct = world.upstream.send(line[0], target, body)
-        assert (seen.status, len(seen.raw)) == (direct.status_code, len(direct.content))
+        assert seen.status == direct.status_code
+        assert named_in(seen.json) == named_in(direct.json())
 
 
-def test_everything_of_ones_own_is_there_and_counts_agree(world: World) -> None:
-    alpha, sees = world.alpha, world.sees(world.alpha)
-
-    def listed(what: str, body: Json = None) -> set[str]:
-        rows = ids(world.call(sees, "POST", f"/{what}/filter", body))
-        assert world.call(sees, "POST", f"/{what}/count", body).json == len(rows)
-        return rows
-
-    own = {alpha.ids[f"{name}-{what}"] for name in ("own", "shared") for what in ("run", "next")}
-    assert listed("flows") == {alpha.flow, world.flow}
-    assert listed("deployments") == {alpha.own, alpha.shared}
-    assert listed("flow_runs") == own
-    assert listed("work_pools") == {alpha.pool}
-    assert listed("artifacts") == {alpha.ids["own-artifact"], alpha.ids["shared-artifact"]}
-    assert {alpha.ids["own-task"], alpha.ids["shared-task"]} <= listed("task_runs")
-    assert alpha.queue in ids(world.call(sees, "POST", "/work_queues/filter", {}))
-    latest = {row["latest_id"] for row in world.call(sees, "POST", "/artifacts/latest/filter", {}).json}
-    assert latest == {alpha.ids["own-artifact"], alpha.ids["shared-artifact"]}
-    assert world.call(sees, "POST", "/artifacts/latest/count", {}).json == 2
-    for what, many in (("flows", 2), ("flow_runs", 4), ("deployments", 2), ("task_runs", 3)):
-        page = world.call(sees, "POST", f"/{what}/paginate", {"limit": 1, "page": 2}).json
-        assert (page["count"], page["pages"], len(page["results"])) == (many, many, 1)
-    history = world.call(sees, "POST", "/flow_runs/history", HISTORY).json
-    assert sum(state["count_runs"] for bucket in history for state in bucket["states"]) == 4
-    history = world.call(sees, "POST", "/task_runs/history", HISTORY).json
-    assert sum(state["count_runs"] for bucket in history for state in bucket["states"]) == 3
-    assert {row["id"] for row in world.call(sees, "POST", "/ui/flow_runs/history", {}).json} == own
-    assert world.call(sees, "POST", "/ui/task_runs/count", {}).json["COMPLETED"] == 2
-    assert world.call(sees, "POST", "/flow_runs/lateness", {}).status == 200
-
-
-def test_one_deployment_is_one_deployment(world: World) -> None:
-    alpha = world.alpha
-    one = Visible(all=False, deployments=frozenset({alpha.shared}))
-    assert ids(world.call(one, "POST", "/deployments/filter", {})) == {alpha.shared}
-    assert ids(world.call(one, "POST", "/flow_runs/filter", {})) == {alpha.ids["shared-run"], alpha.ids["shared-next"]}
-    assert ids(world.call(one, "POST", "/flows/filter", {})) == {world.flow}
-    assert world.call(one, "POST", "/work_pools/filter", {}).json == []
-    assert world.call(one, "POST", "/work_queues/filter", {}).json == []
-    both = Visible(all=False, pools=frozenset({alpha.pool}), deployments=frozenset({world.bravo.own}))
-    assert ids(world.call(both, "POST", "/deployments/filter", {})) == {alpha.own, alpha.shared, world.bravo.own}
-
-
-def test_the_uis_flow_page_counts_and_names_ones_own(world: World) -> None:
-    alpha, bravo, sees = world.alpha, world.bravo, world.sees(world.alpha)
-    flows = {"flow_ids": [world.flow, alpha.flow, bravo.flow]}
-    counts = world.call(sees, "POST", "/ui/flows/count-deployments", flows).json
-    assert counts == {world.flow: 1, alpha.flow: 1, bravo.flow: 0}
-    runs = world.call(sees, "POST", "/ui/flows/next-runs", flows).json
-    assert {flow: run and run["id"] for flow, run in runs.items()} == {
-        world.flow: alpha.ids["shared-next"], alpha.flow: alpha.ids["own-next"], bravo.flow: None,
-    }  # fmt: skip
-    direct = world.upstream.do("POST", "/ui/flows/next-runs", {"flow_ids": [alpha.flow]})
-    assert direct[alpha.flow] == runs[alpha.flow]
-    named_runs = [alpha.ids["own-run"], alpha.ids["sub-run"], bravo.ids["own-run"], world.crossed]
-    tasks = world.call(sees, "POST", "/ui/flow_runs/count-task-runs", {"flow_run_ids": named_runs}).json
-    assert set(tasks) == {alpha.ids["own-run"], alpha.ids["sub-run"]}
-
-
-def test_sub_flows_show_where_they_or_their_parents_are_named(world: World) -> None:
-    alpha, bravo, sees = world.alpha, world.bravo, world.sees(world.alpha)
-    sub, subsub = alpha.ids["sub-run"], alpha.ids["subsub-run"]
-
-    def runs(**filters: Json) -> set[str]:
-        body = {"flow_runs": filters}
-        rows = ids(world.call(sees, "POST", "/flow_runs/filter", body))
-        assert world.call(sees, "POST", "/flow_runs/count", body).json == len(rows)
-        return rows
-
-    for nobody in (
-        bravo.ids["sub-run"],
-        bravo.ids["own-run"],
-        bravo.ids["loose-run"],
-        world.crossed,
-        world.crossed_pool,
-    ):
-        assert runs(id={"any_": [nobody]}) == set()
-        assert runs(id={"any_": [nobody, sub]}) == {sub}
-        assert runs(id={"any_": [sub.upper().replace("-", ""), nobody.upper()]}) == {sub}
-    assert runs(id={"any_": [sub, subsub, alpha.ids["own-run"]]}) == {sub, subsub, alpha.ids["own-run"]}
-    assert runs(parent_flow_run_id={"any_": [alpha.ids["own-run"]]}) == {sub}
-    assert runs(parent_task_run_id={"any_": [alpha.ids["own-task"], bravo.ids["own-task"]]}) == {sub}
-    assert runs(parent_flow_run_id={"any_": [sub, bravo.ids["sub-run"]]}) == {subsub}
-    # What Alpha's run started at Bravo's is Bravo's.
-    assert runs(parent_flow_run_id={"any_": [alpha.ids["shared-run"]]}) == set()
-    assert ids(
-        world.call(
-            world.sees(bravo),
-            "POST",
-            "/flow_runs/filter",
-            {"flow_runs": {"parent_flow_run_id": {"any_": [alpha.ids["shared-run"]]}}},
-        )
-    ) == {world.crossed, world.crossed_pool}
-    assert runs(parent_flow_run_id={"any_": []}) == set()
-    tasks = {"any_": [sub, bravo.ids["sub-run"]]}
-    for body in (
-        {"flow_runs": {"id": tasks}},
-        {"task_runs": {"flow_run_id": tasks}},
-        {"task_runs": {"id": {"any_": [alpha.ids["sub-task"], bravo.ids["sub-task"]]}}},
-    ):
-        assert ids(world.call(sees, "POST", "/task_runs/filter", body)) == {alpha.ids["sub-task"]}
-    for body in ({"flow_runs": {"id": tasks}}, {"artifacts": {"flow_run_id": tasks}}):
-        assert ids(world.call(sees, "POST", "/artifacts/filter", body)) == {alpha.ids["sub-artifact"]}
-
-
-def test_logs_are_those_of_named_runs(world: World) -> None:
-    alpha, bravo, sees = world.alpha, world.bravo, world.sees(world.alpha)
-
-    def logs(**filters: Json) -> list[str]:
-        seen = world.call(sees, "POST", "/logs/filter", {"logs": filters})
-        assert seen.status == 200
-        assert not leaked(seen.raw, bravo.canaries)
-        return sorted(row["message"] for row in seen.json)
-
-    both = [f"{alpha.word} run", f"{alpha.word} task"]
-    assert logs() == []
-    assert world.call(sees, "POST", "/logs/filter", {}).json == []
-    assert logs(level={"ge_": 0}) == []
-    for run in ("own-run", "sub-run", "subsub-run"):
-        assert logs(flow_run_id={"any_": [alpha.ids[run], bravo.ids[run]]}) == both
-    assert logs(task_run_id={"any_": [alpha.ids["own-task"]]}) == both[1:]  # not the line that Bravo put under it
-    assert logs(task_run_id={"any_": [bravo.ids["own-task"]]}) == []
-    assert logs(task_run_id={"is_null_": True}) == []
-    assert (
-        world.call(
-            sees,
-            "POST",
-            "/logs/filter",
-            {"logs": {"operator": "or_", "flow_run_id": {"any_": [alpha.ids["own-run"]]}, "level": {"ge_": 0}}},
-        ).status
-        == 403
-    )
-
-
-def test_events_are_those_of_ones_own(world: World) -> None:
-    alpha, bravo, sees = world.alpha, world.bravo, world.sees(world.alpha)
-
-    def events(visible: Visible, body: Json) -> list[str]:
-        """All pages, as the UI walks them."""
-        page = world.call(visible, "POST", "/events/filter", body)
-        names, total = [], page.json["total"]
-        while True:
-            assert not leaked(page.raw, bravo.canaries)
-            names += [event["event"] for event in page.json["events"]]
-            if page.json["next_page"] is None:
-                break
-            following = page.json["next_page"].partition("page-token=")[2]
-            page = world.call(visible, "GET", "/events/filter/next", page_token=following)
-        assert len(names) == total
-        return names
-
-    mine = {"filter": {"event": {"prefix": [alpha.word]}}, "limit": 50}
-    assert len(events(sees, mine)) == 61
-    assert events(Visible(all=False, deployments=frozenset({alpha.own})), mine) == [f"{alpha.word}.run"]
-    for nothing in (
-        {"filter": {"event": {"prefix": [bravo.word]}}},
-        {"filter": {"any_resource": {"id": [f"prefect.work-pool.{bravo.pool}"]}}},
-    ):
-        assert events(sees, nothing) == []
-    assert events(NOTHING, {}) == []
-    assert events(NOTHING, {"filter": {"any_resource": []}}) == []
-    named_run = {
-        "filter": {
-            "any_resource": {
-                "id": [f"prefect.flow-run.{alpha.ids['sub-run']}", f"prefect.flow-run.{bravo.ids['sub-run']}"]
-            },
-            "event": {"prefix": [alpha.word, bravo.word]},
-        }
-    }
-    assert events(sees, named_run) == [f"{alpha.word}.sub"]
-    body = {"filter": {"event": {"prefix": [alpha.word]}}}
-    counted = world.call(sees, "POST", "/events/count-by/event", body, template="/events/count-by/{countable}").json
-    assert sum(count["count"] for count in counted) == 61
-
-
-def test_a_page_token_is_only_as_good_as_its_bearer(world: World) -> None:
-    everything = token(world, world.upstream.do)
-    sees = world.sees(world.alpha)
-    page = world.call(sees, "GET", "/events/filter/next", page_token=everything)
-    assert page.status == 200
-    assert page.json["events"] == []
-    forged = json.loads(base64.b64decode(base64.b64decode(everything)))
-    for change in (
-        {"filter": {}}, {"filter": None}, {"filter": {"any_resource": []}}, {"filter": {"any_resource": None}}, {"page_size": 10**9, "filter": {}},
-        {"count": -1}, {"offset": True}, {"page_size": "50"}, {"filter": []}, {"filter": {"any_resource": "x"}}, {"count": None},
-    ):  # fmt: skip
-        text = base64.b64encode(base64.b64encode(json.dumps({**forged, **change}).encode())).decode()
-        seen = world.call(sees, "GET", "/events/filter/next", page_token=text)
-        assert seen.status in {200, 400, 422}
-        assert not leaked(seen.raw, world.bravo.canaries)
-        if seen.status == 200:
-            assert len(seen.json["events"]) <= 50
-    for text in (
-        "",
-        "x",
-        "eA==",
-        base64.b64encode(b"[]").decode(),
-        base64.b64encode(base64.b64encode(b"[]")).decode(),
-        base64.b64encode(base64.b64encode(b"NaN")).decode(),
-        "é",
-    ):
-        assert world.call(sees, "GET", "/events/filter/next", page_token=text).status == 400
-
-
-def test_subscriptions_are_narrowed_on_a_real_socket(world: World) -> None:
-    alpha, bravo = world.alpha, world.bravo
-
-    def backfill(visible: Visible, message: Json) -> list[str]:
-        narrowed = subscription(world, visible, "/api/events/out", message)
-        assert isinstance(narrowed, Send)
-        heard: list[str] = []
-        url = str(world.upstream.http.base_url).replace("http", "ws", 1).rstrip("/") + "/api/events/out"
-        with connect(url, subprotocols=["prefect"]) as socket:
-            socket.send(json.dumps({"type": "auth", "token": AUTH}))
-            assert json.loads(socket.recv(10))["type"] == "auth_success"
-            socket.send(json.dumps(narrowed.body))
-            try:
-                while True:
-                    text = socket.recv(1.5)
-                    assert not leaked(text.encode(), bravo.canaries)
-                    heard.append(json.loads(text)["event"]["event"])
-            except (TimeoutError, ConnectionClosed):
-                return heard
-
-    every = {"type": "filter", "filter": {"event": {"prefix": [alpha.word, bravo.word]}}}
-    assert len(backfill(world.sees(alpha), every)) == 61
-    assert backfill(NOTHING, every) == []
-    run = {"type": "filter", "filter": {"flow_run_id": {"any_": [alpha.ids["sub-run"], bravo.ids["sub-run"]]}}}
-    narrowed = subscription(world, world.sees(alpha), "/api/logs/out", run)
-    assert isinstance(narrowed, Send)
-    assert narrowed.body == {"type": "filter", "filter": {"flow_run_id": {"any_": [alpha.ids["sub-run"]]}}}
-    for path in ("/api/events/out", "/api/logs/out"):
-        for message in (
-            {"type": "quit"},
-            [],
-            "filter",
-            {"filter": {}},
-            {"type": "filter", "filter": 1},
-            {**every, "more": 1},
-        ):
-            assert isinstance(subscription(world, world.sees(alpha), path, message), Refusal), message
-
-
-def subscription(world: World, visible: Visible, path: str, message: Json) -> object:
-    match = match_of("WS", path, path)
-    wanted = named(match, message, visible)
-    if isinstance(wanted, Refusal):
-        return wanted
-    found = world.loop.run(world.lookups.resolve(wanted))
-    return narrow(match, message, world.loop.run(world.lookups.sight(visible)), found)
-
-
-def test_an_oracle_is_closed(world: World) -> None:
-    """A flow that both deploy is there for both: whether a run or a task matches must be one's own."""
-    alpha, bravo, sees = world.alpha, world.bravo, world.sees(world.alpha)
-
-    def asks(team: Team) -> Iterable[Json]:
-        yield {"flow_runs": {"name": {"any_": [f"{team.word}-shared-run"]}}}
-        yield {"flow_runs": {"id": {"any_": [team.ids["shared-run"]]}}}
-        yield {"flow_runs": {"deployment_id": {"any_": [team.shared]}}}
-        yield {"task_runs": {"name": {"any_": [f"{team.word}-shared-task"]}}}
-        yield {"work_pools": {"name": {"any_": [team.pool_name]}}}
-        yield {"deployments": {"name": {"any_": [f"{team.word}-shared"]}}}
-
-    for what in ("filter", "count", "paginate"):
-        for own, foreign in zip(asks(alpha), asks(bravo), strict=True):
-            empty = world.call(sees, "POST", f"/flows/{what}", foreign).json
-            full = world.call(sees, "POST", f"/flows/{what}", own).json
-            assert empty in ([], 0) or (empty["count"], empty["results"]) == (0, [])
-            assert full not in ([], 0)
-    for body in (
-        {"flow_runs": {"operator": "or_", "name": {"like_": "b"}}},
-        {"flow_runs": {"deployment_id": {"operator": "or_", "is_null_": True}}},
-    ):
-        assert world.call(sees, "POST", "/flows/filter", body).status == 403
+def named_in(answer: Json) -> Json:
+    """An answer without its figures, which change by the second."""
+    return re.findall(r'"(?:id|name|value)": "[^"]*"', json.dumps(answer))
 
 
 EVERYONES: list[Json] = [
@@ -567,87 +282,3 @@ def test_no_filter_reveals_what_is_anothers(world: World, data: st.DataObject) -
     assert not leaked(rows.raw, world.bravo.canaries)
     if rows.status == 200:
         assert count.json == len(rows.json)
-
-
-def test_secrets_pass_only_with_secret_on_every_block(world: World) -> None:
-    a, b, keyring = world.blocks["alpha"], world.blocks["bravo"], world.blocks["alpha-keyring"]
-    value = {a: f"{world.alpha.word}-secret-value".encode(), b: f"{world.bravo.word}-secret-value".encode()}
-
-    def may(*, view: Iterable[str] = (), secret: Iterable[str] = (), everything: bool = False) -> Visible:
-        return Visible(everything, blocks=frozenset(view), secrets=frozenset(secret))
-
-    def reads(visible: Visible) -> Iterable[bytes]:
-        yield world.call(visible, "POST", "/block_documents/filter", {"include_secrets": True}).raw
-        yield world.call(
-            visible,
-            "POST",
-            "/block_documents/filter",
-            {"include_secrets": "true", "block_documents": {"is_anonymous": None}},
-        ).raw
-        for slug in ("secret", "keyring"):
-            yield world.call(
-                visible,
-                "GET",
-                f"/block_types/slug/{slug}/block_documents",
-                template="/block_types/slug/{slug}/block_documents",
-                include_secrets="1",
-            ).raw
-        for document in (a, b, keyring):
-            yield world.call(
-                visible, "GET", f"/block_documents/{document}", template="/block_documents/{id}", include_secrets="yes"
-            ).raw
-
-    for visible in (may(view=[a, b, keyring]), may(everything=True), may(view=[a], everything=True)):
-        assert not any(b"secret-value" in raw for raw in reads(visible))
-    for visible in (
-        may(secret=[a, keyring]),
-        may(secret=[a, keyring], view=[b]),
-        may(secret=[a, keyring], everything=True),
-    ):
-        assert not any(value[b] in raw for raw in reads(visible))
-    assert [value[a] in raw for raw in reads(may(secret=[a]))] == [True, True, True, False, True, False, False]
-    assert [value[b] in raw for raw in reads(may(secret=[b, keyring]))] == [True, True, True, True, False, True, True]
-    listed = world.call(may(view=[a]), "POST", "/block_documents/filter", {}).json
-    assert [row["id"] for row in listed] == [a]
-    mixed = world.call(may(view=[a], secret=[b]), "POST", "/block_documents/filter", {"include_secrets": True})
-    assert {row["id"] for row in mixed.json} == {a, b}
-    assert b"secret-value" not in mixed.raw
-
-
-def test_no_other_answer_holds_a_secret(world: World) -> None:
-    """Templates, deployments and automations may name a block: none of them is filled in with what it holds."""
-    reference = {"$ref": {"block_document_id": world.blocks["bravo"]}}
-    variables = {"type": "object", "properties": {"env": {"type": "object", "default": reference}}}
-    template = {"job_configuration": {"command": "{{ env }}"}, "variables": variables}
-    name = f"{world.alpha.word}-template"
-    world.upstream.do("POST", "/work_pools/", {"name": name, "type": "process", "base_job_template": template})
-    deployment = world.make(
-        "/deployments/", name=name, flow_id=world.alpha.flow, work_pool_name=name,
-        job_variables={"env": {"K": "{{ prefect.blocks.secret.x }}"}}, parameters={"p": reference},
-    )  # fmt: skip
-    run = world.upstream.do("POST", f"/deployments/{deployment}/create_flow_run", {"parameters": {"p": reference}})
-    for method, path, body in (
-        ("GET", f"/work_pools/{name}", None), ("POST", "/work_pools/filter", {}), ("GET", f"/deployments/{deployment}", None),
-        ("GET", f"/flow_runs/{run['id']}", None), ("POST", f"/work_pools/{name}/get_scheduled_flow_runs", {}),
-        ("GET", "/block_capabilities/", None), ("POST", "/block_types/filter", {}), ("POST", "/block_schemas/filter", {}),
-        ("GET", "/admin/settings", None), ("POST", "/events/filter", {}),
-        ("POST", f"/deployments/{deployment}/create_flow_run", {"job_variables": {"env": 5}}),
-    ):  # fmt: skip
-        answer = world.upstream.send(method, f"/api{path}", body)
-        assert b"secret-value" not in answer.content, path
-        assert AUTH.encode() not in answer.content, path
-
-
-def test_a_moved_deployment_moves(world: World) -> None:
-    alpha, lookups = world.alpha, Lookups("prod", world.upstream)
-    moving = world.make("/deployments/", name="moving", flow_id=world.flow, work_pool_name=alpha.pool_name)
-    sees = world.sees(alpha)
-    assert moving in world.loop.run(lookups.sight(sees)).deployments
-    world.upstream.do("PATCH", f"/deployments/{moving}", {"work_pool_name": world.bravo.pool_name})
-    lookups.wrote(match_of("POST", "/api/flows/filter", "/api/flows/filter"))
-    assert moving in world.loop.run(lookups.sight(sees)).deployments  # remembered: nothing was written here
-    patched = match_of("POST", "/api/flows/filter", "/api/flows/filter")
-    patched = patched._replace(route=patched.route._replace(method="PATCH", template="/api/deployments/{id:uuid}"))
-    lookups.wrote(patched)
-    assert moving not in world.loop.run(lookups.sight(sees)).deployments
-    world.upstream.do("DELETE", f"/deployments/{moving}")

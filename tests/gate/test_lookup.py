@@ -31,6 +31,7 @@ class Prefect:
         self.states: dict[str, list[Json]] = {}
         self.asked: list[str] = []
         self.answers: dict[str, tuple[int, Json]] = {}
+        self.queues: list[Json] = []
         self.delay: Callable[[], asyncio.Future[None]] | None = None
 
     def add(self, what: str, n: int, **fields: Any) -> str:
@@ -56,6 +57,8 @@ class Prefect:
                 None,
             )
             return (404, {"detail": "no"}) if row is None else (200, row)
+        if rest.endswith("queues/filter"):
+            return 200, self.queues[body["offset"] :]
         return 200, self.select(what, body)[body["offset"] : body["offset"] + 3]  # a server of three rows a page
 
     def select(self, what: str, body: Json) -> list[Any]:
@@ -419,18 +422,19 @@ def test_what_was_forgotten_on_the_way_is_not_kept(prefect: Prefect) -> None:
     asyncio.run(story())
 
 
-def test_forgetting_before_the_batch_left_loses_nobody(prefect: Prefect) -> None:
-    prefect.pool(1, "p")
+def test_forgetting_before_the_batch_left_loses_nobody() -> None:
+    async def fetch(keys: Any) -> dict[str, str]:
+        return dict.fromkeys(keys, "new")
 
     async def story() -> None:
-        lookups = Lookups("prod", prefect)
-        asking = asyncio.create_task(lookups.resolve([Lookup("pool", "p")]))
-        for _ in range(6):
-            await asyncio.sleep(0)
-            lookups.forget()
-            more = asyncio.create_task(lookups.resolve([Lookup("pool", "p")]))
+        memory: Memory[str] = Memory({"k": Table(fetch, lambda _row: 60)})
+        loop = asyncio.get_running_loop()
+        first = asyncio.Task(memory.get("k", "a"), loop=loop, eager_start=True)
+        memory.forget("k")
+        second = asyncio.Task(memory.get("k", "a"), loop=loop, eager_start=True)
         async with asyncio.timeout(5):
-            assert (await asking)[Lookup("pool", "p")] == (await more)[Lookup("pool", "p")]
+            assert [await first, await second] == ["new", "new"]
+        assert await memory.get("k", "a") == "new"
 
     asyncio.run(story())
 
@@ -495,7 +499,11 @@ def test_sight_is_pools_deployments_and_queues_of_every_page(prefect: Prefect) -
     pool, other = prefect.pool(1, "p"), prefect.pool(2, "q")
     mine = [prefect.deployment(n, "p", n) for n in range(10, 18)]
     foreign = prefect.deployment(30, "q")
-    prefect.answers["/api/work_pools/p/queues/filter"] = (200, [])
+    queues = [
+        {"id": uid(60), "name": "own", "work_pool_id": pool},
+        {"id": uid(61), "name": "a namesake's", "work_pool_id": uid(5)},
+    ]
+    prefect.queues = queues
     visible = Visible(all=False, pools=frozenset({pool, uid(77)}), deployments=frozenset({foreign, uid(78)}))
     clock = Clock()
 
@@ -503,6 +511,7 @@ def test_sight_is_pools_deployments_and_queues_of_every_page(prefect: Prefect) -
         lookups = Lookups("prod", prefect, clock)
         sight = await lookups.sight(visible)
         assert sight.pools == {pool}  # the other is gone
+        assert sight.queues == {uid(60)}
         assert sight.deployments == {**{key: key for key in mine}, foreign: uid(90)}
         asked = len(prefect.asked)
         assert await lookups.sight(visible) is sight

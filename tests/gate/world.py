@@ -26,6 +26,12 @@ from grants.gate.prefect.narrow import NEEDS_QUEUES, SCOPE_OF, named, narrow
 from grants.gate.types import Answer, Body, Fold, Json, Match, Refusal, Route, Send, Target, Visible
 from tests.real.prefect import PrefectServer, running_prefect
 
+HISTORY = {
+    "history_start": "2020-01-01T00:00:00Z",
+    "history_end": "2040-01-01T00:00:00Z",
+    "history_interval_seconds": 8e7,
+}
+NOTHING = Visible(all=False)
 AUTH = "gate:" + secrets.token_urlsafe(12)
 
 
@@ -91,6 +97,7 @@ class Team(NamedTuple):
 
 class World:
     def __init__(self, server: PrefectServer) -> None:
+        self.url = server.url
         self.upstream = Upstream(server.url)
         self.lookups = Lookups("prod", self.upstream)
         self.loop = asyncio.Runner()
@@ -279,3 +286,16 @@ def running_world(home: Path) -> Iterator[World]:
 
 def leaked(raw: bytes, canaries: Collection[bytes]) -> list[bytes]:
     return [canary for canary in canaries if canary in raw]
+
+
+def ids(seen: Seen) -> set[str]:
+    assert seen.status == 200, seen
+    return {row["id"] for row in seen.json}
+
+
+def token(world: World) -> str:
+    """The page token of somebody who sees everything."""
+    page = world.upstream.do(
+        "POST", "/events/filter", {"filter": {"event": {"prefix": [world.bravo.word]}}, "limit": 5}
+    )
+    return str(page["next_page"]).partition("page-token=")[2].replace("%3D", "=")

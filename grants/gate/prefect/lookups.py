@@ -17,6 +17,7 @@
 | flow_run_state, task_run_state | id | server: a state names no run that could be believed | type |
 
 Every lineage ends at the server; a run without deployment, pool and parent, and a background task, have nothing else.
+What may change of a run but not of where it belongs (state_type) is up to 5 minutes old once it began.
 `started` is when the run left SCHEDULED first (ISO; None: not yet), a sub-flow's that of the earliest run above it.
 """  # noqa: E501 (a table)
 
@@ -179,7 +180,7 @@ class Lookups:
         """Where a flow run belongs: to its deployment and pools, else to the run that it is a sub-flow of."""
         runs: list[Row] = []
         at: str | None = run
-        while at is not None and len(runs) < _DEEPEST and all(at != row["id"] for row in runs):
+        while at is not None and len(runs) < _DEEPEST:  # which ends a circle, too
             row = await self._memory.get("flow_run", at)
             if row is None:
                 break
@@ -213,7 +214,7 @@ class Lookups:
 
     async def _started(self, runs: tuple[Row, ...]) -> str | None:
         begun = [await self._memory.get("begun", row["id"]) for row in runs if row["began"]]
-        return min((row["at"] for row in begun if row and row["at"]), default=None, key=datetime.fromisoformat)
+        return min((row["began"] for row in begun if row and row["began"]), default=None, key=datetime.fromisoformat)
 
     async def _task_run(self, task: str, *, exact: bool) -> Known | None:
         row = await self._memory.get("task_run", task)

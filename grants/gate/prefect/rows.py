@@ -59,7 +59,7 @@ class Rows:
 
         return {
             "flow_run": Table(self._by_ids("flow_runs", _flow_run), _while_unstarted),
-            "begun": table(_apart(self._begun), _LONG),
+            "begun": Table(_apart(self._begun), _while_unstarted),
             "task_run": table(self._by_ids("task_runs", _task_run), _LONG),
             "deployment": table(self._by_ids("deployments", _deployment)),
             "deployment_name": table(self._pairs("/api/deployments/name/{}/{}", _deployment)),
@@ -143,8 +143,7 @@ class Rows:
     def _filtered(self, what: str, read: Callable[[Json], Row]) -> Fetch:
         async def fetch(keys: Sequence[str]) -> Mapping[str, Row]:
             bodies = await self._list(f"/api/{what}/filter", {what: {"id": {"any_": list(keys)}}}, most=len(keys))
-            rows = [read(body) for body in bodies]
-            return {row["id"]: row for row in rows if row["id"] in keys}
+            return {row["id"]: row for row in map(read, bodies)}
 
         return fetch
 
@@ -181,7 +180,7 @@ class Rows:
         if not isinstance(states, list):
             raise LookupFailed("flow_run_states")
         times = [_time(state, "timestamp") for state in states if _text(state, "type") != "SCHEDULED"]
-        return {"at": min((time for time in times if time), default=None, key=datetime.fromisoformat)}
+        return {"began": min((time for time in times if time), default=None, key=datetime.fromisoformat)}
 
 
 def _apart(one: Callable[[str], Awaitable[Row | None]]) -> Fetch:
