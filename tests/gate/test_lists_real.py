@@ -136,6 +136,7 @@ def test_nobody_sees_what_is_anothers(world: World, line: tuple[str, str]) -> No
         asked = json.dumps(calls(world)[line]).encode()
         found = leaked(seen.raw, [canary for canary in bravo.canaries if canary not in asked])
         assert not found, seen.raw
+        assert b"-value" not in seen.raw  # variables' and secrets'
     for visible in (NOTHING, one):
         seen = through(world, visible, line)
         sibling = [
