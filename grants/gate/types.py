@@ -66,6 +66,7 @@ class Match(NamedTuple):
     route: Route
     params: Mapping[str, str]
     target: Target
+    connection: str = ""  # slug of the orchestrator whose table it is; with none, no grant fits
 
 
 type Needs = Callable[[Match, Json], tuple[Lookup, ...] | Refusal]
@@ -83,13 +84,20 @@ class Route(NamedTuple):
     guard: Guard | None = None  # decides the asks instead of `need` and `find`
     scope: str = ""  # the name of a line of narrow's table: what is answered is narrowed to what may be seen
     drains: Drains = Drains.NOTHING
+    needs: Needs | None = None  # what to look up, where `find` cannot say it
 
 
 class Ask(NamedTuple):
-    """`need` on any of `lineage`: a grant on one of them, or on nothing where `need` is ANY, is a yes."""
+    """`need` on any of `lineage`: a grant on one of them, or on nothing where `need` is ANY, is a yes.
+
+    A Key of kind "any" stands for every resource of its connection: with id "" by a grant that holds `need`, with
+    id "work" or "manage" by one that holds that level, whatever `need` is.
+    """
 
     lineage: tuple[Key, ...]
     need: Level
+    named: tuple[str, str] | None = None  # kind and name as the caller gave it: what a refusal may repeat
+    missing: bool = False  # the orchestrator has no such thing: who passes is answered 404, by the gate itself
 
 
 # Who asks, and what is known.

@@ -1,135 +1,108 @@
-"""Events show what involves a granted pool or a visible deployment, or a visible run that the filter names.
-
-For events an empty list of ids is no filter; where nothing is visible, an id stands that nobody has.
-"""
+"""What an event claims to be about. All of it is the client's word, and Prefect writes task runs from it."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import re
-from collections.abc import Callable
-from typing import Any, NoReturn
-from urllib.parse import urlencode
+from collections.abc import Iterator
+from typing import NamedTuple
+from uuid import UUID
 
-from grants.gate.prefect.filters import MOST_NAMED, Filter, malformed, model, only, shaped
-from grants.gate.prefect.scopes import Scope
-from grants.gate.prefect.sight import NOBODY, Call
-from grants.gate.types import Json, Lookup, Match, Narrowed
+from grants.catalog.levels import Level
+from grants.gate.prefect.finds import Malformed, a_list, an_object, anywhere, on, on_server
+from grants.gate.types import Ask, Found, Json, Lookup, Match
 
-_RUN = re.compile(r"prefect\.flow-run\.([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})")
-_LONGEST_TOKEN = 1 << 20
-_PAGE = 50
+KEYS = frozenset({"occurred", "event", "resource", "related", "payload", "id", "follows"})
+_ID, _ROLE = "prefect.resource.id", "prefect.resource.role"
+_MOST_RELATED = 100  # Prefect's own
 
-
-def named(match: Match, body: Json) -> tuple[Lookup, ...]:
-    """The flow runs that the filter asks for."""
-    return tuple(Lookup("flow_run_place", run) for run in _runs(_filter_of(match, body)))
+# What may be claimed, and how it is found. Others (blocks, limits, tags, assets, own names) are nobody's.
+_RUNS = {"prefect.flow-run.": "flow_run", "prefect.task-run.": "task_run"}
+_PLACES = {"prefect.deployment.": "deployment", "prefect.work-pool.": "pool_id", "prefect.work-queue.": "queue"}
+_ALONE = {"prefect.artifact.": "artifact"}  # as the event's own resource only
+_OF_THE_SERVER = ("prefect.automation.", "prefect.flow.")  # the server tells of them; as an event's own resource
 
 
-def _filter_of(match: Match, body: Json) -> Filter:
-    holder = _token(match)["filter"] if match.route.scope == Scope.EVENT_PAGE else model(shaped(body), "filter")
-    return shaped(holder)
+class Claims(NamedTuple):
+    """Runs that it writes to, places that it says they are in, and whether it is an affair of the whole server."""
+
+    runs: frozenset[Lookup]
+    places: frozenset[Lookup]
+    server: bool
+
+    @property
+    def lookups(self) -> tuple[Lookup, ...]:
+        return tuple(sorted(self.runs | self.places))
 
 
-def _runs(filters: Filter) -> list[str]:
-    involved = [part for name in ("any_resource", "related", "resource") for part in _some(filters, name)]
-    ids = [item for part in involved for item in _listed(part, "id") if isinstance(item, str)]
-    runs = list(dict.fromkeys(run[1] for run in map(_RUN.fullmatch, ids) if run))
-    if len(runs) > MOST_NAMED:
-        raise malformed(f"At most {MOST_NAMED} ids can be named in one call.")
-    return runs
+def claims(event: Json) -> Claims:
+    """Raises Malformed for an event that can't be told what it is about."""
+    event = an_object(event, KEYS, "An event")
+    own = _labels(event.get("resource"))
+    related = [_labels(labels) for labels in a_list(event.get("related", []), "related", _MOST_RELATED)]
+    named = {lookup for labels in related for lookup in _named(labels[_ID], {**_RUNS, **_PLACES})}
+    for labels in related:
+        if labels.get(_ROLE) == "flow-run" and not labels[_ID].startswith("prefect.flow-run."):
+            raise Malformed("An event's flow-run must be a flow run.")
+    named.update(_named(own[_ID], {**_RUNS, **_PLACES, **_ALONE}))
+    payload = event.get("payload", {})
+    if not isinstance(payload, dict):
+        raise Malformed("An event's payload must be a JSON object.")
+    overrides = payload.get("task_run", {})
+    if not isinstance(overrides, dict):
+        raise Malformed("An event's task run must be a JSON object.")
+    # Prefect lets the payload's task run overrule the ids that the event's resources name.
+    named.update(_overruled(overrides))
+    runs = frozenset(lookup for lookup in named if lookup.kind not in _PLACES.values())
+    writes_task = bool(overrides) or any(lookup.kind == "task_run" for lookup in runs)
+    in_a_run = any(lookup.kind == "flow_run" for lookup in runs)
+    nowhere = "flow_run_id" in overrides and overrides["flow_run_id"] is None
+    of_server = own[_ID].startswith(_OF_THE_SERVER) or (writes_task and not in_a_run) or nowhere
+    return Claims(runs, frozenset(named) - runs, of_server)
 
 
-def _some(filters: Filter, name: str) -> list[Filter]:
-    """One filter, or a list of them, as a list."""
-    value = filters.get(name)
-    parts = value if isinstance(value, list) else [value]
-    if not all(part is None or isinstance(part, dict) for part in parts):
-        raise malformed(f"{name} is an object or a list of them.")
-    return [part for part in parts if part is not None]
+def on_event(match: Match, event: Json, found: Found) -> tuple[Ask, ...]:
+    """`work` on every run that it names, and on every place that these runs are not in by themselves."""
+    said = claims(event)
+    asks = []
+    within: set[tuple[str, str]] = set()
+    for lookup in said.runs:
+        known = found.get(lookup)
+        if known is not None:
+            within.update((key.kind, key.id) for key in known.lineage if key.kind != "server")
+        elif lookup.kind != "flow_run":
+            continue  # a task run that begins with this event: it is as its flow run is, or the server's
+        asks.append(on(match, lookup, found, Level.WORK))
+    for lookup in said.places:
+        known = found.get(lookup)
+        if known is not None and known.lineage[0][1:] not in within:  # one that is gone can't be harmed
+            asks.append(on(match, lookup, found, Level.WORK))
+    if said.server:
+        asks.append(on_server(match, Level.WORK))
+    return tuple(asks) or (on_server(match, Level.WORK, *anywhere(match, Level.WORK)),)
 
 
-def _listed(part: Filter, name: str) -> list[Any]:
-    value = part.get(name)
-    return value if isinstance(value, list) else []
+def _labels(labels: Json) -> dict[str, str]:
+    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+        raise Malformed("An event's resources must be labels.")
+    if not labels.get(_ID):
+        raise Malformed(f"An event's resources must hold {_ID}.")
+    return labels
 
 
-def _within(call: Call, filters: Filter) -> Filter:
-    """One more of any_resource's filters, all of which an event has to pass."""
-    sight = call.sight
-    ids = [
-        *(f"prefect.work-pool.{key}" for key in sorted(sight.pools)),
-        *(f"prefect.deployment.{key}" for key in sorted(sight.deployments)),
-        *(f"prefect.flow-run.{key}" for key in sorted(call.seen("flow_run_place", _runs(filters)))),
-    ]
-    bound = {"id": ids or [f"prefect.flow-run.{NOBODY}"]}
-    # The next page's token repeats what was asked for.
-    others = [part for part in _some(filters, "any_resource") if _told(part) != bound]
-    return {**filters, "any_resource": [*others, bound]}
+def _named(name: str, kinds: dict[str, str]) -> Iterator[Lookup]:
+    for prefix, kind in kinds.items():
+        if name.startswith(prefix):
+            yield Lookup(kind, _id(name.removeprefix(prefix)))
 
 
-def _told(part: Filter) -> Filter:
-    return {key: value for key, value in part.items() if value is not None}
+def _overruled(task_run: dict[str, Json]) -> Iterator[Lookup]:
+    for key, kind in (("id", "task_run"), ("flow_run_id", "flow_run")):
+        if task_run.get(key) is not None:
+            yield Lookup(kind, _id(task_run[key]))
 
 
-def _events(call: Call) -> Narrowed:
-    body = shaped(call.body)
-    only(body, {"filter", "limit"})
-    return call.sent({**body, "filter": _within(call, model(body, "filter"))})
-
-
-def _counts(call: Call) -> Narrowed:
-    body = shaped(call.body)
-    only(body, {"filter", "time_unit", "time_interval"})
-    return call.sent({**body, "filter": _within(call, model(body, "filter"))})
-
-
-def _out(call: Call) -> Narrowed:
-    """A subscription's message."""
-    body = shaped(call.body)
-    only(body, {"type", "filter", "backfill"})
-    if body.get("type") != "filter":
-        raise malformed("The first message after the sign-in is a filter.")
-    return call.sent({**body, "filter": _within(call, model(body, "filter"))})
-
-
-def _page(call: Call) -> Narrowed:
-    """The next page is whatever its token says, which anybody can write."""
-    token = _token(call.match)
-    token["filter"] = _within(call, shaped(token["filter"]))
-    text = base64.b64encode(base64.b64encode(json.dumps(token).encode())).decode()
-    return call.sent(call.body, target=f"{call.match.target.raw_path}?{urlencode({'page-token': text})}")
-
-
-def _token(match: Match) -> dict[str, Any]:
-    texts = [value for name, value in match.target.query if name == "page-token"]
-    if len(texts) != 1 or len(texts[0]) > _LONGEST_TOKEN:
-        raise malformed("The page token cannot be read.")
+def _id(value: Json) -> str:
+    """Any spelling that Prefect reads as an id is that id."""
     try:
-        plain = base64.b64decode(base64.b64decode(texts[0], validate=True), validate=True)
-        token = json.loads(plain, parse_constant=_no_constant)
-    except (ValueError, RecursionError, binascii.Error):
-        raise malformed("The page token cannot be read.") from None
-    numbers = [token.get(name) for name in ("count", "page_size", "offset")] if isinstance(token, dict) else []
-    if not numbers or not all(type(number) is int and number >= 0 for number in numbers):
-        raise malformed("The page token cannot be read.")
-    return {
-        "filter": token.get("filter"),
-        "count": token["count"],
-        "page_size": min(token["page_size"], _PAGE),
-        "offset": token["offset"],
-    }
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-LINES: dict[Scope, Callable[[Call], Narrowed]] = {
-    Scope.EVENTS: _events,
-    Scope.EVENT_COUNTS: _counts,
-    Scope.EVENT_PAGE: _page,
-    Scope.EVENTS_OUT: _out,
-}
+        return str(UUID(value))
+    except (ValueError, TypeError, AttributeError):
+        raise Malformed("An event names a run by what is no id.") from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from grants.gate.prefect import blocks, events
+from grants.gate.prefect import blocks, events_narrow
 from grants.gate.prefect.filters import (
     MOST_NAMED,
     Filter,
@@ -59,8 +59,8 @@ def named(match: Match, body: Json, visible: Visible) -> tuple[Lookup, ...] | Re
     if visible.all:
         return ()
     try:
-        if scope in events.LINES:
-            return events.named(match, body)
+        if scope in events_narrow.LINES:
+            return events_narrow.named(match, body)
         if scope is Scope.TASK_RUNS_OF_RUNS:
             return tuple(Lookup("flow_run_place", run) for run in _few(shaped(body), "flow_run_ids"))
         if scope is Scope.LOGS_OUT:
@@ -80,8 +80,8 @@ def narrow(match: Match, body: Json, sight: Sight, found: Found) -> Narrowed:
             return blocks.LINES[scope](call)  # who may see everything may still not read secrets
         if sight.visible.all:
             return call.sent(body)
-        if scope in events.LINES:
-            return events.LINES[scope](call)
+        if scope in events_narrow.LINES:
+            return events_narrow.LINES[scope](call)
         if scope in _LISTS:
             return _listed(call, _LISTS[scope])
         return _OTHERS[scope](call)

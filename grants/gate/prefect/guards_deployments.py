@@ -1,0 +1,231 @@
+"""Bodies that define, steer and start deployments. `run` is not `manage`: job variables are a shell on the pool."""
+
+from __future__ import annotations
+
+import json
+
+from grants.catalog.levels import Level
+from grants.gate.prefect.finds import (
+    Malformed,
+    a_list,
+    a_name,
+    an_id,
+    an_object,
+    anywhere,
+    fact,
+    found_by,
+    on,
+    on_all,
+    on_server,
+)
+from grants.gate.types import Ask, Found, Json, Lookup, Match
+
+AT_ONCE = 100  # flow runs that Prefect makes of one call
+
+_STATE = frozenset({"type", "name", "message", "data", "state_details"})
+_STEERS = frozenset({"CANCELLING", "CANCELLED", "SCHEDULED", "PAUSED"})  # what `run` may move a run to
+_RUN = frozenset(
+    {
+        *("state", "name", "parameters", "enforce_parameter_schema", "context", "infrastructure_document_id"),
+        *("empirical_policy", "tags", "idempotency_key", "labels", "parent_task_run_id", "work_queue_name"),
+        "job_variables",
+    }
+)
+_SCHEDULE = frozenset({"active", "schedule", "max_scheduled_runs", "parameters", "slug", "replaces"})
+_OPERATES = frozenset({"paused", "schedules", "concurrency_limit", "concurrency_options"})
+_OLD = frozenset({"worker_pool_queue_id", "worker_pool_name", "worker_pool_queue_name", "work_pool_queue_name"})
+_UPDATE = _OPERATES | _OLD
+_UPDATE |= {"version", "description", "global_concurrency_limit_id", "parameters", "parameter_openapi_schema", "tags"}
+_UPDATE |= {"work_queue_name", "work_pool_name", "path", "job_variables", "pull_steps", "entrypoint", "version_info"}
+_UPDATE |= {"storage_document_id", "infrastructure_document_id", "enforce_parameter_schema"}
+_CREATE = _UPDATE | {"name", "flow_id", "labels"}
+_POOL_OPERATES = frozenset({"is_paused", "concurrency_limit"})
+_POOL = _POOL_OPERATES | {"description", "base_job_template", "storage_configuration"}
+_HARMLESS_KINDS = ("none", "json")
+_SCHEDULER = "scheduled "  # how Prefect's own idempotency keys begin
+
+
+# Running one.
+
+
+def run_needs(match: Match, body: Json) -> tuple[Lookup, ...]:
+    parents = [parent for item in _items(match, body) if (parent := _parent(item)) is not None]
+    return (_deployment(match), *parents)
+
+
+def run_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
+    """`run`, or `manage` where an item decides what is executed, or where. One for all items is asked once."""
+    return tuple(dict.fromkeys(ask for item in _items(match, body) for ask in _run(match, item, found)))
+
+
+def _items(match: Match, body: Json) -> list[dict[str, Json]]:
+    bulk = match.route.template.endswith("/bulk")
+    items = a_list(body, most=AT_ONCE) if bulk else [body]
+    if not items:
+        raise Malformed("The list of runs is empty.")
+    return [an_object(item, _RUN, "A run") for item in items]
+
+
+def _run(match: Match, item: dict[str, Json], found: Found) -> list[Ask]:
+    deployment = _deployment(match)
+    decides = (
+        _decides_variables(item, deployment, found)
+        or _decides_queue(item, deployment, found)
+        or item.get("infrastructure_document_id") is not None
+        or _escapes_schema(item, deployment, found)
+    )
+    asks = [on(match, deployment, found, Level.MANAGE if decides else Level.RUN)]
+    if state_need(item.get("state")) == Level.WORK:
+        asks.append(on(match, deployment, found, Level.WORK))
+    if (parent := _parent(item)) is not None:  # the run's states are written to that task run
+        asks.append(on(match, parent, found, Level.WORK))
+    if hydrates(item.get("parameters")):
+        asks.append(reads_variables(match))
+    key = item.get("idempotency_key")
+    if key is not None and (not isinstance(key, str) or key.startswith(_SCHEDULER)):
+        # Prefect answers with the run that has this key already, were it another deployment's of the same flow.
+        asks.append(on_server(match, Level.VIEW))
+    return asks
+
+
+def _decides_variables(item: dict[str, Json], deployment: Lookup, found: Found) -> bool:
+    variables = item.get("job_variables")
+    return variables not in (None, {}) and not _same(variables, fact(found, deployment, "job_variables"))
+
+
+def _decides_queue(item: dict[str, Json], deployment: Lookup, found: Found) -> bool:
+    queue = item.get("work_queue_name")
+    return queue is not None and queue != fact(found, deployment, "work_queue_name")
+
+
+def _escapes_schema(item: dict[str, Json], deployment: Lookup, found: Found) -> bool:
+    """Parameters that nothing checks can be anything that the flow makes of them."""
+    own = item.get("enforce_parameter_schema")
+    if own is not None and own is not True:
+        return True
+    checked = own is True or fact(found, deployment, "enforce_parameter_schema") is True
+    return not checked and item.get("parameters") not in (None, {})
+
+
+def _parent(item: dict[str, Json]) -> Lookup | None:
+    parent = item.get("parent_task_run_id")
+    return None if parent is None else found_by("task_run", parent, "parent_task_run_id")
+
+
+# Defining one.
+
+
+def upsert_needs(_match: Match, body: Json) -> tuple[Lookup, ...]:
+    pool = _pool(body, _CREATE)
+    return (_existing(body), pool) if pool is not None else (_existing(body),)
+
+
+def upsert_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
+    """A POST changes the deployment that has this flow and name already, wherever it is, and moves it."""
+    pool, existing = _pool(body, _CREATE), _existing(body)
+    asks = []
+    if found.get(existing) is not None:
+        asks.append(on(match, existing, found, Level.MANAGE))
+    if pool is not None and fact(found, existing, "work_pool_name") != pool.id:
+        asks.append(on(match, pool, found, Level.MANAGE))
+    if pool is None and (not asks or body.get("work_queue_name") is not None):
+        asks.append(on_server(match, Level.MANAGE))  # a queue without a pool is one of the default pool
+    return tuple(asks)
+
+
+def update_needs(match: Match, body: Json) -> tuple[Lookup, ...]:
+    pool = _pool(body, _UPDATE)
+    return (_deployment(match), pool) if pool is not None else (_deployment(match),)
+
+
+def update_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
+    deployment, pool = _deployment(match), _pool(body, _UPDATE)
+    steers = body.keys() <= _OPERATES and not _parameters(body.get("schedules"))
+    asks = [on(match, deployment, found, Level.OPERATE if steers and body else Level.MANAGE)]
+    if pool is not None and fact(found, deployment, "work_pool_name") != pool.id:
+        asks.append(on(match, pool, found, Level.MANAGE))
+    return tuple(asks)
+
+
+def schedule_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
+    """A schedule's parameters are checked by nobody."""
+    schedules = body if isinstance(body, list) else [body]
+    need = Level.MANAGE if _parameters(schedules) else Level.OPERATE
+    return (on(match, _deployment(match), found, need),)
+
+
+def _parameters(schedules: Json) -> bool:
+    items = [an_object(item, _SCHEDULE, "A schedule") for item in a_list([] if schedules is None else schedules)]
+    return any(item.get("parameters") not in (None, {}) for item in items)
+
+
+def _existing(body: Json) -> Lookup:
+    body = an_object(body, _CREATE)
+    flow = an_id(body.get("flow_id"), "flow_id")
+    return Lookup("flow_deployment", f"{flow}/{a_name(body.get('name'), 'name')}")
+
+
+def _pool(body: Json, known: frozenset[str]) -> Lookup | None:
+    name = an_object(body, known).get("work_pool_name")
+    return None if name is None else found_by("pool", name, "work_pool_name")
+
+
+def pool_update_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
+    keys = an_object(body, _POOL).keys()
+    need = Level.OPERATE if keys and keys <= _POOL_OPERATES else Level.MANAGE
+    return (on(match, found_by("pool", match.params["name"], "name"), found, need),)
+
+
+# Serving some.
+
+
+def polled(_match: Match, body: Json) -> tuple[Lookup, ...]:
+    """An empty list would mean all of them."""
+    body = an_object(body, {"deployment_ids", "scheduled_before", "limit"})
+    ids = a_list(body.get("deployment_ids"), "deployment_ids")
+    if not ids:
+        raise Malformed("deployment_ids must name at least one deployment.")
+    return tuple(found_by("deployment", item, "A deployment") for item in ids)
+
+
+def polled_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
+    return on_all(match, polled(match, body), found, Level.WORK)
+
+
+# What runs' guards share.
+
+
+def state_need(state: Json) -> Level:
+    """`run` steers a run: it cancels, schedules again, pauses. What a run came to, only who executes it says."""
+    if state is None:
+        return Level.RUN
+    state = an_object(state, _STATE, "A state")
+    steers = str(state.get("type")) in _STEERS and state.get("data") is None
+    return Level.RUN if steers else Level.WORK
+
+
+def hydrates(values: Json) -> bool:
+    """Whether Prefect would put other people's values into these: its variables, or what a template makes."""
+    left = [values]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if "__prefect_kind" in value and value["__prefect_kind"] not in _HARMLESS_KINDS:
+                return True
+            left.extend(value.values())
+        elif isinstance(value, list):
+            left.extend(value)
+    return False
+
+
+def reads_variables(match: Match) -> Ask:
+    return on_server(match, Level.VIEW, *anywhere(match, Level.WORK))
+
+
+def _deployment(match: Match) -> Lookup:
+    return found_by("deployment", match.params["id"], "id")
+
+
+def _same(one: Json, other: Json) -> bool:
+    """Equal to a JSON reader: Python takes 1, 1.0 and true for the same."""
+    return json.dumps(one, sort_keys=True, default=dict) == json.dumps(other, sort_keys=True, default=dict)

@@ -1,0 +1,27 @@
+"""Lines of the table that come in many: what they are, once."""
+
+from grants.catalog.levels import Level
+from grants.gate.types import ANY, Body, Drains, Guard, Needs, Route
+
+
+def listed(*paths: str) -> tuple[Route, ...]:
+    """Lists and counts: for everybody, of what each may see."""
+    return tuple(Route("POST", f"/api/{path}", ANY, body=Body.JSON, scope=path, drains=Drains.ALWAYS) for path in paths)
+
+
+def opened(method: str, *paths: str, body: Body = Body.NONE) -> tuple[Route, ...]:
+    """For everybody who is signed in: nothing of anybody's is told or changed."""
+    return tuple(Route(method, path, ANY, body=body, drains=Drains.ALWAYS) for path in paths)
+
+
+def administered(method: str, *paths: str) -> tuple[Route, ...]:
+    body = Body.NONE if method == "DELETE" else Body.STREAM
+    return tuple(Route(method, path, Level.ADMIN, body=body) for path in paths)
+
+
+def guarded(
+    method: str, path: str, need: Level, guard: Guard, needs: Needs | None = None, drains: Drains = Drains.NOTHING
+) -> Route:
+    """Judged by its body: `need` is what it takes at least, or mostly."""
+    body = Body.NONE if method in {"GET", "DELETE"} else Body.JSON
+    return Route(method, path, need, body=body, guard=guard, needs=needs, drains=drains)

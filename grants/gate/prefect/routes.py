@@ -1,0 +1,20 @@
+"""The table: one line for each route, socket and mount that a Prefect server registers. What has no line is refused.
+
+The routes of Prefect 3.9 with their classes are described in ../shared/facts/orchestrators.md §9; a test compares
+these lines with that list and with the installed server, and has the reason for each difference.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from grants.gate.prefect import routes_deployments, routes_runs, routes_server
+from grants.gate.table import Table
+
+ROUTES = (*routes_runs.ROUTES, *routes_deployments.ROUTES, *routes_server.ROUTES)
+
+
+@cache
+def table(connection: str) -> Table:
+    """The compiled table of one connection, by its slug."""
+    return Table(ROUTES, connection)

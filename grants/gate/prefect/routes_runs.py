@@ -1,0 +1,67 @@
+"""The lines of runs, their states, logs, artifacts and events."""
+
+from grants.catalog.levels import Level
+from grants.gate.prefect import guards_runs as guards
+from grants.gate.prefect.lines import guarded, listed
+from grants.gate.types import ANY, Body, Drains, Route
+
+VIEW, RUN, MANAGE, WORK, ADMIN = Level.VIEW, Level.RUN, Level.MANAGE, Level.WORK, Level.ADMIN
+JSON, STREAM = Body.JSON, Body.STREAM
+FLOW_RUN, TASK_RUN, ARTIFACT = ("flow_run:path:id",), ("task_run:path:id",), ("artifact:path:id",)
+ONGOING, ALWAYS = Drains.RUN, Drains.ALWAYS
+
+ROUTES = (
+    # Flow runs.
+    Route(
+        "POST", "/api/flow_runs/", WORK, body=JSON, guard=guards.create_asks, needs=guards.create_needs, drains=ONGOING
+    ),
+    Route("GET", "/api/flow_runs/{id:uuid}", VIEW, FLOW_RUN, drains=ONGOING),
+    Route("PATCH", "/api/flow_runs/{id:uuid}", WORK, FLOW_RUN, JSON, guards.patch_asks, drains=ONGOING),
+    Route("DELETE", "/api/flow_runs/{id:uuid}", MANAGE, FLOW_RUN),
+    Route("GET", "/api/flow_runs/{id:uuid}/graph", VIEW, FLOW_RUN),
+    Route("GET", "/api/flow_runs/{id:uuid}/graph-v2", VIEW, FLOW_RUN),
+    Route("GET", "/api/flow_runs/{id:uuid}/logs/download", VIEW, FLOW_RUN),
+    Route("POST", "/api/flow_runs/{id:uuid}/set_state", RUN, FLOW_RUN, JSON, guards.set_state_asks, drains=ONGOING),
+    Route("POST", "/api/flow_runs/{id:uuid}/resume", RUN, FLOW_RUN, STREAM),
+    Route("POST", "/api/flow_runs/{id:uuid}/input", RUN, FLOW_RUN, STREAM, drains=ONGOING),
+    Route("POST", "/api/flow_runs/{id:uuid}/input/filter", VIEW, FLOW_RUN, STREAM, drains=ONGOING),
+    Route("GET", "/api/flow_runs/{id:uuid}/input/{key}", VIEW, FLOW_RUN, drains=ONGOING),
+    Route("DELETE", "/api/flow_runs/{id:uuid}/input/{key}", WORK, FLOW_RUN, drains=ONGOING),
+    Route("PATCH", "/api/flow_runs/{id:uuid}/labels", WORK, FLOW_RUN, STREAM, drains=ONGOING),
+    Route("POST", "/api/flow_runs/bulk_delete", ADMIN, body=STREAM),
+    Route("POST", "/api/flow_runs/bulk_set_state", ADMIN, body=STREAM),
+    *listed("flow_runs/count", "flow_runs/filter", "flow_runs/history", "flow_runs/lateness", "flow_runs/paginate"),
+    # Task runs.
+    guarded("POST", "/api/task_runs/", WORK, guards.task_run_asks, guards.task_run_needs, ONGOING),
+    Route("GET", "/api/task_runs/{id:uuid}", VIEW, TASK_RUN, drains=ONGOING),
+    Route("PATCH", "/api/task_runs/{id:uuid}", WORK, TASK_RUN, STREAM, drains=ONGOING),
+    Route("DELETE", "/api/task_runs/{id:uuid}", MANAGE, TASK_RUN),
+    Route("POST", "/api/task_runs/{id:uuid}/set_state", WORK, TASK_RUN, STREAM, drains=ONGOING),
+    Route("WS", "/api/task_runs/subscriptions/scheduled", WORK),
+    Route("GET", "/api/ui/task_runs/{id:uuid}", VIEW, TASK_RUN),
+    *listed("task_runs/count", "task_runs/filter", "task_runs/history", "task_runs/paginate"),
+    # States. By a state's own id there is no way back to its run.
+    Route("GET", "/api/flow_run_states/", VIEW, ("flow_run:query:flow_run_id",), drains=ONGOING),
+    Route("GET", "/api/flow_run_states/{id:uuid}", VIEW),
+    Route("GET", "/api/task_run_states/", VIEW, ("task_run:query:task_run_id",), drains=ONGOING),
+    Route("GET", "/api/task_run_states/{id:uuid}", VIEW),
+    # Logs and artifacts.
+    guarded("POST", "/api/logs/", WORK, guards.logs_asks, guards.logs_needs, ONGOING),
+    Route("WS", "/api/logs/out", ANY, drains=ALWAYS),
+    *listed("logs/filter"),
+    guarded("POST", "/api/artifacts/", WORK, guards.artifact_asks, guards.artifact_needs, ONGOING),
+    Route("GET", "/api/artifacts/{id:uuid}", VIEW, ARTIFACT, drains=ONGOING),
+    Route("PATCH", "/api/artifacts/{id:uuid}", WORK, ARTIFACT, STREAM, drains=ONGOING),
+    Route("DELETE", "/api/artifacts/{id:uuid}", MANAGE, ARTIFACT),
+    Route("GET", "/api/artifacts/{key}/latest", VIEW, ("artifact_key:path:key",)),
+    *listed("artifacts/count", "artifacts/filter", "artifacts/latest/count", "artifacts/latest/filter"),
+    # Events. A socket's frames are judged one by one (frames.py); to open it takes `work` on anything.
+    guarded("POST", "/api/events", WORK, guards.events_asks, guards.events_needs, ONGOING),
+    Route("WS", "/api/events/in", WORK, ("any:work",), drains=ONGOING),
+    Route("WS", "/api/events/out", ANY, scope="events/out", drains=ALWAYS),
+    *listed("events/filter", "events/count-by/{countable}"),
+    Route("GET", "/api/events/filter/next", ANY, scope="events/filter/next", drains=ALWAYS),
+    # What the UI counts.
+    *listed("ui/flow_runs/count-task-runs", "ui/flow_runs/history", "ui/task_runs/count"),
+    *listed("ui/task_runs/dashboard/counts"),
+)
