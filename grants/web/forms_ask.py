@@ -34,11 +34,15 @@ class Pick:
 
 
 class Items:
-    """The `item` parameters, `level-<id>` fields over them, `add` and `drop` applied."""
+    """The `item` parameters, `level-<id>` fields over them, `add` and `drop` applied.
+
+    A refusal at the gate may call one thing by `connection`, `kind`, `name` and `level` instead: who may not see it
+    learns no more here than there.
+    """
 
     def __init__(self, data: QueryDict, visible: QuerySet[Resource]) -> None:
         self.errors: list[str] = []
-        wanted = dict(self._read(data))
+        wanted = dict([*self._read(data), *self._named(data, visible)])
         if len(wanted) > ITEMS_MAX:
             self.errors.append(f"A request holds {ITEMS_MAX} items at most; the rest was left out.")
         found = visible.in_bulk(list(wanted)[:ITEMS_MAX])
@@ -59,6 +63,15 @@ class Items:
                 self.errors.append("An item in the address makes no sense and was left out.")
             elif match[1] != dropped:
                 yield int(match[1]), data.get(f"level-{match[1]}", match[2] or "")
+
+    def _named(self, data: QueryDict, visible: QuerySet[Resource]) -> Iterable[tuple[int, str]]:
+        if "name" in data:
+            at, kind, name = (data.get(key, "") for key in ("connection", "kind", "name"))
+            found = visible.filter(connection__slug=at, kind=kind, name=name, retired_at=None).first()
+            if found is not None:
+                yield found.pk, data.get("level", "")
+            else:
+                self.errors.append("One resource was left out: not in the catalog, or not yours to see.")
 
 
 class AskForm(forms.Form):

@@ -47,6 +47,19 @@ def test_a_request_is_filed_and_shown(cast: Cast, sign_in: SignIn) -> None:
     assert [(item.resource, item.level) for item in asked.items.all()] == [(cast.deployment, "run")]
 
 
+def test_a_refusal_at_the_gate_calls_it_by_its_name(cast: Cast, sign_in: SignIn) -> None:
+    client = sign_in(cast.ada)
+    thing = cast.deployment
+    named = {"connection": thing.connection.slug, "kind": "deployment", "name": thing.name, "level": "run"}
+    page = client.get("/requests/new", named).text
+    assert f'name="item" value="{thing.pk}"' in page
+    assert "left out" not in page
+    for wrong in ({"name": "no/such"}, {"kind": "pool"}, {"connection": "elsewhere"}):
+        page = client.get("/requests/new", named | wrong).text
+        assert "not in the catalog, or not yours to see" in page
+        assert f'value="{thing.pk}"' not in page
+
+
 def test_nothing_is_filed_by_looking(cast: Cast, sign_in: SignIn) -> None:
     client = sign_in(cast.ada)
     data = form(cast.deployment)
