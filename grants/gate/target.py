@@ -13,6 +13,7 @@ MOST_PARAMETERS = 100
 _SAFE = "-._~!$&'()*+,=:@"  # may stand unencoded in a segment (RFC 3986), but ";"
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ENCODED_DOT = re.compile(r"%2[Ee]")
+_PLAIN = re.compile(r"[-A-Za-z0-9._~!$&'()*+,=:@/]*")  # is the same encoded and decoded
 _FORBIDDEN = frozenset("/\\;#%?")
 
 
@@ -41,8 +42,8 @@ def _read(raw: bytes) -> Target:
     segments = [_segment(text) for text in path[1:].split("/")]
     if "" in segments[:-1]:  # a trailing slash matters and stays
         raise _Ambiguous("The address holds two slashes in a row.")
-    raw_path = "/" + "/".join(quote(segment, safe=_SAFE) for segment in segments)
-    pairs = _pairs(query)
+    raw_path = path if _PLAIN.fullmatch(path) else "/" + "/".join(quote(segment, safe=_SAFE) for segment in segments)
+    pairs = _pairs(query) if query else ()
     target = raw_path + ("?" + urlencode(pairs) if pairs else "")
     if len(target) > LONGEST:
         raise _Ambiguous("The address is too long.")
@@ -51,6 +52,8 @@ def _read(raw: bytes) -> Target:
 
 def _segment(text: str) -> str:
     """One segment, decoded once. Whatever a second decoding or another server could read differently is refused."""
+    if _PLAIN.fullmatch(text) and text not in {".", ".."}:
+        return text
     if _LONE_PERCENT.search(text) or _ENCODED_DOT.search(text):
         raise _Ambiguous("The address holds a percent sign or a dot in a misleading encoding.")
     try:
