@@ -1,18 +1,13 @@
-"""Structured logs: one JSON object a line, with the request's id, secrets masked."""
+"""Structured logs: one JSON object a line, secrets masked. Free of Django: the gate logs by it as well."""
 
 from __future__ import annotations
 
 import logging
 import re
-import secrets
-from collections.abc import Callable
 from typing import Literal
 
 import structlog
-from django.http import HttpRequest, HttpResponse
 from structlog.typing import EventDict, Processor, WrappedLogger
-
-log = structlog.get_logger(__name__)
 
 # Values under such names, and such values under any name, never reach a log.
 _SECRET_NAME = re.compile(r"secret|password|token|authorization|cookie|code_verifier|api_?key", re.IGNORECASE)
@@ -22,7 +17,6 @@ _SECRET_VALUE = re.compile(
     r"|\bstint[st]?_\w{16,}"  # our own tokens, sessions and tickets
     r"|(?<=://)[^\s:/@]+:[^\s/@]+(?=@)"  # user:password in a URL
 )
-_REQUEST_ID = re.compile(r"[\w.-]{8,64}")
 MASK = "[hidden]"
 
 
@@ -66,20 +60,3 @@ def configure(*, level: str, style: Literal["json", "console"]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-
-
-class RequestId:
-    """Middleware: every log line and answer carries the request's id; one line tells each request."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.headers.get("X-Request-Id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            response = self.get_response(request)
-            # Without the query: it may hold what people searched for, or a provider's code.
-            log.info("request", method=request.method, path=request.path, status=response.status_code)
-        response["X-Request-Id"] = request_id
-        return response

@@ -1,0 +1,31 @@
+"""One id a request, in every line logged meanwhile and in the answer."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+
+import structlog
+from django.http import HttpRequest, HttpResponse
+
+log = structlog.get_logger(__name__)
+
+_REQUEST_ID = re.compile(r"[\w.-]{8,64}")
+
+
+class RequestId:
+    """Middleware: every log line and answer carries the request's id; one line tells each request."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            response = self.get_response(request)
+            # Without the query: it may hold what people searched for, or a provider's code.
+            log.info("request", method=request.method, path=request.path, status=response.status_code)
+        response["X-Request-Id"] = request_id
+        return response
