@@ -1,4 +1,4 @@
-"""Every setting of Stint: one class, typed, checked at start. docs/settings.md is made from it.
+"""Every setting of Stint: a class for the portal, one for the gate, checked at start. docs/settings.md is made of it.
 
 A variable NAME can also be given as NAME_FILE, a path whose content is the value (for secrets).
 """
@@ -6,6 +6,7 @@ A variable NAME can also be given as NAME_FILE, a path whose content is the valu
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -116,27 +117,56 @@ class Env(BaseSettings):
         return urlsplit(self.public_url).port
 
 
+class GateEnv(BaseSettings):
+    """The gate's own, read once by portal/gate. It shares the names of what it has in common with the portal."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    gate_database_url: Postgres = Field(
+        description="PostgreSQL, as the role `stint_gate`. Not through a pooler by transaction: the gate LISTENs."
+    )
+    public_url: Url = Field(description="Where people reach the portal.")
+    gate_host: str = Field("127.0.0.1", description="Address to listen on.")
+    gate_port: int = Field(4200, ge=1, le=65535, description="Port for callers of the orchestrators.")
+    gate_admin_port: int = Field(
+        4290, ge=1, le=65535, description="Port for /healthz, /readyz and /metrics. Callers have no business there."
+    )
+    gate_scheme: Literal["https", "http"] = Field(
+        "https", description="How callers reach the gate: https when a proxy in front ends TLS. http for loopback only."
+    )
+    gate_name: str = Field(
+        default_factory=socket.gethostname, description="Under this name it counts; by default the host's."
+    )
+    gate_stale_seconds: float = Field(
+        2.0, ge=0.5, le=60, description="Cut off from the database for longer, the gate answers 503."
+    )
+    gate_sockets: int = Field(2000, ge=1, description="Sockets open at once; of one credential, a quarter of them.")
+    gate_stop_seconds: float = Field(10.0, ge=0, le=300, description="Told to stop, it lets calls finish this long.")
+    metrics_token: SecretStr | None = Field(None, description="Bearer token for /metrics; none: /metrics is closed.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+    log_format: Literal["json", "console"] = Field("json", description="json for machines, console for eyes.")
+
+
 def read_env() -> Env:
+    return _read(Env)
+
+
+def read_gate_env() -> GateEnv:
+    return _read(GateEnv)
+
+
+def _read[S: BaseSettings](settings: type[S]) -> S:
     """The settings of this process's environment, NAME_FILE variables resolved."""
     given: dict[str, str] = {}
     for name, value in os.environ.items():
-        if (
-            name.startswith(PREFIX)
-            and name.endswith("_FILE")
-            and name.removesuffix("_FILE").lower()[6:] in Env.model_fields
-        ):
-            given[name.removesuffix("_FILE").lower()[6:]] = Path(value).read_text(encoding="utf-8").strip()
-    return Env(**given)  # type: ignore[arg-type]
+        field = name.removesuffix("_FILE").removeprefix(PREFIX).lower()
+        if name.startswith(PREFIX) and name.endswith("_FILE") and field in settings.model_fields:
+            given[field] = Path(value).read_text(encoding="utf-8").strip()
+    return settings(**given)  # type: ignore[arg-type]
 
 
 def markdown() -> str:
     """docs/settings.md: every variable, its default and what it means."""
-    rows = []
-    for name, field in Env.model_fields.items():
-        default = (
-            "**required**" if field.is_required() else f"`{field.default}`" if field.default not in (None, "") else ""
-        )
-        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
     return "\n".join(
         [
             "# Settings",
@@ -144,12 +174,25 @@ def markdown() -> str:
             "Made from `portal/env.py` by `make docs`. Every variable can also be given as `…_FILE`, a path whose",
             "content is the value. A bad value stops the start and is named.",
             "",
-            "| variable | default | meaning |",
-            "|---|---|---|",
-            *rows,
+            *_rows(Env),
+            "",
+            "## The gate",
+            "",
+            "`python -m portal.gate` reads these, and none of the others.",
+            "",
+            *_rows(GateEnv),
             "",
         ]
     )
+
+
+def _rows(settings: type[BaseSettings]) -> list[str]:
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in settings.model_fields.items():
+        default = "" if field.default_factory or field.default in (None, "") else f"`{field.default}`"
+        default = "**required**" if field.is_required() else default
+        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return rows
 
 
 if __name__ == "__main__":

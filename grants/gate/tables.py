@@ -69,7 +69,7 @@ class Tables(NamedTuple):
 def _connections(tables: Tables, rows: Sequence[Row]) -> Tables:
     connections = dict(tables.connections)
     for row_id, slug, kind, url, host, environment, secret_ref in rows:
-        connections[row_id] = Upstream(slug, kind, (host or "").lower(), url, environment, secret_ref or "")
+        connections[row_id] = Upstream(slug, kind, (host or "").lower(), url, environment, secret_ref or "", row_id)
     by_host = {upstream.host: upstream for upstream in connections.values() if upstream.host}
     return tables._replace(connections=connections, upstreams=by_host)
 

@@ -151,6 +151,7 @@ class Upstream(NamedTuple):
     url: str  # of the orchestrator's API, "http://10.0.0.5:4200/api"
     environment: str
     secret_ref: str  # env:NAME or file:PATH of what only the gate knows
+    id: int = 0  # its row, for the record
 
 
 class Snapshot(NamedTuple):

@@ -1,0 +1,1 @@
+"""The gate as a process: `python -m portal.gate`. Free of Django."""

@@ -1,0 +1,136 @@
+"""One call on its way to a yes or a no: who, what is asked of it, and whether that is granted at this moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from multidict import CIMultiDictProxy
+
+from grants.gate.check import check, may_finish
+from grants.gate.credentials import authenticate, known_by
+from grants.gate.kinds import Served
+from grants.gate.lookup import LookupFailed
+from grants.gate.snapshot import Feed, now_of
+from grants.gate.types import (
+    Allow,
+    Ask,
+    Code,
+    Drain,
+    Drains,
+    Found,
+    Json,
+    Lookup,
+    Match,
+    Principal,
+    Refusal,
+    Snapshot,
+    Visible,
+)
+
+STALE = Refusal(503, Code.STALE, why="Stint cannot tell at the moment who may do what. Nothing was passed on.")
+
+
+class Refused(Exception):
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+def no[T](answer: T | Refusal) -> T:
+    """What is not a refusal. Raises Refused for one."""
+    if isinstance(answer, Refusal):
+        raise Refused(answer)
+    return answer
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of a call so far; a refusal is told, counted and recorded by it."""
+
+    served: Served
+    match: Match
+    headers: CIMultiDictProxy[str]
+    principal: Principal | None = None  # None on a public route, too
+
+
+@dataclass(slots=True, frozen=True)
+class Passed:
+    asks: tuple[Ask, ...]
+    found: Found
+    outcome: Allow | Drain
+
+
+class Judge:
+    """The only place where the gateway gets a yes from. Each raises Refused."""
+
+    def __init__(self, feed: Feed, *, scheme: str) -> None:
+        self.feed, self.scheme = feed, scheme  # by which browsers reach the gate: a page's origin begins with it
+
+    def known(self) -> Snapshot:
+        return no(self.feed.fresh() or STALE)
+
+    def who(self, call: Call) -> Principal:
+        snapshot = self.known()
+        call.principal = no(
+            authenticate(
+                snapshot, call.served.upstream, call.headers.items(), now_of(snapshot), method=call.match.route.method,
+                target=call.match.target, scheme=self.scheme,
+            )
+        )  # fmt: skip
+        return call.principal
+
+    def same(self, call: Call, token: str) -> bool:
+        """Whether a token in a socket's sign-in is the credential that the socket was opened with."""
+        snapshot = self.known()
+        known = known_by(snapshot, call.served.upstream, token, now_of(snapshot))
+        return not isinstance(known, Refusal) and known.credential == self.who(call).credential
+
+    async def judge(self, call: Call, body: Json, *, opening: bool = False) -> Passed:
+        """A request with its body, or the `opening` of a socket."""
+        kind = call.served.kind
+        found = await self._found(call, no(kind.needs(call.match, body)))
+        return self.granted(call, no(kind.asks(call.match, body, found)), found, opening=opening)
+
+    async def frame(self, call: Call, number: int, message: Json) -> Passed:
+        """A message of the caller's on a socket."""
+        words = call.served.kind.sockets
+        found = await self._found(call, no(words.needs(call.match, number, message)))
+        return self.granted(call, no(words.asks(call.match, number, message, found)), found)
+
+    def granted(self, call: Call, asks: tuple[Ask, ...], found: Found, *, opening: bool = False) -> Passed:
+        """By what is known now: looking up took its time, and so does a socket that is open."""
+        snapshot = self.known()
+        now = now_of(snapshot)
+        principal = self.who(call)
+        outcome: Allow | Drain = no(check(snapshot, principal, asks, now))
+        if isinstance(outcome, Drain) and not _passes(call.match, outcome, found, opening=opening):
+            raise Refused(Refusal(403, Code.DRAINED, asks[0]))
+        return Passed(asks, found, outcome)
+
+    def sees(self, outcome: Allow | Drain) -> Visible:
+        """A worker in its drain sees what its access had been to: it has to find its own runs."""
+        if isinstance(outcome, Allow):
+            return outcome.visible
+        snapshot = self.known()
+        had = [snapshot.grants[grant].resource for grant in outcome.grants if grant in snapshot.grants]
+        return Visible(
+            all=any(key.kind == "server" for key in had),
+            pools=frozenset(key.id for key in had if key.kind == "pool"),
+            deployments=frozenset(key.id for key in had if key.kind == "deployment"),
+        )
+
+    async def _found(self, call: Call, wanted: tuple[Lookup, ...]) -> Found:
+        if not wanted:
+            return {}
+        try:
+            return await call.served.lookups.resolve(wanted)
+        except LookupFailed:
+            raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator cannot be asked what this is.")) from None
+
+
+def _passes(match: Match, drain: Drain, found: Found, *, opening: bool) -> bool:
+    """Whether a route passes in the drain: one that is answered EMPTY does, for that is the gateway's to say."""
+    drains = match.route.drains
+    if drains is Drains.EMPTY or (opening and drains is Drains.RUN):
+        return True  # a socket that is kept for reports names no run itself: its frames do
+    return may_finish(match, found.keys(), found, drain)

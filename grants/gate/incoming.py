@@ -1,0 +1,72 @@
+"""What a caller sends after the head: read whole, or passed on piece by piece; never waited for without an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from grants.gate.bodies import LARGEST, parse, refused_kind
+from grants.gate.calls import Refused, no
+from grants.gate.types import Code, Json, Refusal
+
+_LATE = Refusal(408, Code.BODY, why="The body did not come in time.")
+_BROKEN = Refusal(400, Code.BODY, why="The body cannot be read as it was sent.")
+_LONG = Refusal(413, Code.TOO_LARGE, why=f"The body is longer than {LARGEST // 1024 // 1024} MiB.")
+
+
+async def continued(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it to send its body. Only now: what is refused need not be sent."""
+    if "Expect" in request.headers:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # no part of the answer: aiohttp would take it for one
+
+
+async def read_json(request: web.BaseRequest, seconds: float) -> Json:
+    """The body of a route that is looked into. Raises Refused."""
+    length = request.content_length
+    if length is not None and length > LARGEST:
+        raise Refused(_LONG)
+    empty = not request.can_read_body
+    if refusal := refused_kind(request.headers, empty=empty):
+        raise Refused(refusal)
+    if empty:
+        return None
+    await continued(request)
+    raw = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for piece in request.content.iter_any():
+                raw += piece
+                if len(raw) > LARGEST:
+                    raise Refused(_LONG)
+    except TimeoutError:
+        raise Refused(_LATE) from None
+    except web.RequestPayloadError:
+        raise Refused(_BROKEN) from None
+    return no(parse(bytes(raw)))
+
+
+class Stream:
+    """A body that nobody looks into, for the orchestrator's request. `failure` says why it broke off, if it did."""
+
+    def __init__(self, request: web.BaseRequest, seconds: float) -> None:
+        self._request, self._seconds = request, seconds
+        self.failure: Refusal | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await continued(self._request)
+        try:
+            while True:
+                async with asyncio.timeout(self._seconds):
+                    piece = await self._request.content.readany()
+                if not piece:
+                    return
+                yield piece
+        except TimeoutError:
+            self.failure = _LATE
+            raise
+        except web.RequestPayloadError:
+            self.failure = _BROKEN
+            raise

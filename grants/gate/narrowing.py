@@ -1,0 +1,24 @@
+"""A list's call, or a subscription's message, cut down to what the caller may see."""
+
+from __future__ import annotations
+
+from grants.gate.calls import Call, Judge, Passed, Refused, no
+from grants.gate.lookup import LookupFailed
+from grants.gate.types import Answer, Code, Fold, Json, Refusal, Send
+
+_UNASKED = Refusal(503, Code.UPSTREAM, why="The orchestrator cannot be asked what may be seen.")
+
+
+async def narrowed(judge: Judge, call: Call, body: Json, passed: Passed) -> Send | Answer | Fold:
+    """What is sent or said instead, decided on once more after what was looked up. Raises Refused."""
+    kind, lookups = call.served.kind, call.served.lookups
+    visible = judge.sees(passed.outcome)
+    wanted = no(kind.named(call.match, body, visible))
+    try:
+        sight = await lookups.sight(visible, queues=call.match.route.scope in kind.queues)
+        found = await lookups.resolve(wanted) if wanted else {}
+    except LookupFailed:
+        raise Refused(_UNASKED) from None
+    step: Send | Answer | Fold = no(kind.narrow(call.match, body, sight, found))
+    judge.granted(call, passed.asks, passed.found)
+    return step

@@ -1,0 +1,59 @@
+"""Prefect, as the gateway serves it: the table, what its guards ask, how its lists narrow, what its sockets say."""
+
+from __future__ import annotations
+
+from grants.gate.kinds import Kind, Sockets, Started
+from grants.gate.prefect import frames
+from grants.gate.prefect.guards import asks, needs
+from grants.gate.prefect.lookups import Lookups
+from grants.gate.prefect.narrow import NEEDS_QUEUES, SCOPE_OF, named, narrow, plain
+from grants.gate.prefect.routes import ROUTES
+from grants.gate.types import Body, Json, Route
+
+_ANONYMOUS = (
+    "A socket's handshake shows no PREFECT_API_KEY. Set PREFECT_CLIENT_CUSTOM_HEADERS to "
+    '{"Authorization": "Bearer <your token>"}: it serves calls and sockets alike.'
+)
+_STARTS = frozenset({
+    "/api/deployments/{id:uuid}/create_flow_run",
+    "/api/deployments/{id:uuid}/create_flow_run/bulk",
+    "/api/flow_runs/",
+})  # fmt: skip
+
+
+def _scoped(route: Route) -> Route:
+    """With the scope of its list. What is narrowed has to be read: none of them streams its body."""
+    scope = SCOPE_OF.get((route.method, plain(route.template)), "")
+    return route._replace(scope=scope, body=Body.JSON if scope and route.method == "POST" else route.body)
+
+
+def started(answer: Json) -> tuple[str, ...]:
+    """The runs in an answer to what starts one, or many."""
+    if isinstance(answer, dict) and isinstance(answer.get("results"), list):
+        answer = answer["results"]
+    rows = answer if isinstance(answer, list) else [answer]
+    ids = (row.get("flow_run_id") or row.get("id") for row in rows if isinstance(row, dict))
+    return tuple(run for run in ids if isinstance(run, str))
+
+
+PREFECT = Kind(
+    routes=tuple(_scoped(route) for route in ROUTES),
+    needs=needs,
+    asks=asks,
+    named=named,
+    narrow=narrow,
+    lookups=Lookups,
+    sockets=Sockets(
+        protocol="prefect",
+        first=frames.first,
+        sign_in=lambda secret: {"type": "auth", "token": secret or None},
+        needs=frames.socket_needs,
+        asks=frames.socket_asks,
+        sends=frames.socket_sends,
+        loose=frozenset({"/api/events/in"}),
+        anonymous=_ANONYMOUS,
+    ),
+    started=Started(_STARTS, started),
+    queues=frozenset(NEEDS_QUEUES),
+    headers=frozenset({"x-prefect-api-version", "x-prefect-ui", "prefect-csrf-token", "prefect-csrf-client"}),
+)

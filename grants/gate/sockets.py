@@ -1,0 +1,171 @@
+"""Sockets: opened as requests are decided on, and cut when the access ends, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from grants.gate import heads
+from grants.gate.calls import Call, Judge, Passed, Refused
+from grants.gate.limits import Limits
+from grants.gate.metrics import OPEN_SOCKETS
+from grants.gate.passers import Passers
+from grants.gate.relay import Relay
+from grants.gate.snapshot import now_of
+from grants.gate.types import Code, Refusal, Snapshot
+from grants.gate.upstream import Client, Unanswered, url_of
+from grants.gate.usage import Usage
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 0.25  # how often it is looked whether an access has ended
+LARGEST_FRAME = 4 * 1024 * 1024
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """Something open that lives by an access: a socket, or a long answer."""
+
+    call: Call
+    passed: Passed
+    end: Callable[[Refusal], None]
+    after: float  # seconds that it may still take
+    ended: bool = False
+
+
+class Sockets:
+    def __init__(self, judge: Judge, client: Client, usage: Usage, limits: Limits) -> None:
+        self.judge, self.client, self.usage, self.limits = judge, client, usage, limits
+        self.passers = Passers()
+        self._held: set[Held] = set()
+        self._open: Counter[int] = Counter()  # by credential
+        self._relays: set[Relay] = set()
+        self._looked = 0
+        judge.feed.listeners.append(self._changed)
+
+    # Opening.
+
+    async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        """The socket, once it is over. Raises Refused or Unanswered before it is open."""
+        words = call.served.kind.sockets
+        offered = request.headers.get("Sec-WebSocket-Protocol", "")
+        if words.protocol not in [name.strip() for name in offered.split(",")]:
+            raise Refused(Refusal(400, Code.HEADERS, why=f"A socket here speaks the subprotocol {words.protocol}."))
+        down = web.WebSocketResponse[bool](
+            protocols=(words.protocol,), autoping=False, autoclose=False, compress=False, decode_text=False,
+            max_msg_size=LARGEST_FRAME, timeout=self.limits.closing,
+        )  # fmt: skip
+        if not down.can_prepare(request):
+            raise Refused(Refusal(400, Code.HEADERS, why="This is no proper WebSocket handshake."))
+        self._who(request, call)
+        passed = await self.judge.judge(call, None, opening=True)
+        with self._counted(call):
+            up = await self._connect(request, call)
+            relay = Relay(call, self.judge, self.usage, self.limits, down, up, self.client.secret(call.served.upstream))
+            self._relays.add(relay)
+            try:
+                with self.held(call, passed, relay.end, after=0):
+                    await relay.run(request)
+            finally:
+                self._relays.discard(relay)
+        return down
+
+    def _who(self, request: web.BaseRequest, call: Call) -> None:
+        try:
+            self.judge.who(call)
+        except Refused as error:
+            if error.refusal.code is not Code.CREDENTIAL:
+                raise
+            for credential in self.passers.lately(request.remote):
+                self.usage.count(credential, f"WS {call.match.route.template}", "key_only")
+            raise Refused(error.refusal._replace(why=call.served.kind.sockets.anonymous)) from None
+
+    async def _connect(self, request: web.BaseRequest, call: Call) -> aiohttp.ClientWebSocketResponse[bool]:
+        upstream, kind = call.served.upstream, call.served.kind
+        secret = self.client.authorization(upstream)
+        head = heads.up(request.headers, upstream, scheme=self.client.scheme, secret=secret, also=kind.headers)
+        try:
+            return await self.client.session.ws_connect(
+                url_of(upstream, call.match.target.raw), headers=head, protocols=(kind.sockets.protocol,),
+                autoping=False, autoclose=False, compress=0, decode_text=False, max_msg_size=LARGEST_FRAME,
+                timeout=aiohttp.ClientWSTimeout(ws_close=self.limits.closing),
+            )  # fmt: skip
+        except TimeoutError:
+            raise Unanswered(Refusal(504, Code.UPSTREAM, why="The orchestrator does not answer.")) from None
+        except (aiohttp.ClientError, OSError) as error:
+            log.warning("socket_not_opened", connection=upstream.slug, error=type(error).__name__)
+            raise Unanswered(Refusal(503, Code.UPSTREAM, why="The orchestrator opens no socket.")) from None
+
+    @contextmanager
+    def _counted(self, call: Call) -> Iterator[None]:
+        assert call.principal is not None
+        credential, limits = call.principal.credential, self.limits
+        if self._open.total() >= limits.sockets or self._open[credential] >= limits.sockets_each:
+            raise Refused(Refusal(503, Code.STALE, why="Too many sockets are open at this gate."))
+        self._open[credential] += 1
+        OPEN_SOCKETS.inc()
+        try:
+            yield
+        finally:
+            OPEN_SOCKETS.dec()
+            self._open[credential] -= 1
+            if not self._open[credential]:
+                del self._open[credential]
+
+    # Ending.
+
+    @contextmanager
+    def held(self, call: Call, passed: Passed, end: Callable[[Refusal], None], *, after: float) -> Iterator[None]:
+        """While this is open, its access is looked at again and again; `end` is called at most once."""
+        held = Held(call, passed, end, after)
+        self._held.add(held)
+        try:
+            yield
+        finally:
+            held.ended = True
+            self._held.discard(held)
+
+    async def watch(self) -> None:
+        """Until cancelled: what time alone ends, and a feed that stopped. A change is seen at once, by `_changed`."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            snapshot = self.judge.feed.fresh()
+            now = now_of(snapshot) if snapshot else None
+            for held in tuple(self._held):
+                if now is None or now >= held.passed.outcome.until:
+                    self._look(held)
+
+    def _changed(self, _snapshot: Snapshot) -> None:
+        for held in tuple(self._held):
+            self._look(held)
+
+    def _look(self, held: Held) -> None:
+        if held.ended:
+            return
+        try:
+            held.passed = self.judge.granted(held.call, held.passed.asks, held.passed.found, opening=True)
+        except Refused as error:
+            held.ended = True
+            asyncio.get_running_loop().call_later(held.after, self._end, held, error.refusal)
+
+    def _end(self, held: Held, refusal: Refusal) -> None:
+        if held in self._held:
+            with suppress(Exception):  # one that cannot be ended must not keep the others open
+                held.end(refusal)
+
+    async def close(self) -> None:
+        """This gate stops: whoever is on it may come back to another."""
+        going = Refusal(503, Code.STALE, why="This gate is stopping.")
+        for relay in tuple(self._relays):
+            relay.end(going)
+        if self._relays:
+            await asyncio.wait(
+                [asyncio.ensure_future(relay.over.wait()) for relay in self._relays], timeout=self.limits.closing + 1
+            )

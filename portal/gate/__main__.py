@@ -1,0 +1,47 @@
+"""`python -m portal.gate`: the gate, until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from aiohttp import http_parser
+from pydantic import ValidationError
+
+from grants.gate.prefect.kind import PREFECT
+from portal import log
+from portal.env import read_gate_env
+from portal.gate.process import Gate
+
+KINDS = {"prefect": PREFECT}
+
+
+def main() -> int:
+    try:
+        env = read_gate_env()
+    except ValidationError as error:
+        print(error, file=sys.stderr)  # noqa: T201 (there is no log yet)
+        return 2
+    log.configure(level=env.log_level, style=env.log_format)
+    if not hasattr(http_parser, "HttpRequestParserC"):
+        print("aiohttp has no C parser here, and its other one lets more pass.", file=sys.stderr)  # noqa: T201
+        return 2
+
+    async def gate() -> int:
+        return await Gate(env, KINDS).run()
+
+    return _run(gate())
+
+
+def _run(gate: Coroutine[Any, Any, int]) -> int:
+    try:
+        import uvloop  # noqa: PLC0415 (there is none for Windows)
+    except ImportError:
+        return asyncio.run(gate)
+    return uvloop.run(gate)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""The gate's process: starts, tells how it is on a port of its own, stops without cutting anybody off in mid-answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import signal
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiohttp import web
+from prometheus_client import generate_latest
+
+from grants.gate.enter import Enter
+from grants.gate.gateway import Gateway
+from grants.gate.kinds import Kind
+from grants.gate.limits import Limits
+from grants.gate.line import Server
+from grants.gate.metrics import REGISTRY, SNAPSHOT_AGE, SNAPSHOT_VERSION
+from grants.gate.snapshot import Feed
+from grants.gate.upstream import Client
+from grants.gate.usage import Usage
+from grants.gate.writes import Unwritten, Writes
+from portal.env import GateEnv
+
+log = structlog.get_logger(__name__)
+
+_LAST_WRITES = 5.0  # seconds for the database to take the last counts
+
+
+class Gate:
+    """Everything of one gate, and the order in which it comes and goes."""
+
+    def __init__(self, env: GateEnv, kinds: Mapping[str, Kind]) -> None:
+        self.env = env
+        self.limits = Limits(sockets=env.gate_sockets, sockets_each=max(1, env.gate_sockets // 4))
+        self.feed = Feed(env.gate_database_url, stale=env.gate_stale_seconds)
+        self.writes = Writes(env.gate_database_url)
+        self.usage = Usage(self.writes, env.gate_name)
+        self.client = Client(self.limits, scheme=env.gate_scheme)
+        # A connection of its own: who enters does not queue behind counts.
+        self.tickets = Writes(env.gate_database_url)
+        enter = Enter(self.feed, self.tickets, portal=env.public_url, limits=self.limits)
+        self.gateway = Gateway(self.feed, kinds, self.client, self.usage, enter, self.limits)
+        self.stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> int:
+        """Until told to stop (0), or until a part of it has ended that never ends (1)."""
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sig, self.stopping.set)
+        async with self.client:
+            admin = await loop.create_server(web.Server(self._tell), self.env.gate_host, self.env.gate_admin_port)
+            self._begin(self.feed.run(), self.usage.run(), self.gateway.sockets.watch())
+            try:
+                # Nobody is listened to who could not be answered.
+                if await self._first(self.feed.until(lambda _: True, seconds=float("inf"))):
+                    await self._serve(loop)
+                return 1 if any(task.done() for task in self._tasks) else 0
+            finally:
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                await self._last_writes()
+                admin.close()
+
+    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        server = Server(self.gateway, limits=self.limits)
+        listening = await loop.create_server(server, self.env.gate_host, self.env.gate_port, backlog=1024)
+        log.info("gate_listens", host=self.env.gate_host, port=self.env.gate_port)
+        await self._first(asyncio.Event().wait())
+        log.info("gate_stops")
+        listening.close()
+        server.pre_shutdown()
+        await self.gateway.sockets.close()
+        await server.shutdown(self.env.gate_stop_seconds)
+
+    def _begin(self, *parts: Coroutine[Any, Any, None]) -> None:
+        self._tasks = [asyncio.create_task(part) for part in parts]
+
+    async def _first(self, wanted: Coroutine[Any, Any, Any]) -> bool:
+        """Wait for it, or for the end: True if it came first."""
+        it, stop = asyncio.ensure_future(wanted), asyncio.ensure_future(self.stopping.wait())
+        done, _ = await asyncio.wait([it, stop, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        for one in (it, stop):
+            one.cancel()
+        for task in self._tasks:
+            if task in done and not task.cancelled() and task.exception() is not None:
+                log.error("gate_part_failed", exc_info=task.exception())
+        return it in done
+
+    async def _last_writes(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WRITES):
+                while self.usage.waiting:
+                    try:
+                        await self.usage.write(everything=True)
+                    except Unwritten:
+                        await asyncio.sleep(0.2)
+        if self.usage.waiting:
+            log.error("gate_lost", waiting=self.usage.waiting)
+        await self.writes.close()
+        await self.tickets.close()
+
+    # How it is.
+
+    async def _tell(self, request: web.BaseRequest) -> web.StreamResponse:
+        match request.path:
+            case "/healthz":
+                return _plain(200, "ok")
+            case "/readyz":
+                ready = self.feed.fresh() is not None and not self.stopping.is_set()
+                return _plain(200, "ready") if ready else _plain(503, "what is known may be out of date")
+            case "/metrics":
+                return self._metrics(request.headers.get("Authorization", ""))
+        return _plain(404, "nothing is here")
+
+    def _metrics(self, authorization: str) -> web.Response:
+        token = self.env.metrics_token
+        if token is None or not hmac.compare_digest(
+            authorization.encode(), f"Bearer {token.get_secret_value()}".encode()
+        ):
+            return _plain(403, "this needs STINT_METRICS_TOKEN as a Bearer token")
+        snapshot = self.feed.fresh()
+        SNAPSHOT_AGE.set(self.feed.age if self.feed.age is not None else float("inf"))
+        SNAPSHOT_VERSION.set(snapshot.version if snapshot else 0)
+        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+def _plain(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=text + "\n")

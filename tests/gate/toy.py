@@ -1,0 +1,287 @@
+"""A toy orchestrator's routes, and a gate in front of one, for what the door does with every kind of orchestrator.
+
+The rules are those of the product (table, credentials, check); only what the toy's names mean is made up here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from grants.catalog.levels import Key, Level
+from grants.gate.enter import Enter
+from grants.gate.gateway import Gateway
+from grants.gate.kinds import Kind, Sockets, Started
+from grants.gate.limits import Limits
+from grants.gate.line import Server
+from grants.gate.snapshot import Feed
+from grants.gate.types import (
+    ANY,
+    Answer,
+    Ask,
+    Body,
+    Code,
+    Credential,
+    Drains,
+    Found,
+    Grant,
+    Json,
+    Known,
+    Lookup,
+    Match,
+    Narrowed,
+    Place,
+    Refusal,
+    Route,
+    Send,
+    Snapshot,
+    Upstream,
+    Visible,
+)
+from grants.gate.upstream import Client
+from grants.gate.usage import Usage
+from grants.tokens.mint import mint
+
+SERVER = Key("toy", "server", "server")
+VIEW, RUN, WORK = Level.VIEW, Level.RUN, Level.WORK
+ROUTES = (
+    Route("GET", "/api/health", None),
+    Route("GET", "/api/me", ANY),
+    Route("GET", "/api/things/{name}", VIEW),
+    Route("HEAD", "/api/things/{name}", VIEW),
+    Route("POST", "/api/things/filter", ANY, body=Body.JSON, scope="things"),
+    Route("POST", "/api/things/{name}", RUN, body=Body.JSON),
+    Route("POST", "/api/things/{name}/create_run", RUN, body=Body.JSON),
+    Route("POST", "/api/things/{name}/poll", WORK, body=Body.JSON, drains=Drains.EMPTY),
+    Route("POST", "/api/things/{name}/report", WORK, body=Body.JSON, drains=Drains.RUN),
+    Route("DELETE", "/api/things/{name}", RUN),
+    Route("POST", "/api/things/{name}/upload", RUN, body=Body.STREAM),
+    Route("GET", "/{page}", ANY),
+    Route("GET", "/pages/{page}", ANY),
+    Route("WS", "/api/things/{name}/in", WORK, drains=Drains.RUN),
+    Route("WS", "/api/things/{name}/out", VIEW, scope="things"),
+    Route("WS", "/api/things/{name}/talk", RUN),
+)
+RUNS = {"early": "2020-01-01T00:00:00+00:00", "never": None, "late": "2999-01-01T00:00:00+00:00"}
+
+
+class Lookups:
+    def __init__(self, connection: str, upstream: Any) -> None:
+        self.wrote_to: list[str] = []
+
+    async def resolve(self, wanted: Collection[Lookup]) -> Found:
+        return {one: self._known(one) for one in wanted}
+
+    def _known(self, one: Lookup) -> Known | None:
+        if one.kind == "flow_run":
+            return Known((Key("toy", "pool", "mine"), SERVER), {"started": RUNS[one.id]}) if one.id in RUNS else None
+        return Known((Key("toy", "pool", one.id), SERVER), {})
+
+    async def sight(self, visible: Visible, *, queues: bool = True) -> Visible:
+        return visible
+
+    def wrote(self, match: Match) -> None:
+        self.wrote_to.append(match.route.template)
+
+
+def _needs(match: Match, body: Json) -> tuple[Lookup, ...]:
+    run = body.get("run") if isinstance(body, dict) else None
+    return tuple(
+        Lookup(kind, value) for kind, value in (("thing", match.params.get("name")), ("flow_run", run)) if value
+    )
+
+
+def _asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
+    if match.route.need in (ANY, None):
+        return (Ask((), ANY),)
+    return tuple(Ask(known.lineage if known else (SERVER,), match.route.need) for known in found.values())
+
+
+def _narrow(match: Match, body: Json, sight: Visible, found: Found) -> Narrowed:
+    if isinstance(body, dict) and body.get("type") == "forbidden":
+        return Refusal(403, Code.LIST, why="Not like this.")
+    if not sight.pools and match.route.method != "WS":
+        return Answer([])
+    return Send(match.route.method, match.target.raw, {**(body or {}), "only": sorted(sight.pools)})
+
+
+def _frame_needs(match: Match, number: int, message: Json) -> tuple[Lookup, ...]:
+    return _needs(match, message)
+
+
+def _frame_asks(match: Match, number: int, message: Json, found: Found) -> tuple[Ask, ...] | Refusal:
+    if isinstance(message, dict) and message.get("type") == "forge":
+        return Refusal(403, Code.GUARD)
+    return _asks(match, message, found)
+
+
+TOY = Kind(
+    routes=ROUTES,
+    needs=_needs,
+    asks=_asks,
+    named=lambda match, body, visible: (),
+    narrow=_narrow,
+    lookups=Lookups,
+    sockets=Sockets(
+        protocol="prefect",
+        first=lambda said: (
+            said.get("token") if isinstance(said, dict) and said.get("type") == "auth" else Refusal(400, Code.BODY)
+        ),
+        sign_in=lambda secret: {"type": "auth", "token": secret},
+        needs=_frame_needs,
+        asks=_frame_asks,
+        sends=lambda match, number, message: message,
+        loose=frozenset({"/api/things/{name}/in"}),
+        anonymous="Show the credential in a header: PREFECT_CLIENT_CUSTOM_HEADERS.",
+    ),
+    started=Started(frozenset({"/api/things/{name}/create_run"}), lambda body: (body["id"],)),
+    headers=frozenset({"x-toy-version"}),
+)
+
+
+class Set(Feed):
+    """A feed whose snapshot a test sets."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.stopped = False
+
+    def put(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        for tell in self.listeners:
+            tell(snapshot)
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def fresh(self) -> Snapshot | None:
+        return None if self.stopped else self._snapshot
+
+
+class Papers:
+    """Who may do what at the toy: one subject, its grants, its credentials."""
+
+    def __init__(self, port: int = 0, secret_ref: str = "") -> None:
+        self.grants: dict[int, Grant] = {}
+        self.credentials: dict[bytes, Credential] = {}
+        self.upstream = Upstream("toy", "toy", "toy.test", f"http://127.0.0.1:{port}/api", "test", secret_ref, 7)
+        self.active = {1}
+        self.version = 1
+
+    def grant(self, level: Level, pool: str = "mine", *, seconds: float = 3600, drain: float = 0) -> int:
+        now, number = datetime.now(UTC), len(self.grants) + 1
+        until = now + timedelta(seconds=seconds)
+        self.grants[number] = Grant(number, 1, Key("toy", "pool", pool), level, now - timedelta(hours=1), until,
+                                    until + timedelta(seconds=drain))  # fmt: skip
+        return number
+
+    def token(self, grant: int | None = None, *, kind: str = "token", seconds: float = 7200) -> str:
+        made = mint(kind)
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        number = len(self.credentials) + 1
+        self.credentials[made.digest] = Credential(number, kind, made.digest, 1, "toy", grant, until, False)
+        return made.token
+
+    def revoke(self) -> None:
+        self.credentials = {digest: one._replace(revoked=True) for digest, one in self.credentials.items()}
+
+    def snapshot(self) -> Snapshot:
+        self.version += 1
+        return Snapshot(
+            version=self.version, checked_at=time.monotonic(), clock_offset=timedelta(), credentials=self.credentials,
+            subjects=frozenset(self.active), grants=dict(self.grants), grants_of={1: tuple(self.grants)},
+            resources={grant.resource: Place(grant.id, grant.resource, grant.resource.id) for grant in self.grants.values()},
+            upstreams={self.upstream.host: self.upstream},
+        )  # fmt: skip
+
+
+class Kept:
+    """Writes that are kept here."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, list[object]]] = []
+        self.row: tuple[Any, ...] | None = None
+
+    async def call(self, sql: str, values: Any) -> tuple[Any, ...] | None:
+        self.calls.append((sql, list(values)))
+        return self.row
+
+    async def close(self) -> None: ...
+
+
+class Gate:
+    """A gate that runs in this process, on a port of its own."""
+
+    def __init__(self, feed: Feed, papers: Papers, gateway: Gateway, usage: Usage, writes: Kept, port: int) -> None:
+        self.feed, self.papers, self.gateway, self.usage, self.writes, self.port = (
+            feed,
+            papers,
+            gateway,
+            usage,
+            writes,
+            port,
+        )
+
+    def changed(self) -> None:
+        """What the papers say now is known to the gate."""
+        assert isinstance(self.feed, Set)
+        self.feed.put(self.papers.snapshot())
+
+    async def raw(self, sent: bytes, *, seconds: float = 10) -> bytes:
+        """Send bytes, and read until the gate closes or has nothing more to say."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(sent)
+            heard = b""
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(seconds):
+                    while piece := await reader.read(65536):
+                        heard += piece
+            return heard
+        finally:
+            writer.close()
+
+    async def ask(self, method: str, target: str, *lines: str, body: bytes = b"", host: str = "toy.test") -> bytes:
+        """One request, on a connection of its own that is closed after it."""
+        head = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Connection: close", *lines]
+        if body and not any(line.lower().startswith(("content-length", "transfer-encoding")) for line in lines):
+            head.append(f"Content-Length: {len(body)}")
+        return await self.raw("\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body)
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ")[1]) if answer else 0
+
+
+def bearer(token: str) -> str:
+    return f"Authorization: Bearer {token}"
+
+
+@asynccontextmanager
+async def gate(
+    papers: Papers, *, limits: Limits | None = None, feed: Feed | None = None, kind: Kind = TOY
+) -> AsyncIterator[Gate]:
+    limits = limits or Limits()
+    writes = Kept()
+    feed = feed or Set()
+    usage = Usage(writes, "test")  # type: ignore[arg-type]
+    enter = Enter(feed, writes, portal="https://stint.test", limits=limits)  # type: ignore[arg-type]
+    async with Client(limits, scheme="https") as client:
+        gateway = Gateway(feed, {"toy": kind}, client, usage, enter, limits)
+        server = Server(gateway, limits=limits)
+        listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+        watch = asyncio.create_task(gateway.sockets.watch())
+        port = listening.sockets[0].getsockname()[1]
+        try:
+            one = Gate(feed, papers, gateway, usage, writes, port)
+            if isinstance(feed, Set):
+                one.changed()
+            yield one
+        finally:
+            watch.cancel()
+            listening.close()
+            await gateway.sockets.close()
+            await server.shutdown(0.1)
