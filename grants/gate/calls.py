@@ -102,7 +102,9 @@ class Judge:
         snapshot = self.known()
         now = now_of(snapshot)
         principal = self.who(call)
-        outcome: Allow | Drain = no(check(snapshot, principal, asks, now))
+        outcome = check(snapshot, principal, asks, now)
+        if isinstance(outcome, Refusal):
+            raise Refused(outcome)
         if isinstance(outcome, Drain) and not _passes(call.match, outcome, found, opening=opening):
             raise Refused(Refusal(403, Code.DRAINED, asks[0]))
         return Passed(asks, found, outcome)

@@ -19,6 +19,8 @@ async def narrowed(judge: Judge, call: Call, body: Json, passed: Passed) -> Send
         found = await lookups.resolve(wanted) if wanted else {}
     except LookupFailed:
         raise Refused(_UNASKED) from None
-    step: Send | Answer | Fold = no(kind.narrow(call.match, body, sight, found))
+    step = kind.narrow(call.match, body, sight, found)
+    if isinstance(step, Refusal):
+        raise Refused(step)
     judge.granted(call, passed.asks, passed.found)
     return step

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import aiohttp
 import structlog
-from aiohttp import WSCloseCode, WSMessageTextBytes, WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from grants.gate.answers import cut
 from grants.gate.bodies import dump, parse
@@ -75,7 +75,7 @@ class Relay:
         except TimeoutError:
             return _refusing(WSCloseCode.PROTOCOL_ERROR, "no sign-in")
         if first.type is not WSMsgType.TEXT:
-            return self._parted(first)
+            return _parted(first.type, first.data, first.extra)
         if goodbye := await self._sign_in(first.data):
             return goodbye
         number = 1
@@ -91,14 +91,7 @@ class Relay:
                 case WSMsgType.BINARY:
                     return _refusing(WSCloseCode.UNSUPPORTED_DATA, "text only")
                 case _:
-                    return self._parted(message)
-
-    def _parted(self, message: aiohttp.WSMessage | WSMessageTextBytes) -> Goodbye:
-        """The caller has closed, or is gone."""
-        if message.type is WSMsgType.CLOSE:
-            back = (message.data or WSCloseCode.OK, (message.extra or "").encode())
-            return Goodbye(back, back)
-        return Goodbye((WSCloseCode.PROTOCOL_ERROR, b""), (WSCloseCode.GOING_AWAY, b""))
+                    return _parted(message.type, message.data, message.extra)
 
     async def _sign_in(self, raw: bytes) -> Goodbye | None:
         """The first message: with our secret in the place of the caller's token, which has to be the handshake's."""
@@ -187,6 +180,14 @@ class Relay:
     def _count(self, code: str) -> None:
         assert self.call.principal is not None
         self.usage.count(self.call.principal.credential, f"WS {self.call.match.route.template}", code)
+
+
+def _parted(kind: WSMsgType, code: Any, reason: str | None) -> Goodbye:
+    """The caller has closed, or is gone."""
+    if kind is WSMsgType.CLOSE:
+        back = (code or WSCloseCode.OK, (reason or "").encode())
+        return Goodbye(back, back)
+    return Goodbye((WSCloseCode.PROTOCOL_ERROR, b""), (WSCloseCode.GOING_AWAY, b""))
 
 
 def _refusing(code: int, reason: str) -> Goodbye:
