@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from multidict import CIMultiDictProxy
 
@@ -105,6 +106,8 @@ class Judge:
         outcome = check(snapshot, principal, asks, now)
         if isinstance(outcome, Refusal):
             raise Refused(outcome)
+        if isinstance(outcome, Allow) and _outlived(snapshot, principal, now):
+            raise Refused(Refusal(403, Code.ENDED, asks[0]))
         if isinstance(outcome, Drain) and not _passes(call.match, outcome, found, opening=opening):
             raise Refused(Refusal(403, Code.DRAINED, asks[0]))
         return Passed(asks, found, outcome)
@@ -128,6 +131,14 @@ class Judge:
             return await call.served.lookups.resolve(wanted)
         except LookupFailed:
             raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator cannot be asked what this is.")) from None
+
+
+def _outlived(snapshot: Snapshot, principal: Principal, now: datetime) -> bool:
+    """Whether a token's grant is over, its drain too: then it is no longer good for what anybody may do either."""
+    if principal.only_grant is None:
+        return False
+    grant = snapshot.grants.get(principal.only_grant)
+    return grant is None or now >= grant.drain_until
 
 
 def _passes(match: Match, drain: Drain, found: Found, *, opening: bool) -> bool:

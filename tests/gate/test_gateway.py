@@ -298,10 +298,16 @@ def test_the_end_the_revocation_and_the_leaving() -> None:
                 token = papers.token(2)
                 door.changed()
                 assert status(await door.ask("GET", "/api/things/mine", bearer(token))) == 200
+                papers.grants[2] = papers.grants[2]._replace(
+                    until=papers.grants[2].starts_at, drain_until=papers.grants[2].starts_at
+                )
+                door.changed()
+                assert status(await door.ask("GET", "/api/me", bearer(token))) == 403, "not even what anybody may"
                 papers.revoke()
                 door.changed()
                 assert status(await door.ask("GET", "/api/things/mine", bearer(token))) == 401
-                token = papers.token(2)
+                papers.grant(VIEW)
+                token = papers.token(3)
                 papers.active = set()
                 door.changed()
                 assert status(await door.ask("GET", "/api/things/mine", bearer(token))) in (401, 403)
