@@ -69,24 +69,21 @@ class Relay:
     # The caller's frames.
 
     async def _upward(self) -> Goodbye:
-        try:
-            async with asyncio.timeout(self.limits.head):
-                first = await self.down.receive()
-        except TimeoutError:
-            return _refusing(WSCloseCode.PROTOCOL_ERROR, "no sign-in")
-        if first.type is not WSMsgType.TEXT:
-            return _parted(first.type, first.data, first.extra)
-        if goodbye := await self._sign_in(first.data):
-            return goodbye
-        number = 1
+        number = 0
+        signed_in = asyncio.get_running_loop().time() + self.limits.head
         while True:
-            message = await self.down.receive()
+            try:
+                async with asyncio.timeout_at(None if number else signed_in):
+                    message = await self.down.receive()
+            except TimeoutError:
+                return _refusing(WSCloseCode.PROTOCOL_ERROR, "no sign-in")
             match message.type:
                 case WSMsgType.TEXT:
                     number += 1
-                    if goodbye := await self._frame(number, message.data):
+                    judged = self._sign_in(message.data) if number == 1 else self._frame(number, message.data)
+                    if goodbye := await judged:
                         return goodbye
-                case WSMsgType.PING | WSMsgType.PONG:
+                case WSMsgType.PING | WSMsgType.PONG:  # Prefect's clients ping before they sign in
                     await self._send(self.up, message.data, message.type)
                 case WSMsgType.BINARY:
                     return _refusing(WSCloseCode.UNSUPPORTED_DATA, "text only")

@@ -53,8 +53,11 @@ def shaped(body: Json) -> Filter:
 
 
 def only(body: Filter, keys: Collection[str]) -> None:
-    """Prefect ignores keys that it does not know, and with them the filter that they were meant to be."""
-    unknown = sorted(set(body) - set(keys))
+    """Prefect ignores keys that it does not know, and with them the filter that they were meant to be.
+
+    Its own client sends some of them as null (`work_queues` of flows): that filters nothing, there and here.
+    """
+    unknown = sorted(key for key in body if key not in keys and body[key] is not None)
     if unknown:
         raise Unnarrowable(Refusal(400, Code.LIST, why=f"This list has no {unknown[0][:60]!r} to filter by."))
 
