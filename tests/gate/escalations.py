@@ -209,6 +209,7 @@ ESCALATIONS: tuple[Call, ...] = (
         [_event("prefect.task-run.{task_run}", _IN_RUN, payload={"task_run": {"flow_run_id": "{foreign_flow_run}"}})],
         [_event("prefect.task-run.{task_run}", _IN_RUN, payload={"task_run": {"flow_run_id": None}})],
         [_event(f"prefect.task-run.{_UUID}")],  # a background task
+        [_event(f"prefect.task-run.{_UUID}", ("friend", "prefect.flow-run.{flow_run}"))],  # the same
         [_event("my.own.thing", ("flow-run", "prefect.flow-run.{foreign_flow_run}"))],
         [_event("my.own.thing", ("friend", "prefect.flow-run.{foreign_flow_run}"))],
         [_event("my.own.thing"), _event("prefect.flow-run.{foreign_flow_run}")],

@@ -133,7 +133,7 @@ def test_other_filters_of_logs_are_refused(message: Any) -> None:
 def test_everybody_signed_in_hears_events_which_are_narrowed() -> None:
     assert passed("/api/events/out", 2, _filter(event={"name": ["x"]}) | {"backfill": False}) == PASS_MORE["any"]
     assert passed("/api/events/out", 2, {"type": "filter"}) is None
-    assert socket("/api/events/out").route.scope == "events/out"
+    assert socket("/api/events/out").route.scope == "events_out"
 
 
 @pytest.mark.parametrize("path", ["/api/events/out", "/api/logs/out"])

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from uuid import UUID
 
-from grants.catalog.levels import Level
-from grants.gate.prefect.finds import Malformed, a_list, an_object, anywhere, on, on_server
+from grants.catalog.levels import Key, Level
+from grants.gate.prefect.finds import Malformed, a_list, an_object, anywhere, on, on_server, server
 from grants.gate.types import Ask, Found, Json, Lookup, Match
 
 KEYS = frozenset({"occurred", "event", "resource", "related", "payload", "id", "follows"})
@@ -16,7 +16,8 @@ _MOST_RELATED = 100  # Prefect's own
 
 # What may be claimed, and how it is found. Others (blocks, limits, tags, assets, own names) are nobody's.
 _RUNS = {"prefect.flow-run.": "flow_run", "prefect.task-run.": "task_run"}
-_PLACES = {"prefect.deployment.": "deployment", "prefect.work-pool.": "pool_id", "prefect.work-queue.": "queue"}
+_PLACES = {"prefect.deployment.": "deployment", "prefect.work-queue.": "queue"}
+_POOL = "prefect.work-pool."  # whose id is its key: nothing to look up
 _ALONE = {"prefect.artifact.": "artifact"}  # as the event's own resource only
 _OF_THE_SERVER = ("prefect.automation.", "prefect.flow.")  # the server tells of them; as an event's own resource
 
@@ -26,6 +27,7 @@ class Claims(NamedTuple):
 
     runs: frozenset[Lookup]
     places: frozenset[Lookup]
+    pools: frozenset[str]
     server: bool
 
     @property
@@ -53,10 +55,12 @@ def claims(event: Json) -> Claims:
     named.update(_overruled(overrides))
     runs = frozenset(lookup for lookup in named if lookup.kind not in _PLACES.values())
     writes_task = bool(overrides) or any(lookup.kind == "task_run" for lookup in runs)
-    in_a_run = any(lookup.kind == "flow_run" for lookup in runs)
-    nowhere = "flow_run_id" in overrides and overrides["flow_run_id"] is None
-    of_server = own[_ID].startswith(_OF_THE_SERVER) or (writes_task and not in_a_run) or nowhere
-    return Claims(runs, frozenset(named) - runs, of_server)
+    in_a_run = any(labels.get(_ROLE) == "flow-run" for labels in related)
+    if "flow_run_id" in overrides:
+        in_a_run = overrides["flow_run_id"] is not None
+    of_server = own[_ID].startswith(_OF_THE_SERVER) or (writes_task and not in_a_run)
+    pools = {_id(labels[_ID].removeprefix(_POOL)) for labels in (own, *related) if labels[_ID].startswith(_POOL)}
+    return Claims(runs, frozenset(named) - runs, frozenset(pools), of_server)
 
 
 def on_event(match: Match, event: Json, found: Found) -> tuple[Ask, ...]:
@@ -75,6 +79,8 @@ def on_event(match: Match, event: Json, found: Found) -> tuple[Ask, ...]:
         known = found.get(lookup)
         if known is not None and known.lineage[0][1:] not in within:  # one that is gone can't be harmed
             asks.append(on(match, lookup, found, Level.WORK))
+    pools = sorted(pool for pool in said.pools if ("pool", pool) not in within)
+    asks += [Ask((Key(match.connection, "pool", pool), server(match)), Level.WORK) for pool in pools]
     if said.server:
         asks.append(on_server(match, Level.WORK))
     return tuple(asks) or (on_server(match, Level.WORK, *anywhere(match, Level.WORK)),)

@@ -4,9 +4,11 @@ from grants.catalog.levels import Level
 from grants.gate.types import ANY, Body, Drains, Guard, Needs, Route
 
 
-def listed(*paths: str) -> tuple[Route, ...]:
+def listed(scope: str, *paths: str) -> tuple[Route, ...]:
     """Lists and counts: for everybody, of what each may see."""
-    return tuple(Route("POST", f"/api/{path}", ANY, body=Body.JSON, scope=path, drains=Drains.ALWAYS) for path in paths)
+    return tuple(
+        Route("POST", f"/api/{path}", ANY, body=Body.JSON, scope=scope, drains=Drains.ALWAYS) for path in paths
+    )
 
 
 def opened(method: str, *paths: str, body: Body = Body.NONE) -> tuple[Route, ...]:

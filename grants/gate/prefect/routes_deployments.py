@@ -21,7 +21,9 @@ ROUTES = (
     Route("PATCH", "/api/flows/{id:uuid}", ADMIN, body=STREAM),
     Route("DELETE", "/api/flows/{id:uuid}", ADMIN),
     Route("POST", "/api/flows/bulk_delete", ADMIN, body=STREAM),
-    *listed("flows/count", "flows/filter", "flows/paginate", "ui/flows/count-deployments", "ui/flows/next-runs"),
+    *listed("flows", "flows/count", "flows/filter", "flows/paginate"),
+    *listed("deployments_of_flows", "ui/flows/count-deployments"),
+    *listed("next_runs_of_flows", "ui/flows/next-runs"),
     # Deployments.
     guarded("POST", "/api/deployments/", MANAGE, guards.upsert_asks, guards.upsert_needs),
     Route("GET", "/api/deployments/{id:uuid}", VIEW, DEPLOYMENT, drains=ALWAYS),
@@ -37,7 +39,7 @@ ROUTES = (
     Route("POST", "/api/deployments/{id:uuid}/schedules", OPERATE, DEPLOYMENT, JSON, guards.schedule_asks),
     Route("PATCH", SCHEDULE, OPERATE, DEPLOYMENT, JSON, guards.schedule_asks),
     Route("DELETE", SCHEDULE, OPERATE, DEPLOYMENT),
-    Route("GET", "/api/deployments/{id:uuid}/work_queue_check", VIEW, DEPLOYMENT),
+    Route("GET", "/api/deployments/{id:uuid}/work_queue_check", VIEW, DEPLOYMENT, scope="queues_of_deployment"),
     Route("POST", "/api/deployments/{id:uuid}/schedule", OPERATE, DEPLOYMENT, STREAM),
     Route("POST", "/api/deployments/{id:uuid}/pause_deployment", OPERATE, DEPLOYMENT, STREAM),
     Route("POST", "/api/deployments/{id:uuid}/resume_deployment", OPERATE, DEPLOYMENT, STREAM),
@@ -45,7 +47,7 @@ ROUTES = (
     guarded("POST", "/api/deployments/{id:uuid}/create_flow_run/bulk", RUN, guards.run_asks, guards.run_needs),
     guarded("POST", "/api/deployments/get_scheduled_flow_runs", WORK, guards.polled_asks, guards.polled, EMPTY),
     Route("POST", "/api/deployments/bulk_delete", ADMIN, body=STREAM),
-    *listed("deployments/count", "deployments/filter", "deployments/paginate"),
+    *listed("deployments", "deployments/count", "deployments/filter", "deployments/paginate"),
     # Work pools.
     Route("POST", "/api/work_pools/", ADMIN, body=STREAM),
     Route("GET", "/api/work_pools/{name}", VIEW, NAME, drains=ALWAYS),
@@ -53,7 +55,7 @@ ROUTES = (
     Route("DELETE", "/api/work_pools/{name}", ADMIN),
     Route("POST", "/api/work_pools/{name}/concurrency_status", VIEW, NAME, STREAM),
     Route("POST", "/api/work_pools/{name}/get_scheduled_flow_runs", WORK, NAME, STREAM, drains=EMPTY),
-    *listed("work_pools/count", "work_pools/filter"),
+    *listed("work_pools", "work_pools/count", "work_pools/filter"),
     # Workers.
     Route("POST", "/api/work_pools/{work_pool_name}/workers/heartbeat", WORK, POOL, STREAM, drains=ALWAYS),
     Route("POST", "/api/work_pools/{work_pool_name}/workers/filter", VIEW, POOL, STREAM),
@@ -73,5 +75,5 @@ ROUTES = (
     Route("POST", "/api/work_queues/{id:uuid}/concurrency_status", VIEW, QUEUE, STREAM),
     Route("POST", "/api/work_queues/{id:uuid}/get_runs", WORK, QUEUE, STREAM, drains=EMPTY),
     Route("GET", "/api/work_queues/name/{name}", VIEW),
-    *listed("work_queues/filter"),
+    *listed("work_queues", "work_queues/filter"),
 )
