@@ -1,0 +1,37 @@
+"""The keys that guards take are those that Prefect describes: one missing breaks real clients, one more is unjudged."""
+
+from __future__ import annotations
+
+import pytest
+
+from grants.gate.prefect import events, guards_deployments, guards_rest, guards_runs
+from tests.adapters.contract_files import description
+
+KEYS = {
+    "DeploymentFlowRunCreate": guards_deployments._RUN,
+    "DeploymentCreate": guards_deployments._CREATE - guards_deployments._OLD,
+    "DeploymentUpdate": guards_deployments._UPDATE - guards_deployments._OLD,
+    "DeploymentScheduleCreate": guards_deployments._SCHEDULE,
+    "DeploymentScheduleUpdate": guards_deployments._SCHEDULE,
+    "WorkPoolUpdate": guards_deployments._POOL,
+    "StateCreate": guards_deployments._STATE,
+    "FlowRunCreate": guards_runs._CREATE,
+    "FlowRunUpdate": guards_runs._PATCH | {"job_variables"},
+    "LogCreate": guards_runs._LOG,
+    "ArtifactCreate": guards_runs._ARTIFACT,
+    "TaskRunCreate": guards_runs._TASK_RUN,
+    "Event": events.KEYS,
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_every_key_of_a_body(name: str) -> None:
+    assert KEYS[name] == description("prefect-openapi.json")["components"]["schemas"][name]["properties"].keys()
+
+
+@pytest.mark.parametrize("path", guards_rest.LIMITS)
+def test_every_key_of_a_limit(path: str) -> None:
+    operation = description("prefect-openapi.json")["paths"][path.removeprefix("/api")]["post"]
+    reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    schema = description("prefect-openapi.json")["components"]["schemas"][reference.rpartition("/")[2]]
+    assert guards_rest.LIMITS[path] - {"create_if_missing"} == schema["properties"].keys() - {"create_if_missing"}
