@@ -50,6 +50,7 @@ def test_all_kinds_have_their_lineage(world: World) -> None:
         ("task_run", bravo.ids["background"], set()),
         ("deployment", alpha.own, own),
         ("deployment_name", f"{word}-flow/{word}-own", own),
+        ("flow_deployment", f"{alpha.flow}/{word}-own", own),
         ("pool", alpha.pool_name, pool),
         ("queue", alpha.queue, pool),
         ("pool_queue", f"{alpha.pool_name}/{word}-queue", pool),
@@ -87,7 +88,7 @@ def test_what_is_not_there_is_not_there(world: World) -> None:
     wanted = [
         *(Lookup(kind, str(uuid4())) for kind in kinds for _ in range(2)),
         Lookup("pool", "no such"), Lookup("pool_queue", "no/such"), Lookup("flow_name", "no such"), Lookup("block_type_slug", "no"),
-        Lookup("deployment_name", "no/such"), Lookup("artifact_key", "no"), Lookup("block_name", "secret/no"), Lookup("variable_name", "no"),
+        Lookup("deployment_name", "no/such"), Lookup("flow_deployment", f"{uuid4()}/no"), Lookup("flow_deployment", "no/no"), Lookup("artifact_key", "no"), Lookup("block_name", "secret/no"), Lookup("variable_name", "no"),
     ]  # fmt: skip
     assert set(world.loop.run(world.lookups.resolve(wanted)).values()) == {None}
 

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from grants.gate.prefect.scopes import plain
 from grants.gate.types import Route
 
-_DEPLOYMENTS = ("deployment", "deployment_name", "pool_deployments", "flow_deployments")
-_POOLS = ("pool", "pool_id", "pool_queues", "pool_deployments", "deployment", "deployment_name", "flow_deployments")
+_DEPLOYMENTS = ("deployment", "deployment_name", "flow_deployment", "pool_deployments", "flow_deployments")
+_POOLS = ("pool", "pool_id", "pool_queues", "pool_deployments", "deployment", "deployment_name", "flow_deployment",
+          "flow_deployments")  # fmt: skip
 _QUEUES = ("queue", "pool_queue", "pool_queues")
 _RUNS = ("flow_run", "begun", "children_of_run", "children_of_task")
 _TASKS = ("task_run", *_RUNS)

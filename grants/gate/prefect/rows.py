@@ -63,6 +63,7 @@ class Rows:
             "task_run": table(self._by_ids("task_runs", _task_run), _LONG),
             "deployment": table(self._by_ids("deployments", _deployment)),
             "deployment_name": table(self._pairs("/api/deployments/name/{}/{}", _deployment)),
+            "flow_deployment": table(_apart(self._flow_deployment), _BRIEF),
             "pool": table(self._each("/api/work_pools/{}", _pool)),
             "pool_id": table(self._by_ids("work_pools", _pool)),
             "pool_deployments": table(self._deployments_of("work_pools"), most=2_000),
@@ -156,6 +157,15 @@ class Rows:
             return {"deployments": {row["id"]: row for row in rows}}
 
         return _apart(one)
+
+    async def _flow_deployment(self, key: str) -> Row | None:
+        """The deployment that a POST of this flow and name, "flow id/name", would change instead of making one."""
+        flow, _, name = key.partition("/")
+        if uuid(flow) is None:
+            return None
+        body = {"flows": {"id": {"any_": [flow]}}, "deployments": {"name": {"any_": [name]}}}
+        rows = [_deployment(row) for row in await self._list("/api/deployments/filter", body)]
+        return next((row for row in rows if (row["flow_id"], row["name"]) == (uuid(flow), name)), None)
 
     async def _queues(self, key: str) -> Row | None:
         """The queues of a pool that is given as "id/name": a namesake's are left out."""
