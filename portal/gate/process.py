@@ -53,9 +53,8 @@ class Gate:
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self.stopping.set)
         async with self.client:
-            admin = await loop.create_server(
-                web.Server(self._tell, access_log=None), self.env.gate_host, self.env.gate_admin_port
-            )
+            teller = web.Server(self._tell, access_log=None)
+            admin = await loop.create_server(teller, self.env.gate_host, self.env.gate_admin_port)
             self._begin(self.feed.run(), self.usage.run(), self.gateway.sockets.watch())
             try:
                 # Nobody is listened to who could not be answered.

@@ -34,8 +34,15 @@ async def opened(
             f"http://127.0.0.1:{door.port}{path}", headers=head, protocols=protocols, autoping=False, max_msg_size=0
         ) as ws,
     ):
+        await pinged(ws)
         await ws.send_json({"type": "auth", "token": sign_in})
         yield ws
+
+
+async def pinged(ws: aiohttp.ClientWebSocketResponse) -> None:
+    """As Prefect's clients do before all else: a ping, and wait for its pong."""
+    await ws.ping(b"first of all")
+    assert (await ws.receive(timeout=5))[:2] == (WSMsgType.PONG, b"first of all")
 
 
 async def until(holds: Any, *, seconds: float = 5) -> None:
@@ -175,7 +182,7 @@ def test_a_key_on_http_alone_is_told_so() -> None:
         ('{"type":"auth","type":"auth","token":null}', 1002),
         ('{"type":"auth","token":"stint_somebody_elses"}', 1008),
         ("OTHER", 1008),
-        (b"\x00\x01", 1002),
+        (b"\x00\x01", 1003),
         (None, 1002),
     ],
 )

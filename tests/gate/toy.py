@@ -270,7 +270,7 @@ async def gate(
     usage = Usage(writes, "test")  # type: ignore[arg-type]
     enter = Enter(feed, writes, portal="https://stint.test", limits=limits)  # type: ignore[arg-type]
     async with Client(limits, scheme="https") as client:
-        gateway = Gateway(feed, {"toy": kind}, client, usage, enter, limits)
+        gateway = Gateway(feed, {papers.upstream.kind: kind}, client, usage, enter, limits)
         server = Server(gateway, limits=limits)
         listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         watch = asyncio.create_task(gateway.sockets.watch())

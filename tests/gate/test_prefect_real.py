@@ -1,0 +1,204 @@
+"""The real Prefect behind the gate, with its auth string: its own clients do their work, and nobody else gets in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from grants.catalog.levels import Key, Level
+from grants.gate.prefect.kind import PREFECT
+from grants.gate.types import Upstream
+from tests.gate.loop import run
+from tests.gate.toy import Gate, Papers, gate
+from tests.real.prefect import PrefectServer, running_prefect
+
+ROOT = Path(__file__).resolve().parents[2]
+AUTH = "admin:known-to-the-gate-alone"
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """A server that answers only who knows the auth string, with the demo's pools and deployments."""
+    home = tmp_path_factory.mktemp("locked")
+    with running_prefect(home, PREFECT_SERVER_API_AUTH_STRING=AUTH, PREFECT_API_AUTH_STRING=AUTH) as server:
+        env = {**server.env, "PYTHONPATH": str(ROOT)}
+        subprocess.run(
+            [sys.executable, "-m", "portal.demo.prefect_seed"], env=env, check=True, capture_output=True, timeout=120
+        )
+        yield server
+
+
+class Direct:
+    """What is really there, asked with the auth string."""
+
+    def __init__(self, server: PrefectServer) -> None:
+        self._client = httpx.Client(base_url=server.url, auth=tuple(AUTH.split(":")), timeout=20)  # type: ignore[arg-type]
+
+    def get(self, path: str) -> Any:
+        return self._client.get(path).raise_for_status().json()
+
+    def post(self, path: str, body: object) -> Any:
+        return self._client.post(path, json=body).raise_for_status().json()
+
+    def pool(self, name: str) -> str:
+        return str(self.get(f"/work_pools/{name}")["id"])
+
+    def deployment(self, name: str) -> str:
+        return str(self.get(f"/deployments/name/{name}")["id"])
+
+    def states(self, deployment: str) -> list[str]:
+        runs = self.post("/flow_runs/filter", {"deployments": {"id": {"any_": [deployment]}}, "sort": "START_TIME_ASC"})
+        return [run["state_type"] for run in runs]
+
+
+def tasks_of(direct: Direct, deployment: str) -> list[tuple[str, str]]:
+    tasks = direct.post("/task_runs/filter", {"deployments": {"id": {"any_": [deployment]}}})
+    return sorted((task["name"].rpartition("-")[0], task["state_type"]) for task in tasks)
+
+
+def papers_for(server: PrefectServer, secret: Path) -> Papers:
+    papers = Papers()
+    secret.write_text(AUTH)
+    papers.upstream = Upstream("toy", "prefect", "", server.url, "test", f"file:{secret}", 7)
+    return papers
+
+
+def known_as(door: Gate) -> None:
+    """By the address at which its clients reach it."""
+    door.papers.upstream = door.papers.upstream._replace(host=f"127.0.0.1:{door.port}")
+    door.changed()
+
+
+def grant(papers: Papers, level: Level, kind: str, key: str) -> str:
+    number = papers.grant(level)
+    papers.grants[number] = papers.grants[number]._replace(resource=Key("toy", kind, key))
+    return papers.token(number)
+
+
+async def prefect(server: PrefectServer, door: Gate, token: str, *arguments: str) -> asyncio.subprocess.Process:
+    """Prefect's command line as somebody with a token has it."""
+    env = {name: value for name, value in server.env.items() if "AUTH_STRING" not in name} | {
+        "PREFECT_HOME": server.env["PREFECT_HOME"] + "-client",
+        "PREFECT_API_URL": f"http://127.0.0.1:{door.port}/api",
+        "PREFECT_CLIENT_CUSTOM_HEADERS": json.dumps({"Authorization": f"Bearer {token}"}),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_RUNNER_HEARTBEAT_FREQUENCY": "30",
+    }
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "prefect", *arguments, env=env, cwd=str(ROOT), start_new_session=True,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, stdin=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+async def said(process: asyncio.subprocess.Process, *, seconds: float = 90) -> str:
+    async with asyncio.timeout(seconds):
+        out, _ = await process.communicate()
+    return out.decode(errors="replace")
+
+
+async def until(holds: Any, *, seconds: float = 60, why: Any = str) -> None:
+    deadline = time.monotonic() + seconds
+    while not await asyncio.to_thread(holds):
+        assert time.monotonic() < deadline, why()
+        await asyncio.sleep(0.2)
+
+
+def test_nobody_gets_past_the_gate(locked: PrefectServer) -> None:
+    for path in ("/admin/version", "/work_pools/etl", "/csrf-token?client=x"):
+        assert httpx.get(locked.url + path).status_code == 401
+    assert httpx.get(locked.url + "/health").status_code == 200
+
+
+def test_a_run_from_its_start_to_its_end(locked: PrefectServer, tmp_path: Path) -> None:
+    """As granted: the command line starts a run, not its sibling; a worker runs it; its tasks are all written down."""
+    direct = Direct(locked)
+    nightly, backfill = direct.deployment("orders/nightly"), direct.deployment("orders/backfill")
+
+    async def story() -> None:
+        papers = papers_for(locked, tmp_path / "secret")
+        runs, works = (
+            grant(papers, Level.RUN, "deployment", nightly),
+            grant(papers, Level.WORK, "pool", direct.pool("etl")),
+        )
+        async with gate(papers, kind=PREFECT) as door:
+            known_as(door)
+            started = await prefect(locked, door, runs, "deployment", "run", "orders/nightly")
+            output = await said(started)
+            assert started.returncode == 0, output
+            sibling = await prefect(locked, door, runs, "deployment", "run", "orders/backfill")
+            output = await said(sibling)
+            assert sibling.returncode != 0
+            assert "/requests/new?" in output.replace("\n", ""), output
+            assert direct.states(backfill) == []
+            worker = await prefect(
+                locked, door, works, "worker", "start", "--pool", "etl", "--type", "process", "--run-once"
+            )
+            output = await said(worker)
+            assert worker.returncode == 0, output
+            await until(lambda: direct.states(nightly) == ["COMPLETED"])
+            # Task runs are written from events alone: all of them passed the socket, and none was left out.
+            await until(
+                lambda: tasks_of(direct, nightly) == [("extract", "COMPLETED"), ("load", "COMPLETED")],
+                why=lambda: str(door.usage._counts),
+            )
+            refused = {key: n for key, n in door.usage._counts.items() if key.credential == 2 and key.code != "ok"}
+            assert not refused, "nothing that a worker does is refused"
+            await door.usage.write(everything=True)
+            events = [(values[0], json.loads(values[1])) for sql, values in door.writes.calls if "append" in sql]
+            (started_run,) = [facts["run"] for verb, facts in events if verb == "run_started"]
+            assert direct.get(f"/flow_runs/{started_run}")["deployment_id"] == nightly
+
+    run(story(), seconds=240)
+
+
+def test_a_worker_is_drained_and_leaves_no_zombie(locked: PrefectServer, tmp_path: Path) -> None:
+    """Its access ends in the middle of a run: that one is reported to its end, the next one is not begun."""
+    direct = Direct(locked)
+    trial = direct.deployment("train/trial")
+
+    async def story() -> None:
+        papers = papers_for(locked, tmp_path / "secret")
+        works = grant(papers, Level.WORK, "pool", direct.pool("adhoc"))
+        async with gate(papers, kind=PREFECT) as door:
+            known_as(door)
+            direct.post(
+                f"/deployments/{trial}/create_flow_run", {"parameters": {"epochs": 8}, "state": {"type": "SCHEDULED"}}
+            )
+            worker = await prefect(
+                locked, door, works, "worker", "start", "--pool", "adhoc", "--type", "process", "--name", "w"
+            )
+            try:
+                await until(lambda: direct.states(trial) == ["RUNNING"])
+                now = datetime.now(UTC)
+                papers.grants[1] = papers.grants[1]._replace(until=now, drain_until=now + timedelta(seconds=60))
+                door.changed()
+                direct.post(f"/deployments/{trial}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+                await until(lambda: "RUNNING" not in direct.states(trial))
+                assert sorted(direct.states(trial)) == ["COMPLETED", "SCHEDULED"]
+                await asyncio.sleep(3)
+                assert worker.returncode is None, "it lives until its drain is over"
+                assert sorted(direct.states(trial)) == ["COMPLETED", "SCHEDULED"], "no new work"
+                papers.grants[1] = papers.grants[1]._replace(drain_until=datetime.now(UTC))
+                door.changed()
+                output = await said(worker)
+                assert worker.returncode != 0, output
+            finally:
+                if worker.returncode is None:
+                    os.killpg(worker.pid, signal.SIGKILL)
+                    await worker.wait()
+
+    run(story(), seconds=240)
