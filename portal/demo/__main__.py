@@ -23,8 +23,11 @@ from portal.embedded import ROLES, EmbeddedError, Postgres, reachable, valkey_co
 
 HERE = Path(__file__).resolve().parent
 PYTHON = sys.executable
-PORTS = {"WEB": 8000, "PREFECT": 4200, "OIDC": 9400, "POSTGRES": 54320, "VALKEY": 63790}
-SECRETS = ("secret_key", "client", "directory", "provider_key", "metrics", *ROLES)
+# Prefect is reached by the gate's port; its own is nobody's but the gate's.
+PORTS = {"WEB": 8000, "GATE": 4200, "GATE_ADMIN": 4290, "PREFECT": 4201, "OIDC": 9400,
+         "POSTGRES": 54320, "VALKEY": 63790}  # fmt: skip
+SECRETS = ("secret_key", "client", "directory", "provider_key", "metrics", "prefect", *ROLES)
+WORKER_NAME = "etl-worker"
 
 
 class Demo:
@@ -38,6 +41,7 @@ class Demo:
         self.parts = Parts(self.folder)
         self.web = f"http://127.0.0.1:{self.ports['WEB']}"
         self.prefect = f"http://127.0.0.1:{self.ports['PREFECT']}"
+        self.gate = f"127.0.0.1:{self.ports['GATE']}"
         self.idp = provider(self.folder, self.ports["OIDC"], self.web)
 
     def run(self) -> None:
@@ -98,7 +102,7 @@ class Demo:
         """The slow ones first, what needs them after; from one thread, for PDEATHSIG is a thread's."""
         run = self.parts
         run.start("prefect", [PYTHON, "-m", "prefect", "server", "start", "--host", "127.0.0.1",
-                              "--port", str(self.ports["PREFECT"])], self.prefect_env())  # fmt: skip
+                              "--port", str(self.ports["PREFECT"])], self.server_env())  # fmt: skip
         self.idp.start(run, self.secrets)
         run.start("valkey", valkey_command(self.ports["VALKEY"], self.folder), base_env())
         postgres = Postgres(reachable(self.folder) / "postgres", self.ports["POSTGRES"])
@@ -114,20 +118,23 @@ class Demo:
         self.idp.wait(run, self.secrets)
         self.say(f"the tables, the identity provider ({self.idp.slug})")
         run.wait("prefect", answers(f"{self.prefect}/api/health"), 90)
-        self.once([PYTHON, "-m", "portal.demo.prefect_seed"], self.prefect_env(), "seed")
-        run.start("prefect-worker", [PYTHON, "-m", "prefect", "worker", "start", "--pool", "etl", "--type", "process",
-                                     "--name", "etl-worker"], self.prefect_env())  # fmt: skip
+        self.once([PYTHON, "-m", "portal.demo.prefect_seed"], self.seed_env(), "seed")
         self.say("Prefect, with its pools and deployments")
         self.apply()
         run.start("web", WEB(self.ports["WEB"]), self.stint_env())
         run.start("worker", WORKER, self.stint_env())
+        run.start("gate", [PYTHON, "-m", "portal.gate"], self.gate_env())
         run.wait("web", answers(f"{self.web}/readyz"))
-        self.say("Stint")
+        run.wait("gate", answers(f"http://127.0.0.1:{self.ports['GATE_ADMIN']}/readyz"))
+        self.say("Stint, and its gate before Prefect")
+        self.employ()
+        self.say("Prefect's worker, let in by the gate")
 
     def apply(self) -> None:
         """The demo's connection and policy; a policy that somebody applied since stays in force."""
         connections = (HERE / "connections.yaml").read_text(encoding="utf-8")
-        (self.folder / "connections.yaml").write_text(connections.replace("PREFECT_URL", f"{self.prefect}/api"))
+        connections = connections.replace("PREFECT_URL", f"{self.prefect}/api").replace("GATE_HOST", self.gate)
+        (self.folder / "connections.yaml").write_text(connections, encoding="utf-8")
         self.manage("connections", "apply", str(self.folder / "connections.yaml"))
         self.manage("sync")
         mine = self.folder / "policy.yaml"
@@ -135,6 +142,19 @@ class Demo:
             policy = (HERE / "policy.yaml").read_text(encoding="utf-8")
             mine.write_text(policy.replace("idp: demo", f"idp: {self.idp.slug}"), encoding="utf-8")
             self.manage("policy", "apply", str(mine))
+
+    def employ(self) -> None:
+        """The worker is a service identity like any other: it has asked, it is granted, it gets a token."""
+        self.manage("service", "add", WORKER_NAME, "--team", "platform")
+        why = "Runs the deployments of the etl pool, in the demo."
+        self.manage("service", "ask", WORKER_NAME, "prefect-demo:pool:etl", "work", "--hours", "24", "--why", why)
+        self.manage("service", "deliver", WORKER_NAME)
+        tokens = self.folder / "tokens"  # nobody else has any delivered here
+        self.parts.wait("worker", lambda: any(tokens.glob("S-*/*.work")))
+        (file,) = tokens.glob("S-*/*.work")
+        self.parts.start("prefect-worker", [PYTHON, "-m", "prefect", "worker", "start", "--pool", "etl",
+                                            "--type", "process", "--name", WORKER_NAME],
+                         self.worker_env(file.read_text(encoding="ascii").strip()))  # fmt: skip
 
     def manage(self, *arguments: str) -> None:
         self.once([PYTHON, str(HERE.parent.parent / "manage.py"), *arguments], self.stint_env(), "manage")
@@ -162,6 +182,8 @@ class Demo:
             "STINT_OIDC_TEAM_PREFIX": "team-",
             "STINT_IDP_ADMIN_SECRET_REF": "env:STINT_DEMO_DIRECTORY_SECRET",
             "STINT_DEMO_DIRECTORY_SECRET": self.secrets["directory"],
+            "STINT_DEMO_PREFECT_AUTH": self.prefect_auth,
+            "STINT_TOKEN_DIR": str(self.folder / "tokens"),
             **self.idp.settings(),
             "STINT_MAIL_DIR": str(self.folder / "mail"),
             "STINT_AUDIT_KEY_FILE": str(self.folder / "audit.pem"),
@@ -172,15 +194,44 @@ class Demo:
             "STINT_LOG_FORMAT": "console",
         }
 
-    def prefect_env(self) -> dict[str, str]:
+    def gate_env(self) -> dict[str, str]:
+        postgres = f"@127.0.0.1:{self.ports['POSTGRES']}/stint"
         return base_env() | {
-            "PREFECT_HOME": str(self.folder / "prefect"),
+            "STINT_GATE_DATABASE_URL": f"postgresql://stint_gate:{self.secrets['stint_gate']}{postgres}",
+            "STINT_PUBLIC_URL": self.web,
+            "STINT_GATE_PORT": str(self.ports["GATE"]),
+            "STINT_GATE_ADMIN_PORT": str(self.ports["GATE_ADMIN"]),
+            "STINT_GATE_SCHEME": "http",
+            "STINT_DEMO_PREFECT_AUTH": self.prefect_auth,
+            "STINT_METRICS_TOKEN": self.secrets["metrics"],
+            "STINT_LOG_FORMAT": "console",
+        }
+
+    @property
+    def prefect_auth(self) -> str:
+        """What Prefect wants of whoever calls it. The gate knows it, and the catalog's sync."""
+        return f"stint:{self.secrets['prefect']}"
+
+    def server_env(self) -> dict[str, str]:
+        return prefect_env(self.folder / "prefect") | {
             "PREFECT_API_URL": f"{self.prefect}/api",
+            "PREFECT_SERVER_API_AUTH_STRING": self.prefect_auth,
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{self.gate}",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_UI_API_URL": "/api",
             "PREFECT_UI_STATIC_DIRECTORY": str(self.folder / "prefect-ui"),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        }
+
+    def seed_env(self) -> dict[str, str]:
+        """Of whoever sets Prefect up, past the gate."""
+        url = {"PREFECT_API_URL": f"{self.prefect}/api", "PREFECT_API_AUTH_STRING": self.prefect_auth}
+        return prefect_env(self.folder / "prefect-seed") | url
+
+    def worker_env(self, token: str) -> dict[str, str]:
+        return prefect_env(self.folder / "prefect-worker") | {
+            "PREFECT_API_URL": f"http://{self.gate}/api",
+            "PREFECT_CLIENT_CUSTOM_HEADERS": json.dumps({"Authorization": f"Bearer {token}"}),
             "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "DO_NOT_TRACK": "1",
         }
 
     def say(self, what: str) -> None:
@@ -190,7 +241,7 @@ class Demo:
         told = self.idp.told()
         print(f"""
 Stint      {self.web}
-Prefect    {self.prefect}{told.addresses}
+Prefect    http://{self.gate}  (through the gate; Prefect itself answers nobody else){told.addresses}
 Mail       {self.folder / "mail"}
 Settings   {self.folder}  (policy.yaml is yours to edit)
 
@@ -202,6 +253,10 @@ To try:
   3. As olga: History, then Audit, Verify. Every step is there, and the chain is whole.{told.to_try}
 
 Ctrl-C stops all of it.""", flush=True)  # fmt: skip
+
+
+def prefect_env(home: Path) -> dict[str, str]:
+    return base_env() | {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"}
 
 
 def WEB(port: int) -> list[str]:  # noqa: N802 (a command like WORKER, with its port)

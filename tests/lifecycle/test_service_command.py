@@ -11,6 +11,7 @@ from accounts.models import Subject
 from grants.audit.models import AuditEvent
 from grants.lifecycle.models import Grant, Request
 from grants.policy import versions
+from grants.tokens import deliver
 from tests.cast import POLICY, Cast
 
 pytestmark = pytest.mark.django_db
@@ -48,6 +49,9 @@ def test_added_once_and_granted_where_nobody_needs_to_decide(cast: Cast) -> None
     assert AuditEvent.objects.get(verb="request.approved").actor == worker.ref
     assert f"work on {cast.pool.name} until" in service("list")
     assert grant.drain_until > grant.ends_at
+    assert f"below {worker.ref}/" in service("deliver", "etl worker")
+    assert deliver.is_on(worker)
+    assert AuditEvent.objects.latest("seq").actor == "cli"
 
 
 def test_where_somebody_must_decide_it_waits(cast: Cast) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py service add|ask|list`: the identities of workers and CI jobs, from a shell."""
+"""`manage.py service add|ask|deliver|list`: the identities of workers and CI jobs, from a shell."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from grants.catalog.models import Resource
 from grants.lifecycle.ask import Wanted, ask
 from grants.lifecycle.errors import LifecycleError
 from grants.lifecycle.models import Grant, Request
+from grants.tokens.deliver import begin
 
 
 class Command(BaseCommand):
@@ -33,6 +34,8 @@ class Command(BaseCommand):
         wish.add_argument("level", choices=WORDS)
         wish.add_argument("--hours", type=int, required=True)
         wish.add_argument("--why", required=True)
+        deliver = actions.add_parser("deliver", help="write its tokens into files below STINT_TOKEN_DIR from now on")
+        deliver.add_argument("name")
         actions.add_parser("list", help="who there is, and what they hold")
 
     @override
@@ -42,6 +45,8 @@ class Command(BaseCommand):
                 self._add(options["name"], options["team"])
             case "ask":
                 self._ask(options)
+            case "deliver":
+                self._deliver(options["name"])
             case _:
                 self._list()
 
@@ -76,6 +81,11 @@ class Command(BaseCommand):
             raise CommandError(error.reason) from None
         granted = asked.state == Request.State.APPROVED
         self.stdout.write(f"{asked.ref} is granted." if granted else f"{asked.ref} waits for a decision.")
+
+    def _deliver(self, name: str) -> None:
+        service = self._service(name)
+        begin(service, by="cli")
+        self.stdout.write(f"{service.name}: its tokens are written below {service.ref}/, a file for each access")
 
     def _list(self) -> None:
         now = clock.now()
