@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -18,7 +19,7 @@ from portal.demo.process import command_of
 from tests.real.prefect import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("WEB", "PREFECT", "OIDC", "POSTGRES", "VALKEY")
+NAMES = ("WEB", "GATE", "GATE_ADMIN", "PREFECT", "OIDC", "POSTGRES", "VALKEY")
 
 
 class Running:
@@ -29,7 +30,7 @@ class Running:
         self.more = more
         self.ports = {name: free_port() for name in NAMES}
         self.web = f"http://127.0.0.1:{self.ports['WEB']}"
-        self.api = f"http://127.0.0.1:{self.ports['PREFECT']}/api"
+        self.gate = f"http://127.0.0.1:{self.ports['GATE']}"
         self.output = ""
 
     @property
@@ -109,6 +110,12 @@ class Running:
             capture_output=True,
             text=True,
             check=False,
+        )
+
+    def prefect(self) -> httpx.Client:
+        """Past the gate, with what only the gate knows: as an operator of Prefect looks at it."""
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{self.ports['PREFECT']}/api", auth=("stint", self.secret("prefect")), timeout=20
         )
 
     def secret(self, name: str) -> str:

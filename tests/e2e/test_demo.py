@@ -94,7 +94,7 @@ def test_sign_out_is_everywhere(demo: Running, chromium: Browser) -> None:
 
 
 def test_a_deployment_really_runs(demo: Running) -> None:
-    with httpx.Client(base_url=demo.api, timeout=20) as prefect:
+    with demo.prefect() as prefect:
         (deployment,) = prefect.post(
             "/deployments/filter", json={"deployments": {"name": {"any_": ["finance"]}}}
         ).json()
@@ -161,7 +161,7 @@ def test_killed_hard_it_heals_and_goes_on_with_the_data(demo: Running) -> None:
     demo.kill()
     demo.start()
     pids = demo.pids()
-    assert len(pids) == 7
+    assert len(pids) == 8
     with psycopg.connect(dsn) as app:
         after = app.execute("SELECT seq, hash FROM grants_auditevent ORDER BY seq").fetchall()
     assert after[: len(before)] == before
