@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -160,6 +160,8 @@ class Gateway:
             secret=self.client.authorization(served.upstream),
             also=served.kind.headers,
         )
+        if call.match.route.template in served.kind.started.templates:
+            head["Accept-Encoding"] = "identity"  # what it started is read from the answer
         if call.match.route.body is Body.STREAM and request.can_read_body:
             stream = Stream(request, self.limits.body)
             if request.content_length is not None:
@@ -195,7 +197,7 @@ class Gateway:
         if upstream.status < 300 and passed is not None and call.match.route.template in started.templates:
             raw = await whole(upstream)
             said = parse(raw)
-            self._started(call, passed, () if isinstance(said, Refusal) else started.runs(said))
+            self._started(call, passed, (None,) if isinstance(said, Refusal) else started.runs(said))
             response = web.Response(status=upstream.status, body=raw, headers=head)
             return await send(request, response, self.limits)
         if passed is None:
@@ -240,7 +242,7 @@ class Gateway:
         if refusal.status in (401, 403):
             self.usage.refused(seen.upstream, call, refusal, self.feed.fresh())
 
-    def _started(self, call: Call, passed: Passed, runs: tuple[str, ...]) -> None:
+    def _started(self, call: Call, passed: Passed, runs: Sequence[str | None]) -> None:
         principal = call.principal
         assert principal is not None
         for run in runs:

@@ -357,9 +357,19 @@ def test_what_was_done_is_counted_and_recorded() -> None:
                 for _ in range(5):
                     await door.ask("GET", "/api/things/other", bearer(token))
                 assert (
-                    status(await door.ask("POST", "/api/things/mine/create_run", bearer(token), json_, body=b"{}"))
+                    status(
+                        await door.ask(
+                            "POST",
+                            "/api/things/mine/create_run",
+                            bearer(token),
+                            json_,
+                            "Accept-Encoding: gzip",
+                            body=b"{}",
+                        )
+                    )
                     == 201
                 )
+                assert rec.got[-1].all("Accept-Encoding") == ["identity"], "what it started has to be read"
                 await door.usage.write(everything=True)
                 events = [(values[0], json.loads(values[1])) for sql, values in door.writes.calls if "append" in sql]
                 started = next(facts for verb, facts in events if verb == "run_started")
