@@ -160,8 +160,8 @@ class Gateway:
             secret=self.client.authorization(served.upstream),
             also=served.kind.headers,
         )
-        if call.match.route.template in served.kind.started.templates:
-            head["Accept-Encoding"] = "identity"  # what it started is read from the answer
+        if _is_read(call):
+            head["Accept-Encoding"] = "identity"
         if call.match.route.body is Body.STREAM and request.can_read_body:
             stream = Stream(request, self.limits.body)
             if request.content_length is not None:
@@ -193,17 +193,25 @@ class Gateway:
         head = heads.down(upstream.headers, page=upstream.content_type == "text/html", api=api)
         if not heads.stays(head.get("Location"), call.served.upstream):
             raise Unanswered(Refusal(503, Code.UPSTREAM, why="The orchestrator answered with another address."))
-        started = call.served.kind.started
-        if upstream.status < 300 and passed is not None and call.match.route.template in started.templates:
-            raw = await whole(upstream)
-            said = parse(raw)
-            self._started(call, passed, (None,) if isinstance(said, Refusal) else started.runs(said))
-            response = web.Response(status=upstream.status, body=raw, headers=head)
-            return await send(request, response, self.limits)
+        if upstream.status < 300 and _is_read(call):
+            body = self._heard(call, await whole(upstream), passed)
+            return await send(request, web.Response(status=upstream.status, body=body, headers=head), self.limits)
         if passed is None:
             return await pass_on(request, upstream, head, self.limits)
         with self.sockets.held(call, passed, lambda _why: abort(request), after=self.limits.after_end):
             return await pass_on(request, upstream, head, self.limits)
+
+    def _heard(self, call: Call, raw: bytes, passed: Passed | None) -> bytes:
+        """An answer that tells what was started, or that the caller must not hear as it is."""
+        kind, template, said = call.served.kind, call.match.route.template, parse(raw)
+        if (make := kind.answers.get(template)) is not None:
+            if isinstance(said, Refusal):
+                raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer cannot be read."))
+            said = no(make(call.match, said))
+            raw = dump(said)
+        if passed is not None and template in kind.started.templates:
+            self._started(call, passed, (None,) if isinstance(said, Refusal) else kind.started.runs(said))
+        return raw
 
     # Refusals.
 
@@ -265,6 +273,11 @@ class Gateway:
             lookups = kind.lookups(upstream.slug, Asking(self.client, upstream))
             served = self._served[upstream.slug] = Served(upstream, kind, Table(kind.routes, upstream.slug), lookups)
         return served
+
+
+def _is_read(call: Call) -> bool:
+    kind, template = call.served.kind, call.match.route.template
+    return template in kind.answers or template in kind.started.templates
 
 
 def name_of(call: Call) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from grants.gate.lookup import Asked
@@ -42,6 +43,9 @@ class Started(NamedTuple):
     runs: Callable[[Json], tuple[str, ...]]
 
 
+type Answers = Callable[[Match, Json], Json | Refusal]  # what becomes of an answer before the caller hears it
+
+
 class Kind(NamedTuple):
     routes: Sequence[Route]
     needs: Callable[[Match, Json], tuple[Lookup, ...] | Refusal]
@@ -53,6 +57,7 @@ class Kind(NamedTuple):
     started: Started
     queues: frozenset[str] = frozenset()  # scopes whose sight has to have them
     headers: frozenset[str] = frozenset()  # that its clients send, besides everybody's
+    answers: Mapping[str, Answers] = MappingProxyType({})  # by template
     api: str = "/api"  # programs below, pages of people beside
 
 

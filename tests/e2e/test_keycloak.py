@@ -96,7 +96,9 @@ def test_the_role_comes_with_the_approval_and_goes_when_it_is_given_back(
     assert told.id_token["roles"] == [ROLE]
     assert told.userinfo["roles"] == [ROLE]
     assert told.id_token["groups"] == ["/team-ingest"]
-    ada.goto(f"{demo.web}/grants/1")
+    ada.goto(f"{demo.web}/access")
+    ada.locator("main a[href^='/grants/']").first.click()
+    mine = ada.url
     standing = ada.locator("section", has=ada.get_by_role("heading", name="Where it really ends"))
     expect(standing).to_contain_text("At Keycloak")
     expect(standing).to_contain_text(re.compile(r"Role given\s+\d+\.\d s after approval"))
@@ -107,7 +109,7 @@ def test_the_role_comes_with_the_approval_and_goes_when_it_is_given_back(
     told = told_of_ada(demo, admin)
     assert "roles" not in told.id_token
     assert "roles" not in told.userinfo
-    assert within(10, lambda: "Being taken back" not in ada.goto(f"{demo.web}/grants/1").text())  # type: ignore[union-attr]
+    assert within(10, lambda: "Being taken back" not in ada.goto(mine).text())  # type: ignore[union-attr]
     expect(standing).to_contain_text(re.compile(r"Role taken back\s+\d+\.\d s after the end"))
 
     olga = as_(chromium, demo, "olga")

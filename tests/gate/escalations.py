@@ -124,6 +124,7 @@ ESCALATIONS: tuple[Call, ...] = (
     ),
     *_post("manage", f"{_RUN}/bulk", [{}, {"job_variables": {"command": "sh"}}], [{"work_queue_name": "other"}, {}]),
     *_post("run", f"{_RUN}/bulk", [{}, {"job_variables": {}}]),
+    *_post("admin", f"{_RUN}/bulk", [{}, {"idempotency_key": "guessed"}]),
     *_post(MALFORMED, f"{_RUN}/bulk", [], {}, [{}] * 101, [[]], [{"x": 1}]),
     # Runs that nobody deployed.
     *_post("manage", "/flow_runs/", {"flow_id": "{flow}", "work_pool_name": "{pool}"}),

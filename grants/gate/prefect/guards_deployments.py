@@ -59,11 +59,14 @@ def run_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
 
 
 def _items(match: Match, body: Json) -> list[dict[str, Json]]:
-    bulk = match.route.template.endswith("/bulk")
-    items = a_list(body, most=AT_ONCE) if bulk else [body]
+    items = a_list(body, most=AT_ONCE) if _bulk(match) else [body]
     if not items:
         raise Malformed("The list of runs is empty.")
     return [an_object(item, _RUN, "A run") for item in items]
+
+
+def _bulk(match: Match) -> bool:
+    return match.route.template.endswith("/bulk")
 
 
 def _run(match: Match, item: dict[str, Json], found: Found) -> list[Ask]:
@@ -81,11 +84,17 @@ def _run(match: Match, item: dict[str, Json], found: Found) -> list[Ask]:
         asks.append(on(match, parent, found, Level.WORK))
     if hydrates(item.get("parameters")):
         asks.append(reads_variables(match))
-    key = item.get("idempotency_key")
-    if key is not None and (not isinstance(key, str) or key.startswith(_SCHEDULER)):
-        # Prefect answers with the run that has this key already, were it another deployment's of the same flow.
+    if _is_anybodys(item.get("idempotency_key"), match):
         asks.append(on_server(match, Level.VIEW))
     return asks
+
+
+def _is_anybodys(key: Json, match: Match) -> bool:
+    """Prefect answers with the run that has this key already, were it another deployment's of the same flow.
+
+    The reply to one tells whose it is (replies.py), the one to many does not; what is scheduled has keys to guess.
+    """
+    return key is not None and (not isinstance(key, str) or key.startswith(_SCHEDULER) or _bulk(match))
 
 
 def _decides_variables(item: dict[str, Json], deployment: Lookup, found: Found) -> bool:

@@ -7,6 +7,7 @@ from grants.gate.prefect import frames
 from grants.gate.prefect.guards import asks, needs
 from grants.gate.prefect.lookups import Lookups
 from grants.gate.prefect.narrow import NEEDS_QUEUES, SCOPE_OF, named, narrow, plain
+from grants.gate.prefect.replies import REPLIES
 from grants.gate.prefect.routes import ROUTES
 from grants.gate.types import Body, Json, Route
 
@@ -55,5 +56,6 @@ PREFECT = Kind(
     ),
     started=Started(_STARTS, started),
     queues=frozenset(NEEDS_QUEUES),
+    answers=REPLIES,
     headers=frozenset({"x-prefect-api-version", "x-prefect-ui", "prefect-csrf-token", "prefect-csrf-client"}),
 )
