@@ -220,13 +220,14 @@ class Gateway:
             abort(request)  # an answer under way must not look whole
             raise ConnectionError(refusal.code)
         self._count_refused(seen, refusal)
-        page = heads.wants_page(request.method, request.headers)
+        path = seen.target.path if seen.target else ""
+        page = heads.wants_page(request.method, request.headers, api=refusals.is_api(path))
         sign_in = cookie = ""
         if page and seen.served and seen.target and "Authorization" not in request.headers:
             sign_in, cookie = self.enter.hand_off(request, seen.served.upstream, seen.target)
         context = refusals.Context(
             portal=self.enter.portal, snapshot=self.feed.fresh(), method=request.method,
-            path=seen.target.path if seen.target else "", sign_in=sign_in,
+            path=path, sign_in=sign_in,
         )  # fmt: skip
         status, head, body = refusals.render(refusal, html=page, context=context)
         response = web.Response(status=status, body=body, headers=head)

@@ -136,12 +136,13 @@ def stays(location: str | None, upstream: Upstream) -> bool:
     return not parts.scheme and location.startswith("/") and not location.startswith(("//", "/\\"))
 
 
-def wants_page(method: str, headers: Mapping[str, str]) -> bool:
-    """A person's browser that goes to an address, and not a script of a page or a program."""
-    mode = headers.get("Sec-Fetch-Mode")
-    if method not in ("GET", "HEAD") or (mode is not None and mode != "navigate"):
-        return False
-    return "text/html" in headers.get("Accept", "")
+def wants_page(method: str, headers: Mapping[str, str], *, api: bool) -> bool:
+    """A person's browser that goes to an address, and not a script of a page or a program.
+
+    Of the `api` only to a browser that says so itself: a program that takes any answer wants no page there.
+    """
+    mode = headers.get("Sec-Fetch-Mode", "" if api else "navigate")
+    return method in ("GET", "HEAD") and mode == "navigate" and "text/html" in headers.get("Accept", "")
 
 
 def _bad(why: str) -> Refusal:

@@ -67,8 +67,7 @@ def render(refusal: Refusal, *, html: bool, context: Context) -> Rendered:
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
     if refusal.status == 503:
         headers["Retry-After"] = str(RETRY_SECONDS)
-    html = html and not (context.path == "/api" or context.path.startswith("/api/"))
-    if html and context.sign_in and refusal.code in _SIGN_IN:
+    if html and context.sign_in and refusal.code in _SIGN_IN and not is_api(context.path):
         return 302, {**headers, "Location": context.sign_in}, b""
     link = request_link(refusal.ask, context) if refusal.status == 403 else ""
     if html:
@@ -77,6 +76,10 @@ def render(refusal: Refusal, *, html: bool, context: Context) -> Rendered:
     detail = sentence(refusal) + (f" Ask for it: {link}" if link else "")
     headers["Content-Type"] = "application/json"
     return refusal.status, headers, json.dumps({"detail": detail, "code": refusal.code.value}).encode()
+
+
+def is_api(path: str) -> bool:
+    return path == "/api" or path.startswith("/api/")
 
 
 def sentence(refusal: Refusal) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from grants.catalog.levels import Key, Level
 from grants.gate import page
+from grants.gate.heads import wants_page
 from grants.gate.refusals import Context, render, sentence
 from grants.gate.types import ANY, Ask, Code, Refusal
 from tests.gate.worlds import SERVER, grant, snapshot
@@ -115,11 +116,26 @@ def test_a_person_without_a_session_is_sent_to_get_one(code: Code) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/", "/api/flows/name/x", "/api/docs"])
-def test_an_api_path_is_never_redirected_nor_answered_with_a_page(path: str) -> None:
-    status, headers, body = render(Refusal(401, Code.CREDENTIAL), html=True, context=PAGE._replace(path=path))
-    assert status == 401
-    assert "Location" not in headers
-    assert json.loads(body)["code"] == "credential"
+def test_an_api_path_is_never_redirected(path: str) -> None:
+    for html in (True, False):
+        status, headers, _ = render(Refusal(401, Code.CREDENTIAL), html=html, context=PAGE._replace(path=path))
+        assert status == 401
+        assert "Location" not in headers
+
+
+NAVIGATES = {"Accept": "text/html,*/*", "Sec-Fetch-Mode": "navigate"}
+
+
+def test_a_page_is_for_who_goes_to_an_address() -> None:
+    """The address of a log to download, too; but a program that takes anything hears JSON below the API."""
+    assert wants_page("GET", NAVIGATES, api=True)
+    assert wants_page("GET", NAVIGATES, api=False)
+    assert wants_page("GET", {"Accept": "text/html"}, api=False)
+    assert not wants_page("GET", {"Accept": "text/html"}, api=True)
+    assert not wants_page("GET", {"Accept": "*/*", "Sec-Fetch-Mode": "navigate"}, api=True)
+    for api in (True, False):
+        assert not wants_page("POST", NAVIGATES, api=api)
+        assert not wants_page("GET", NAVIGATES | {"Sec-Fetch-Mode": "cors"}, api=api)
 
 
 def test_one_who_was_switched_off_is_not_sent_round_in_circles() -> None:
