@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from portal.demo import idps
-from portal.demo.process import Parts, answers, base_env, taken
+from portal.demo.process import Parts, answers, base_env, taken, within
 from portal.embedded import ROLES, EmbeddedError, Postgres, reachable, valkey_command
 
 HERE = Path(__file__).resolve().parent
@@ -70,6 +70,8 @@ class Demo:
             self.folder.chmod(0o711)  # PostgreSQL runs as nobody then, and must get through to its data
         if cleared := self.parts.clear_leftovers():
             self.say(f"cleared what a killed start had left: {', '.join(cleared)}")
+            # What a process had open is closed last, when it has no command line any more.
+            within(10, lambda: not any(taken(port) for port in self.ports.values()))
         for name, port in self.ports.items():
             if taken(port):
                 choose = f"STINT_DEMO_{name}_PORT=… make demo{self.idp.make}"

@@ -92,18 +92,18 @@ class Parts:
 def _end(pid: int, sig: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, sig)
-        _gone(lambda: not command_of(pid))
+        within(10, lambda: not command_of(pid))
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-        _gone(lambda: not members(pid))
+        within(10, lambda: not members(pid))
 
 
-def _gone(is_so: Ready) -> None:
-    """Wait for it, 10 s at most."""
-    for _ in range(100):
-        if is_so():
-            break
+def within(seconds: float, is_so: Ready) -> bool:
+    """Wait for it, so long at most."""
+    deadline = time.monotonic() + seconds
+    while not (came := is_so()) and time.monotonic() < deadline:
         time.sleep(0.1)
+    return came
 
 
 def orphaned(group: int, folder: Path) -> bool:
