@@ -10,10 +10,11 @@ from pathlib import Path
 
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
+from prefect.workers.process import ProcessWorker
 from pydantic import SecretStr
 
 FLOWS = Path(__file__).resolve().parent / "flows"
@@ -28,11 +29,14 @@ DEPLOYMENTS = {
 
 
 async def seed(client: PrefectClient) -> None:
+    # A pool without a template gets it from its first worker; the gate lets no worker write what others will run.
+    template = ProcessWorker.get_default_base_job_template()
     for name, description in POOLS.items():
+        pool = WorkPoolCreate(name=name, type="process", description=description, base_job_template=template)
         try:
-            await client.create_work_pool(WorkPoolCreate(name=name, type="process", description=description))
+            await client.create_work_pool(pool)
         except ObjectAlreadyExists:
-            continue
+            await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
     for name, (flow_name, pool, tags, description) in DEPLOYMENTS.items():
         entrypoint = f"orders.py:{flow_name}"
         flow = load_flow_from_entrypoint(f"{FLOWS}/{entrypoint}")
