@@ -105,6 +105,7 @@ def day(cast: Cast) -> Cast:
         ("chiara", "/inbox"),
         ("ada", "/access"),
         ("ada", "/grants/{grant}"),
+        ("ada", "/services"),
         ("ada", "/history"),
         ("priya", "/audit"),
         ("ada", "/connections"),

@@ -5,10 +5,12 @@ SHOTS=folder keeps a picture of each.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -18,20 +20,30 @@ from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings as django_settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
+from django.db import transaction
 from django.test import Client
 from django.test.testcases import QuietWSGIRequestHandler, ThreadedWSGIServer
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from pytest_django import Settings
 
 from accounts.models import IdP, Subject
+from grants import clock
 from grants.adapters.errors import Unavailable
+from grants.audit import Verb, record
 from grants.catalog.directory import sync_directory
+from grants.catalog.levels import Key, Level
+from grants.catalog.models import Connection
+from grants.gate.refusals import Context, render
+from grants.gate.types import Ask, Code, Refusal
 from grants.lifecycle import decide
 from grants.lifecycle.models import Grant, Request
 from grants.provisioning.settle import settle
+from grants.tokens import issue
 from tests.cast import Cast
 from tests.catalog.test_directory import Stub
+from tests.conftest import connect
 from tests.provisioning.fake import FakeIdP
+from tests.tokens.scene import asks_for, working
 from tests.web.scene import busy_day
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -125,18 +137,23 @@ def check(page: Page, address: str, look: str, label: str, *, status: int = OK) 
     answer = page.goto(address)
     assert answer is not None
     assert answer.status == status, address
+    judge(page, look, label)
+    assert said == []
+
+
+def judge(page: Page, look: str, label: str) -> None:
+    """What is on the screen."""
     if SHOTS:
         page.screenshot(path=Path(SHOTS) / f"{label}-{look}.png", full_page=True)
-    assert said == []
     found = Axe().run(page, options=RULES).response["violations"]
     told = [
         f"{one['id']}: {node['html'][:160]} {node['failureSummary'][:200]}"
         for one in found
         for node in one["nodes"][:3]
     ]
-    assert told == [], f"{address} {look}"
+    assert told == [], f"{label} {look}"
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0, f"{address} scrolls {wide} px sideways"
+    assert wide <= 0, f"{label} scrolls {wide} px sideways"
 
 
 def test_every_page_is_accessible(scene: Cast, visit: Open, look: str) -> None:
@@ -174,6 +191,47 @@ def test_every_page_is_accessible(scene: Cast, visit: Open, look: str) -> None:
     stranger = visit(None)
     check(stranger, "/signin", look, "signin")
     check(stranger, "/nothing/here", look, "not-found", status=404)
+
+
+def test_what_opens_the_gate_is_accessible(scene: Cast, visit: Open, look: str) -> None:
+    """Tokens, shown and listed with what was done with them; machines; and the gate's own page."""
+    with transaction.atomic():
+        Connection.objects.filter(pk=scene.connection.pk).update(host="prefect.example.org")
+        record(Verb.CONNECTION_APPLIED, by="test", on=[scene.connection])
+    works, runs = working(scene), Grant.objects.filter(beneficiary=scene.ada)[0]
+    machine = works.beneficiary
+    asks_for(scene, machine, by=scene.ada)
+    used = issue.issue(runs, by=scene.ada).credential
+    issue.revoke(issue.issue(runs, by=scene.ada).credential, by=scene.ada)
+    counts = [("POST /api/deployments/{id:uuid}/create_flow_run", "ok", 3), ("GET /api/flow_runs/{id:uuid}", "ok", 12),
+              ("GET /api/flow_runs/{id:uuid}", "no_grant", 2), ("WS /api/events/in", "key_only", 1)]  # fmt: skip
+    rows = [{"minute": clock.now().isoformat(), "gate": "g", "credential_id": used.pk, "route": route,
+             "code": code, "n": n} for route, code, n in counts]  # fmt: skip
+    with connect("stint_gate") as gate:
+        gate.execute("SELECT gate_use(%s)", [json.dumps(rows)])
+    page = visit(scene.ada)
+    for label, address in (
+        ("grant-tokens", f"/grants/{runs.pk}"),
+        ("grant-machine", f"/grants/{works.pk}"),
+        ("services", "/services"),
+        ("service", f"/services/{machine.pk}"),
+        ("ask-for", f"/requests/new?item={scene.pool.pk}:work&for={machine.pk}"),
+    ):
+        check(page, address, look, label)
+    page.goto(f"/grants/{runs.pk}")
+    page.get_by_role("button", name="Issue a token").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Your token")
+    judge(page, look, "token")
+    lacks = Ask((Key("prefect-prod", "deployment", "d"),), Level.RUN, ("deployment", "orders/backfill"))
+    for label, refusal in (("refused", Refusal(403, Code.NO_GRANT, lacks)), ("trouble", Refusal(503, Code.STALE))):
+        context = Context(portal="https://stint.example.org", method="GET", path="/api/flow_runs/x/logs/download")
+        status, headers, body = render(refusal, html=True, context=context)
+        page.route(f"**/{label}", partial(answer_with, status=status, headers=headers, body=body))
+        check(page, f"/{label}", look, label, status=status)
+
+
+def answer_with(route: Route, *, status: int, headers: dict[str, str], body: bytes) -> None:
+    route.fulfill(status=status, headers=headers, body=body)
 
 
 def test_roles_in_every_state_are_accessible(

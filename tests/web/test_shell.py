@@ -62,7 +62,7 @@ def test_a_page_loads_nothing_from_elsewhere_and_runs_nothing_inline(cast: Cast,
     [
         (
             "ada",
-            ["/catalog", "/inbox", "/access", "/history", "/connections", "/policy"],
+            ["/catalog", "/inbox", "/access", "/services", "/history", "/connections", "/policy"],
             ["/audit", "/status"],
         ),
         ("priya", ["/audit", "/status"], []),
