@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from portal.demo.__main__ import WEB, WORKER
-from portal.env import Env
+from portal.env import Env, GateEnv
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,7 +35,7 @@ def test_the_schema_holds() -> None:
 
 
 def test_all_of_it_is_there(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"postgres", "valkey", "keycloak", "prefect", "migrate", "web", "worker"}
+    assert set(compose["services"]) == {"postgres", "valkey", "keycloak", "prefect", "migrate", "web", "worker", "gate"}
 
 
 def test_the_commands_are_the_ones_that_run_natively(compose: dict[str, Any]) -> None:
@@ -45,10 +45,26 @@ def test_the_commands_are_the_ones_that_run_natively(compose: dict[str, Any]) ->
 
 
 def test_every_variable_exists(compose: dict[str, Any]) -> None:
-    for service in ("migrate", "web", "worker"):
+    for service, env in (("migrate", Env), ("web", Env), ("worker", Env), ("gate", GateEnv)):
         for name in compose["services"][service]["environment"]:
             field = name.removeprefix("STINT_").lower()
-            assert field in Env.model_fields or field.removesuffix("_file") in Env.model_fields, name
+            assert field in env.model_fields or field.removesuffix("_file") in env.model_fields, name
+
+
+def test_prefect_is_reached_by_the_gate_alone(compose: dict[str, Any]) -> None:
+    """No port of its own, an auth string, and on its network nobody but who needs it."""
+    services = compose["services"]
+    assert "ports" not in services["prefect"]
+    assert "PREFECT_SERVER_API_AUTH_STRING=$$(cat /run/secrets/prefect)" in services["prefect"]["command"][-1]
+    (network,) = services["prefect"]["networks"]
+    assert {name for name, one in services.items() if network in one["networks"]} == {"prefect", "gate", "worker"}
+    knows = {name for name, one in services.items() if "prefect" in one.get("secrets", ())}
+    assert knows == {"prefect", "gate", "worker"}
+
+
+def test_the_gate_has_no_secret_that_it_does_not_need(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]["gate"]["secrets"]) == {"gate_database_url", "prefect"}
+    assert not compose["services"]["gate"]["volumes"]
 
 
 def test_no_secret_is_written_down(compose: dict[str, Any]) -> None:
