@@ -5,26 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import pytest
+from aiohttp import web
+from playwright.sync_api import sync_playwright
 
 from grants.catalog.levels import Key, Level
 from grants.gate.prefect.kind import PREFECT
-from grants.gate.types import Upstream
+from grants.gate.types import Credential, Upstream
+from grants.tokens.mint import mint
 from tests.gate.loop import run
 from tests.gate.toy import Gate, Papers, gate
-from tests.real.prefect import PrefectServer, running_prefect
+from tests.real.prefect import PrefectServer, missing, running_prefect
 
 ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 AUTH = "admin:known-to-the-gate-alone"
 
 pytestmark = pytest.mark.real
@@ -168,6 +175,102 @@ def test_a_run_from_its_start_to_its_end(locked: PrefectServer, tmp_path: Path) 
             events = [(values[0], json.loads(values[1])) for sql, values in door.writes.calls if "append" in sql]
             (started_run,) = [facts["run"] for verb, facts in events if verb == "run_started"]
             assert direct.get(f"/flow_runs/{started_run}")["deployment_id"] == nightly
+
+    run(story(), seconds=240)
+
+
+@asynccontextmanager
+async def portal(door_port: list[int], visits: list[str]) -> AsyncIterator[str]:
+    """Sends a browser straight back with a ticket: who it is has been settled."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        visits.append(request.path)
+        if request.path != "/gate/enter":
+            return web.Response(text="the portal")
+        back = {"ticket": mint("ticket").token, "to": request.query["to"]}
+        return web.Response(
+            status=302, headers={"Location": f"http://127.0.0.1:{door_port[0]}/.stint/enter?{urlencode(back)}"}
+        )
+
+    server = web.Server(handle)
+    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    listening.close()
+    await server.shutdown(0.1)
+
+
+def admit(door: Gate) -> None:
+    """The database's half of entering: the session is known a moment later."""
+
+    async def call(sql: str, values: list[Any]) -> object:
+        if "gate_redeem" not in sql:
+            return None
+        number = len(door.papers.credentials) + 1
+        later = datetime.now(UTC) + timedelta(hours=1)
+        session = Credential(number, "gate_session", values[3], 1, "toy", None, later, False)
+        door.papers.credentials[values[3]] = session
+        asyncio.get_running_loop().call_later(0.05, door.changed)
+        return (1, "toy")
+
+    door.writes.call = call  # type: ignore[method-assign, assignment]
+
+
+def look(url: str, revoke: Any) -> dict[str, Any]:
+    """What a browser sees: the way in, some pages, and what is left after the session was revoked."""
+    seen: dict[str, Any] = {"statuses": [], "hosts": set(), "refused": []}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        context = browser.new_context()
+        page = context.new_page()
+        page.on("response", lambda response: seen["statuses"].append((response.status, response.url)))
+        page.on("requestfinished", lambda request: seen["hosts"].add(urlsplit(request.url).netloc))
+        page.on(
+            "console",
+            lambda said: seen["refused"].append(said.text) if "Content Security Policy" in said.text else None,
+        )
+        page.goto(url + "/work-pools?x=1")
+        page.get_by_text("etl", exact=True).first.wait_for(timeout=60_000)
+        seen["url"] = page.url
+        seen["cookies"] = {cookie["name"]: cookie for cookie in context.cookies()}
+        page.goto(url + "/deployments")
+        page.get_by_text("nightly", exact=True).first.wait_for(timeout=60_000)
+        revoke()
+        page.goto(url + "/leftover")
+        seen["after"] = page.url
+        browser.close()
+    return seen
+
+
+def test_a_browser_gets_in_by_the_portal(locked: PrefectServer, tmp_path: Path) -> None:
+    """Chromium takes the gate's cookies on plain http of loopback; Prefect's pages work, and talk to nobody else."""
+    if CHROMIUM is None:
+        missing("Chromium")
+
+    async def story() -> None:
+        papers = papers_for(locked, tmp_path / "secret")
+        grant(papers, Level.VIEW, "server", "server")
+        port, visits = [0], []
+        async with portal(port, visits) as url, gate(papers, kind=PREFECT, portal=url, scheme="http") as door:
+            port[0] = door.port
+            known_as(door)
+            admit(door)
+            loop = asyncio.get_running_loop()
+
+            def revoke() -> None:
+                papers.revoke()
+                loop.call_soon_threadsafe(door.changed)
+                time.sleep(0.2)
+
+            seen = await asyncio.to_thread(look, f"http://127.0.0.1:{door.port}", revoke)
+        assert seen["url"] == f"http://127.0.0.1:{door.port}/work-pools?x=1"
+        session = seen["cookies"]["__Host-stint-gate"]
+        assert (session["secure"], session["httpOnly"], session["sameSite"], session["path"]) == (True, True, "Lax", "/")
+        assert not [one for one in seen["statuses"] if one[0] >= 500 or one[0] in (401, 403)], seen["statuses"]
+        assert seen["hosts"] - {""} <= {f"127.0.0.1:{door.port}", urlsplit(url).netloc}, "nobody else is talked to"
+        assert not [text for text in seen["refused"] if f"127.0.0.1:{door.port}" in text], (
+            "and nothing of ours is refused"
+        )
+        assert visits == ["/gate/enter"] * 2, "after the sign-out it is sent to the portal again"
 
     run(story(), seconds=240)
 

@@ -262,14 +262,20 @@ def bearer(token: str) -> str:
 
 @asynccontextmanager
 async def gate(
-    papers: Papers, *, limits: Limits | None = None, feed: Feed | None = None, kind: Kind = TOY
+    papers: Papers,
+    *,
+    limits: Limits | None = None,
+    feed: Feed | None = None,
+    kind: Kind = TOY,
+    portal: str = "https://stint.test",
+    scheme: str = "https",
 ) -> AsyncIterator[Gate]:
     limits = limits or Limits()
     writes = Kept()
     feed = feed or Set()
     usage = Usage(writes, "test")  # type: ignore[arg-type]
-    enter = Enter(feed, writes, portal="https://stint.test", limits=limits)  # type: ignore[arg-type]
-    async with Client(limits, scheme="https") as client:
+    enter = Enter(feed, writes, portal=portal, limits=limits)  # type: ignore[arg-type]
+    async with Client(limits, scheme=scheme) as client:
         gateway = Gateway(feed, {papers.upstream.kind: kind}, client, usage, enter, limits)
         server = Server(gateway, limits=limits)
         listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
