@@ -36,6 +36,7 @@ class Verb(StrEnum):
     GATE_ENTERED = "gate.entered"
     GATE_REFUSED = "gate.refused"
     GATE_RUN_STARTED = "gate.run_started"
+    GATE_LOST = "gate.lost"
 
     CONNECTION_APPLIED = "connection.applied"
     CATALOG_SYNCED = "catalog.synced"
@@ -89,6 +90,7 @@ SENTENCES: dict[Verb, str] = {
     Verb.GATE_ENTERED: "entered an orchestrator through the gate",
     Verb.GATE_REFUSED: "refused a call",
     Verb.GATE_RUN_STARTED: "let a run be started",
+    Verb.GATE_LOST: "had no room to keep counts or events",
     Verb.CONNECTION_APPLIED: "changed a connection",
     Verb.CATALOG_SYNCED: "synced the catalog",
     Verb.CATALOG_HELD: "too much vanished at once: retirement held",

@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 
 from grants.gate import heads
-from grants.gate.calls import Call, Judge, Passed, Refused
+from grants.gate.calls import STALE, Call, Judge, Passed, Refused
 from grants.gate.limits import Limits
 from grants.gate.metrics import OPEN_SOCKETS
 from grants.gate.passers import Passers
@@ -127,6 +127,7 @@ class Sockets:
         held = Held(call, passed, end, after)
         self._held.add(held)
         try:
+            self._look(held)  # it may have ended while the orchestrator was being asked
             yield
         finally:
             held.ended = True
@@ -152,8 +153,14 @@ class Sockets:
         try:
             held.passed = self.judge.granted(held.call, held.passed.asks, held.passed.found, opening=True)
         except Refused as error:
-            held.ended = True
-            asyncio.get_running_loop().call_later(held.after, self._end, held, error.refusal)
+            self._over(held, error.refusal)
+        except Exception:
+            log.exception("not_looked_at")  # one that cannot be judged is over, and keeps neither feed nor others back
+            self._over(held, STALE)
+
+    def _over(self, held: Held, refusal: Refusal) -> None:
+        held.ended = True
+        asyncio.get_running_loop().call_later(held.after, self._end, held, refusal)
 
     def _end(self, held: Held, refusal: Refusal) -> None:
         if held in self._held:

@@ -264,7 +264,12 @@ def test_a_browser_gets_in_by_the_portal(locked: PrefectServer, tmp_path: Path) 
             seen = await asyncio.to_thread(look, f"http://127.0.0.1:{door.port}", revoke)
         assert seen["url"] == f"http://127.0.0.1:{door.port}/work-pools?x=1"
         session = seen["cookies"]["__Host-stint-gate"]
-        assert (session["secure"], session["httpOnly"], session["sameSite"], session["path"]) == (True, True, "Lax", "/")
+        assert (session["secure"], session["httpOnly"], session["sameSite"], session["path"]) == (
+            True,
+            True,
+            "Lax",
+            "/",
+        )
         assert not [one for one in seen["statuses"] if one[0] >= 500 or one[0] in (401, 403)], seen["statuses"]
         assert seen["hosts"] - {""} <= {f"127.0.0.1:{door.port}", urlsplit(url).netloc}, "nobody else is talked to"
         assert not [text for text in seen["refused"] if f"127.0.0.1:{door.port}" in text], (

@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
+from grants.gate import calls
 from grants.gate.limits import Limits
 from tests.gate.loop import run
 from tests.gate.speaker import speaker
@@ -271,6 +272,51 @@ def test_a_socket_ends_with_the_access(how: str, capsys: pytest.CaptureFixture[s
                 with capsys.disabled():
                     print(f"\n  {how}: closed after {time.monotonic() - began:.2f} s")
                 await until(lambda: there.closed == [1001])
+
+    run(story())
+
+
+def test_an_access_that_ends_while_the_socket_is_being_opened() -> None:
+    async def story() -> None:
+        async with speaker() as there:
+            papers = Papers(there.port)
+            token = papers.token(papers.grant(RUN))
+            async with gate(papers) as door:
+                connect = door.gateway.sockets._connect
+
+                async def slowly(*arguments: Any) -> Any:
+                    up = await connect(*arguments)
+                    papers.revoke()
+                    door.changed()
+                    return up
+
+                door.gateway.sockets._connect = slowly  # type: ignore[method-assign]
+                async with aiohttp.ClientSession() as session:
+                    head = {"Host": "toy.test", "Authorization": f"Bearer {token}"}
+                    url = f"http://127.0.0.1:{door.port}/api/things/mine/talk"
+                    async with session.ws_connect(url, headers=head, protocols=("prefect",)) as ws:
+                        gone = await ws.receive(timeout=5)
+                        assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1008)
+                assert there.heard == []
+
+    run(story())
+
+
+def test_a_fault_of_ours_closes_one_socket_and_stops_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with speaker() as there:
+            papers = Papers(there.port)
+            token = papers.token(papers.grant(RUN))
+            async with gate(papers) as door, opened(door, "/api/things/mine/talk", token) as ws:
+                await ws.receive_json()
+                heard: list[int] = []
+                door.feed.listeners.append(lambda snapshot: heard.append(snapshot.version))
+                with monkeypatch.context() as patch:
+                    patch.setattr(calls, "check", lambda *_: 1 / 0)
+                    door.changed()
+                assert heard, "the feed goes on"
+                gone = await ws.receive(timeout=5)
+                assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1011)
 
     run(story())
 
