@@ -23,7 +23,7 @@ class NotPermitted(Exception):
         self.reason = reason
 
 
-def create(team: Team, name: str, *, by: Subject | str) -> Subject:
+def add(team: Team, name: str, *, by: Subject | str) -> Subject:
     """A new identity that this team owns. `by` is a person, or the word for whoever has the shell of the portal.
 
     Raises NotPermitted (not a member, no name, a name that is taken).

@@ -33,7 +33,7 @@ class Event(NamedTuple):
     on: Sequence[Model] = ()
 
 
-_APPEND = f"SELECT audit_append(%s, %s, %s{', %s::bigint[]' * len(STAMPED)})"  # noqa: S608 (our own text)
+_APPEND = f"SELECT audit_append(%s, %s, %s{', %s::bigint[]' * len(STAMPED)})"
 
 
 def record(verb: Verb, *, by: Subject | str, on: Iterable[Model] = (), **facts: Fact) -> int:

@@ -43,7 +43,7 @@ def services(request: HttpRequest) -> HttpResponse:
     form.fields["team"].queryset = teams  # type: ignore[attr-defined]
     if request.method == "POST" and form.is_valid():
         try:
-            made = service_identities.create(form.cleaned_data["team"], form.cleaned_data["name"], by=me)
+            made = service_identities.add(form.cleaned_data["team"], form.cleaned_data["name"], by=me)
         except NotPermitted as error:
             form.add_error("name", error.reason)
         else:

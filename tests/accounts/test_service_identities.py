@@ -21,7 +21,7 @@ def ingest(cast: Cast) -> Team:
 
 
 def test_a_member_makes_one_and_the_record_says_so(cast: Cast, ingest: Team) -> None:
-    worker = service_identities.create(ingest, "  etl\n worker ", by=cast.ada)
+    worker = service_identities.add(ingest, "  etl\n worker ", by=cast.ada)
     assert (worker.kind, worker.name, worker.team, worker.active) == ("service", "etl worker", ingest, True)
     event = AuditEvent.objects.latest("seq")
     assert (event.verb, event.actor, event.seq) == ("service.added", cast.ada.ref, worker.version)
@@ -34,8 +34,8 @@ def test_a_member_makes_one_and_the_record_says_so(cast: Cast, ingest: Team) -> 
 def test_strangers_cannot_and_admins_can(cast: Cast, ingest: Team) -> None:
     for who in (cast.chiara, cast.oscar, cast.olga):
         with pytest.raises(NotPermitted, match="team ingest"):
-            service_identities.create(ingest, "mine", by=who)
-    worker = service_identities.create(ingest, "worker", by=cast.priya)
+            service_identities.add(ingest, "mine", by=who)
+    worker = service_identities.add(ingest, "worker", by=cast.priya)
     for act in (service_identities.switch_off, service_identities.switch_on):
         with pytest.raises(NotPermitted):
             act(worker, by=cast.chiara)
@@ -47,12 +47,12 @@ def test_strangers_cannot_and_admins_can(cast: Cast, ingest: Team) -> None:
 
 
 def test_names_are_told_apart_within_a_team(cast: Cast, ingest: Team) -> None:
-    first = service_identities.create(ingest, "worker", by=cast.ada)
-    second = service_identities.create(ingest, "agent", by=cast.ada)
-    service_identities.create(Team.objects.get(slug="platform"), "worker", by=cast.chiara)
+    first = service_identities.add(ingest, "worker", by=cast.ada)
+    second = service_identities.add(ingest, "agent", by=cast.ada)
+    service_identities.add(Team.objects.get(slug="platform"), "worker", by=cast.chiara)
     for wrong in ("worker", "", " \t", "\x00"):
         with pytest.raises(NotPermitted):
-            service_identities.create(ingest, wrong, by=cast.ada)
+            service_identities.add(ingest, wrong, by=cast.ada)
         with pytest.raises(NotPermitted):
             service_identities.rename(second, wrong, by=cast.ada)
     assert service_identities.rename(first, "etl", by=cast.ben).name == "etl"
@@ -67,7 +67,7 @@ def test_a_person_is_no_machine(cast: Cast) -> None:
 
 
 def test_switched_off_is_recorded_once(cast: Cast, ingest: Team) -> None:
-    worker = service_identities.create(ingest, "worker", by=cast.ada)
+    worker = service_identities.add(ingest, "worker", by=cast.ada)
     assert not service_identities.switch_off(worker, by=cast.ada).active
     before = AuditEvent.objects.count()
     service_identities.switch_off(worker, by=cast.ada)
@@ -76,7 +76,7 @@ def test_switched_off_is_recorded_once(cast: Cast, ingest: Team) -> None:
 
 
 def test_who_left_or_changed_teams_no_longer_acts_for_it(cast: Cast, ingest: Team) -> None:
-    worker = service_identities.create(ingest, "worker", by=cast.ada)
+    worker = service_identities.add(ingest, "worker", by=cast.ada)
     assert service_identities.acts_for(cast.ada, worker)
     cast.ada.active = False
     assert not service_identities.acts_for(cast.ada, worker)
@@ -89,7 +89,7 @@ def test_who_left_or_changed_teams_no_longer_acts_for_it(cast: Cast, ingest: Tea
 
 
 def test_nobody_signs_in_as_a_machine(cast: Cast, ingest: Team) -> None:
-    worker = service_identities.create(ingest, "worker", by=cast.ada)
+    worker = service_identities.add(ingest, "worker", by=cast.ada)
     assert Backend().get_user(worker.pk) is None
     assert not Identity.objects.filter(subject=worker).exists()
     assert Subject.objects.get(pk=worker.pk).email == ""

@@ -28,7 +28,7 @@ WORKERS = """\
 
 
 def machine(team: str, by: Subject, name: str = "etl worker") -> Subject:
-    return service_identities.create(Team.objects.get(slug=team), name, by=by)
+    return service_identities.add(Team.objects.get(slug=team), name, by=by)
 
 
 def asks_for(cast: Cast, service: Subject, *, by: Subject, minutes: int = 60, resource: Resource | None = None,

@@ -58,7 +58,7 @@ class Command(BaseCommand):
         if team is None:
             raise CommandError(f"There is no team {slug}. Teams come with the people of the identity provider.")
         try:
-            service = service_identities.create(team, name, by="cli")
+            service = service_identities.add(team, name, by="cli")
         except service_identities.NotPermitted as error:
             raise CommandError(error.reason) from None
         self.stdout.write(f"{service.name} of {slug}: added, {service.ref}")
