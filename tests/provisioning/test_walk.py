@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from grants.provisioning import claims, settle
+from grants.provisioning import claims
 from grants.provisioning.plan import Step, step
 from tests.cast import Cast
 from tests.conftest import connect
@@ -42,11 +42,6 @@ def _judged_again(phase: str, *, wanted: bool, found_before: bool | None, rechec
     return step(phase, wanted=wanted, found_before=None if phase == "absent" else found_before, recheck=recheck)
 
 
-def _unchecked(idp: settle.IdP, claim: claims.Claim) -> claims.Result:
-    idp.grant_role(claim.external_id, claim.role)
-    return claims.Result.GIVEN
-
-
 def _confirm_blindly(patch: pytest.MonkeyPatch) -> None:
     text = " AND b.lease = v.lease AND b.generation = v.generation"
     assert text in claims._CONFIRM
@@ -55,7 +50,6 @@ def _confirm_blindly(patch: pytest.MonkeyPatch) -> None:
 
 FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "found_before judged again": lambda patch: patch.setattr(claims, "step", _judged_again),
-    "no check after the call": lambda patch: patch.setattr(settle, "_give", _unchecked),
     "no recheck": lambda patch: patch.setattr(
         claims.Result.TAKEN, "sets", claims.Result.CLEAR.sets + ", phase = 'absent'"
     ),
