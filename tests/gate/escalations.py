@@ -326,7 +326,7 @@ ESCALATIONS: tuple[Call, ...] = (
     ),
     *_post("nobody", "/concurrency_limits/decrement", {"names": ["x"], "task_run_id": "{foreign_task_run}"}),
     *_post("a worker", "/concurrency_limits/decrement", {"names": ["x"], "task_run_id": _UUID}),
-    *_post("a worker or the server", "/ui/schemas/validate", {"schema": {}, "values": {"a": _VARIABLE}}),
+    *_post("server", "/ui/schemas/validate", {"schema": {}, "values": {"a": _VARIABLE}}),
     *_post("any", "/ui/schemas/validate", {"schema": {}, "values": {"a": 1}}),
     *_get("server", "/automations/related-to/x", "/automations/related-to/prefect.deployment.x"),
     Call("DELETE", "", "server", "/api/automations/owned-by/prefect.work-pool.x"),
