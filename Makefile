@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RUN := . .ci/env.sh &&
 DUMMY := set -a && . .ci/check.env && set +a &&
 
-.PHONY: help demo demo-reset test check format docs bench-provisioning
+.PHONY: help demo demo-reset test check format docs bench-provisioning bench-gate
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -18,6 +18,9 @@ demo-reset: ## empty the demo's data; KEYCLOAK=1: of the one on Keycloak
 
 test: ## the tests, on a real PostgreSQL, Prefect and browser
 	@$(RUN) exec "$$VENV/bin/pytest" -n 2 --dist loadgroup
+
+bench-gate: ## what the gate costs and how soon it refuses, on this machine; NGINX=path: beside nginx
+	@$(RUN) exec "$$VENV/bin/python" -m tests.bench.gate
 
 check: ## format, lint, types, import contracts, migrations, tests
 	@$(RUN) $(DUMMY) PATH="$$VENV/bin:$$PATH" && ruff format --check . && ruff check . && mypy && lint-imports

@@ -17,7 +17,6 @@ import psycopg
 
 from grants.catalog.levels import WORDS
 
-SUPERUSER = os.environ["STINT_TEST_SUPERUSER_URL"]
 TABLES = """
 CREATE TABLE head (seq bigint NOT NULL); INSERT INTO head VALUES (0);
 CREATE VIEW gate_head AS SELECT seq, clock_timestamp() AS now FROM head;
@@ -41,14 +40,18 @@ GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO stint_gate;
 """
 
 
+def superuser_url() -> str:
+    return os.environ["STINT_TEST_SUPERUSER_URL"]
+
+
 def url(database: str, role: str = "stint_gate") -> str:
-    info = psycopg.conninfo.conninfo_to_dict(SUPERUSER)
+    info = psycopg.conninfo.conninfo_to_dict(superuser_url())
     return psycopg.conninfo.make_conninfo(**{**info, "dbname": database, "user": role})
 
 
 @contextmanager
 def database(name: str) -> Iterator[Writer]:
-    with psycopg.connect(SUPERUSER, autocommit=True) as superuser:
+    with psycopg.connect(superuser_url(), autocommit=True) as superuser:
         superuser.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         superuser.execute(f'CREATE DATABASE "{name}"')
     try:
@@ -56,7 +59,7 @@ def database(name: str) -> Iterator[Writer]:
             connection.execute(TABLES)
             yield Writer(connection, url(name))
     finally:
-        with psycopg.connect(SUPERUSER, autocommit=True) as superuser:
+        with psycopg.connect(superuser_url(), autocommit=True) as superuser:
             superuser.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

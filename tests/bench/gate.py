@@ -1,0 +1,262 @@
+"""`make bench-gate`: what the gate costs, and how soon it refuses, measured on this machine in one run.
+
+All parts are real: the gate's process, PostgreSQL, Prefect on its SQLite. Callers, Prefect and the gate share this
+machine's cores, so the rounds of both ways take turns, and the ratio is of neighbours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import uvloop
+
+from grants.adapters.http import basic
+from grants.tokens.mint import mint
+from portal.embedded import ROLES, Postgres, stop
+from tests import plugin
+from tests.bench import alone, revoked
+from tests.bench.figures import cpu, say, spread
+from tests.gate.process import Process
+from tests.gate.recorder import recorder
+from tests.gate.views import Writer, database
+from tests.gate.world import Upstream
+from tests.real.prefect import PrefectServer, free_port, running_prefect
+
+CLIENTS, ROUNDS, CALLS = 8, 7, 160
+AUTH = "gate:of-the-bench"
+FAST_HOST = "fast.test"  # an orchestrator that answers at once: for what has nothing to do with Prefect
+FAST = 2  # the rows of its connection, resource, grant and credential
+
+
+class Asked(NamedTuple):
+    name: str
+    method: str
+    path: str
+    body: Any = None
+
+
+class Way(NamedTuple):
+    url: str
+    headers: Mapping[str, str]
+    pid: int
+
+
+class Round(NamedTuple):
+    per_second: float
+    p50: float  # ms
+    cpu: float  # that the process asked has used
+
+
+async def round_of(session: aiohttp.ClientSession, way: Way, ask: Asked, calls: int = CALLS) -> Round:
+    """`calls` calls by CLIENTS callers, each with its next one as soon as it has its last answer."""
+    left, took = iter(range(calls)), []
+    body = {} if ask.body is None else {"json": ask.body}
+
+    async def caller() -> None:
+        for _ in left:
+            began = time.perf_counter()
+            while True:
+                async with session.request(ask.method, way.url + ask.path, headers=way.headers, **body) as answer:
+                    raw = await answer.read()
+                if answer.status != 503:  # SQLite, busy
+                    break
+            assert answer.status in (200, 204), (ask.name, answer.status, raw)
+            took.append(time.perf_counter() - began)
+
+    used, began = cpu(way.pid), time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(CLIENTS)))
+    return Round(calls / (time.perf_counter() - began), statistics.median(took) * 1000, cpu(way.pid) - used)
+
+
+async def compare(direct: Way, gate: Way, asks: Sequence[Asked]) -> None:
+    print(f"\nThrough the gate, and straight to Prefect: {CLIENTS} callers, {ROUNDS} rounds of {CALLS} calls each way;"
+          " min / median / max")  # fmt: skip
+    used = 0.0
+    async with aiohttp.ClientSession() as session:
+        for ask in asks:
+            pairs = []
+            for way in (direct, gate):
+                await round_of(session, way, ask, 2 * CLIENTS)
+            for number in range(ROUNDS):
+                both = {way.url: await round_of(session, way, ask) for way in _in_turn(direct, gate, number)}
+                pairs.append((both[direct.url], both[gate.url]))
+            used += sum(through.cpu for _, through in pairs)
+            say(f"{ask.name}: straight, requests per second", spread([one.per_second for one, _ in pairs], digits=0))
+            say(
+                f"{ask.name}: ratio of throughput",
+                spread([two.per_second / one.per_second for one, two in pairs]),
+                "≥ 0.95",
+            )
+            say(f"{ask.name}: added to the median", spread([two.p50 - one.p50 for one, two in pairs], " ms"), "≤ 2 ms")
+    say("the gate's process, requests per CPU-second", f"{ROUNDS * CALLS * len(asks) / used:.0f}")
+
+
+def _in_turn(direct: Way, gate: Way, number: int) -> tuple[Way, Way]:
+    return (direct, gate) if number % 2 else (gate, direct)
+
+
+async def yardstick(gate: Way, folder: Path) -> None:
+    """What is left of the gate when the orchestrator costs nothing, beside what answers without asking anybody."""
+    print(
+        f"\nAgainst an orchestrator that answers at once, and nginx's `return 204`: {CLIENTS} callers; min / median / max"
+    )
+    ask = Asked("", "GET", "/api/admin/version")
+    async with aiohttp.ClientSession() as session:
+        await _costs(session, gate, ask, "the gate")
+        program = os.environ.get("NGINX") or shutil.which("nginx")
+        if program is None:
+            say("nginx", "not measured: there is none here; NGINX=path names one")
+            return
+        with nginx(program, folder) as way:
+            await _costs(session, way, ask, "nginx")
+
+
+async def _costs(session: aiohttp.ClientSession, way: Way, ask: Asked, name: str) -> None:
+    calls = 10 * CALLS
+    await round_of(session, way, ask)
+    rounds = [await round_of(session, way, ask, calls) for _ in range(ROUNDS)]
+    say(f"{name}: requests per second, with these callers", spread([one.per_second for one in rounds], digits=0))
+    say(f"{name}: requests per CPU-second", f"{calls * ROUNDS / max(sum(one.cpu for one in rounds), 0.01):.0f}")
+
+
+@contextmanager
+def nginx(program: str, folder: Path) -> Iterator[Way]:
+    port = free_port()
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n"
+        "events {}\n"
+        f"http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {folder}/body;\n"
+        f"  proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi;\n"
+        f"  scgi_temp_path {folder}/scgi; server {{ listen 127.0.0.1:{port}; return 204; }} }}\n"
+    )
+    process = subprocess.Popen([program, "-p", str(folder), "-c", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(1)
+        yield Way(f"http://127.0.0.1:{port}", {}, process.pid)
+    finally:
+        stop(process)
+
+
+# The parts.
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Writer]:
+    """The gate's views in a PostgreSQL of its own."""
+    folder.chmod(0o755)  # PostgreSQL runs as nobody when this is root
+    server = Postgres(folder / "pg", free_port())
+    server.start(*plugin.FAST)
+    try:
+        server.roles(dict.fromkeys(ROLES, "test"))
+        os.environ["STINT_TEST_SUPERUSER_URL"] = server.superuser
+        with database("bench") as writer:
+            writer.url = f"postgresql://stint_gate@/bench?host={server.socket}&port={server.port}"
+            yield writer
+    finally:
+        server.stop()
+
+
+def seed(url: str) -> tuple[str, list[Asked]]:
+    """A pool with 20 deployments and 200 runs. Tells the pool's id, and what is asked."""
+    upstream = Upstream(url, AUTH)
+
+    def make(path: str, **body: Any) -> str:
+        return str(upstream.do("POST", path, body)["id"])
+
+    pool = make("/work_pools/", name="etl", type="process")
+    flow = make("/flows/", name="etl")
+    made = [make("/deployments/", name=f"d{n}", flow_id=flow, work_pool_name="etl") for n in range(20)]
+    for deployment in made:
+        for _ in range(10):
+            make(f"/deployments/{deployment}/create_flow_run")
+    upstream.http.close()
+    return pool, [
+        Asked("GET work pool", "GET", "/api/work_pools/etl"),
+        Asked("GET deployment", "GET", f"/api/deployments/{made[0]}"),
+        Asked("POST deployments/filter", "POST", "/api/deployments/filter", {"limit": 10}),
+        Asked("POST flow_runs/filter", "POST", "/api/flow_runs/filter", {"limit": 10}),
+    ]
+
+
+def grant(writer: Writer, *, prefect: tuple[str, str], fast: str, pool: str) -> dict[str, str]:
+    """`view` on the pool and on all of the fast one, for one person. Tells the tokens by host."""
+    now = datetime.now(UTC)
+    until = now + timedelta(hours=4)
+    hosts = {prefect[0]: prefect[1], FAST_HOST: fast}
+    tokens = {host: mint("token") for host in hosts}
+    writer.put(
+        connections=[
+            {"id": row, "slug": f"c{row}", "kind": "prefect", "url": url, "host": host, "environment": "bench",
+             "secret_ref": "env:PREFECT_AUTH"}
+            for row, (host, url) in enumerate(hosts.items(), 1)
+        ],
+        resources=[
+            {"id": row, "connection_id": row, "kind": kind, "remote_id": remote, "name": "etl", "retired": False}
+            for row, (kind, remote) in enumerate((("pool", pool), ("server", "server")), 1)
+        ],
+        subjects=[{"id": 1, "kind": "person", "active": True}],
+        grants=[
+            {"id": row, "subject_id": 1, "resource_id": row, "level": "view", "starts_at": now, "until": until,
+             "drain_until": until}
+            for row in (1, FAST)
+        ],
+        credentials=[
+            {"id": row, "kind": "token", "digest": minted.digest, "subject_id": 1, "connection_id": row,
+             "grant_id": row, "expires_at": until, "revoked": False}
+            for row, minted in enumerate(tokens.values(), 1)
+        ],
+    )  # fmt: skip
+    return {host: f"Bearer {minted.token}" for host, minted in tokens.items()}
+
+
+async def measure(folder: Path, writer: Writer, prefect: PrefectServer) -> None:
+    pool, asks = seed(prefect.url)
+    port = free_port()
+    host, url = f"127.0.0.1:{port}", f"http://127.0.0.1:{port}"
+    async with recorder() as fast:
+        tokens = grant(writer, prefect=(host, prefect.url), fast=f"http://127.0.0.1:{fast.port}/api", pool=pool)
+        gate = Process(folder, writer.url, port, PREFECT_AUTH=AUTH, STINT_LOG_LEVEL="WARNING")
+        await asyncio.to_thread(gate.start)
+        assert gate.process is not None
+        try:
+            ways = {
+                name: Way(url, {"Host": name, "Authorization": one}, gate.process.pid) for name, one in tokens.items()
+            }
+            straight = Way(prefect.url.removesuffix("/api"), basic(AUTH), prefect.process.pid)
+            await compare(straight, ways[host], asks)
+            await yardstick(ways[FAST_HOST], folder)
+            fast.got.clear()
+            await revoked.measure(writer, url, FAST_HOST, connection=FAST, grant=FAST)
+        finally:
+            gate.stop(signal.SIGKILL)
+
+
+def main() -> None:
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} when it began")
+    alone.measure()
+    with tempfile.TemporaryDirectory(prefix="stint-bench-") as name:
+        folder = Path(name)
+        home = folder / "prefect"
+        home.mkdir()
+        settings = dict.fromkeys(("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"), AUTH)
+        with postgres(folder) as writer, running_prefect(home, **settings) as prefect:
+            uvloop.run(measure(folder, writer, prefect))
+    print(f"\nload {os.getloadavg()[0]:.1f} when it ended")
+
+
+if __name__ == "__main__":
+    main()
