@@ -229,6 +229,7 @@ def tell_drains(bench: Bench, drains: Sequence[Drain]) -> None:
 
 
 def main() -> int:
+    sys.stdout.reconfigure(line_buffering=True)  # to be read while it runs, also through a pipe
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--tries", type=int, default=40, help="of each move, for the latencies")
     options.add_argument("--drains", type=int, default=3, help="how often many end at once")

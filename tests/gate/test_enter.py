@@ -161,6 +161,7 @@ def test_the_way_back_leads_nowhere_else(to: str) -> None:
         ("n" * 43, mint("token").token, (1, "toy"), 403),
         ("n" * 43, "", Unwritten("down"), 503),
     ],
+    ids=["unknown", "of another host", "wrong nonce", "garbled", "a service token", "database down"],
 )
 def test_a_ticket_that_is_refused(nonce: str, ticket: str, row: object, code: int) -> None:
     async def story() -> None:
