@@ -141,7 +141,7 @@ def _adjoining(stage: Stage, first: Grant, seconds: float) -> Grant:
     """A grant whose window begins where that of the first ends, as an extension's does."""
     real = hold.open_grants
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hold, "open_grants", lambda request, *, now: real(request, now=first.ends_at))
+        patch.setattr(hold, "open_grants", lambda request, *, now, drain: real(request, now=first.ends_at, drain=drain))
         name = next(name for name, subject in stage.subjects.items() if subject.pk == first.beneficiary_id)
         return stage.gets(name, seconds)
 

@@ -128,7 +128,7 @@ def hold(cast: Cast, ids: Mapping[str, str]) -> Held:
     }
     headers: dict[str, Mapping[str, str]] = {"none": {}}
     for name, (resource, level) in machines.items():
-        service = service_identities.create(Team.objects.get(slug="ingest"), name, by=cast.ada)
+        service = service_identities.add(Team.objects.get(slug="ingest"), name, by=cast.ada)
         token = issue.issue(_granted(cast, resource, level, service), by=cast.ada).token
         headers[name] = {"Authorization": f"Bearer {token}"}
     for resource in (block, outer):

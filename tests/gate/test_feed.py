@@ -147,7 +147,7 @@ def test_a_change_arrives(writer: Writer, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_frozen_database_is_noticed(writer: Writer) -> None:
-    """The line stands and nobody answers on it: too old after `stale`, and well again by a new line."""
+    """The line stands and nobody answers on it: too old after `stale` or sooner well again, by a new line."""
     writer.put(**ground())
 
     async def story() -> None:
@@ -155,11 +155,13 @@ def test_a_frozen_database_is_noticed(writer: Writer) -> None:
             (pid,) = writer.connection.execute(
                 "SELECT pid FROM pg_stat_activity WHERE application_name = 'stint gate'"
             ).fetchone()
+            others = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'stint gate' AND pid <> %s"
             os.kill(pid, signal.SIGSTOP)
             try:
                 frozen = time.monotonic()
-                while feed.fresh() is not None:
-                    assert time.monotonic() - frozen < 5
+                # On a quick machine the new line may be there before anything was too old.
+                while feed.fresh() is not None and writer.connection.execute(others, [pid]).fetchone() == (0,):
+                    assert time.monotonic() - frozen < 20
                     await asyncio.sleep(0.01)
                 assert await feed.until(lambda _: True, seconds=10), "the next line reaches another backend"
             finally:
