@@ -20,7 +20,7 @@ def without_password(_match: Match, answer: Json) -> Json:
 def own_run(match: Match, answer: Json) -> Json | Refusal:
     """Prefect answers with the run of the same flow that has the caller's key already, whosever it is."""
     made_for = answer.get("deployment_id") if isinstance(answer, dict) else None
-    return answer if isinstance(made_for, str) and UUID(made_for) == UUID(match.params["id"]) else _OTHERS
+    return answer if isinstance(made_for, str) and made_for.lower() == str(UUID(match.params["id"])) else _OTHERS
 
 
 REPLIES: Mapping[str, Answers] = MappingProxyType({
