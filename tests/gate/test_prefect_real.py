@@ -110,6 +110,7 @@ async def prefect(server: PrefectServer, door: Gate, token: str, *arguments: str
         "PREFECT_API_URL": f"http://127.0.0.1:{door.port}/api",
         "PREFECT_CLIENT_CUSTOM_HEADERS": json.dumps({"Authorization": f"Bearer {token}"}),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_RUNNER_HEARTBEAT_FREQUENCY": "30",
     }
     return await asyncio.create_subprocess_exec(
@@ -281,7 +282,10 @@ def test_a_browser_gets_in_by_the_portal(locked: PrefectServer, tmp_path: Path) 
 
 
 def test_a_worker_is_drained_and_leaves_no_zombie(locked: PrefectServer, tmp_path: Path) -> None:
-    """Its access ends in the middle of a run: that one is reported to its end, the next one is not begun."""
+    """Its access ends in the middle of a run: that one is reported to its end, the next one is not begun.
+
+    A sub-flow, a task, a log and an artifact come after the end: they are the run's, and it had started.
+    """
     direct = Direct(locked)
     trial = direct.deployment("train/trial")
 
@@ -304,6 +308,15 @@ def test_a_worker_is_drained_and_leaves_no_zombie(locked: PrefectServer, tmp_pat
                 direct.post(f"/deployments/{trial}/create_flow_run", {"state": {"type": "SCHEDULED"}})
                 await until(lambda: "RUNNING" not in direct.states(trial))
                 assert sorted(direct.states(trial)) == ["COMPLETED", "SCHEDULED"]
+                (within,) = direct.post("/flow_runs/filter", {"flows": {"name": {"any_": ["evaluate"]}}})
+                assert within["state_type"] == "COMPLETED"
+                assert datetime.fromisoformat(within["start_time"]) > now
+                of_it = {"flow_runs": {"id": {"any_": [within["id"]]}}}
+                (task,) = direct.post("/task_runs/filter", of_it)
+                assert task["state_type"] == "COMPLETED"
+                assert [one["key"] for one in direct.post("/artifacts/filter", of_it)] == ["model-score"]
+                logs = {"logs": {"flow_run_id": {"any_": [within["id"]]}}}
+                await until(lambda: "scored" in str(direct.post("/logs/filter", logs)), seconds=20)  # sent in batches
                 await asyncio.sleep(3)
                 assert worker.returncode is None, "it lives until its drain is over"
                 assert sorted(direct.states(trial)) == ["COMPLETED", "SCHEDULED"], "no new work"
