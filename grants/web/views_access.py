@@ -47,7 +47,7 @@ def access(request: HttpRequest) -> HttpResponse:
 @require_safe
 def grant(request: HttpRequest, pk: int) -> HttpResponse:
     """One grant, for its holder, who decided it, owners, admins and auditors; 404 for everybody else."""
-    return _page(request, visible_grant(request, pk))
+    return render(request, "grant.html", _context(signed_in(request), visible_grant(request, pk)))
 
 
 @require_POST
@@ -56,7 +56,7 @@ def give_back(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         hold.give_back(held, by=signed_in(request))
     except LifecycleError as error:
-        return _page(request, visible_grant(request, pk), problem=error)
+        return problem_page(request, held, error)
     messages.success(request, f"{held.ref} is over. {_can(held)} is refused from now on.")
     return redirect("access") if request.POST.get("back") == "access" else redirect("grant", pk)
 
@@ -75,7 +75,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         hold.revoke(held, by=signed_in(request))
     except LifecycleError as error:
-        return _page(request, visible_grant(request, pk), problem=error)
+        return problem_page(request, held, error)
     messages.success(request, f"Revoked {held.ref}. The next call is refused.")
     return redirect("grant", pk)
 
@@ -87,17 +87,11 @@ def visible_grant(request: HttpRequest, pk: int) -> Grant:
     return get_object_or_404(grants.select_related(*related), pk=pk)
 
 
-def _page(request: HttpRequest, held: Grant, problem: LifecycleError | None = None) -> HttpResponse:
-    if problem is not None:
-        return problem_page(request, held, problem.reason, conflict=isinstance(problem, Conflict))
-    return render(request, "grant.html", _context(signed_in(request), held))
-
-
-def problem_page(request: HttpRequest, held: Grant, reason: str, *, conflict: bool = False) -> HttpResponse:
+def problem_page(request: HttpRequest, held: Grant, problem: LifecycleError) -> HttpResponse:
     """The grant as it is now, and why what was tried did not happen."""
     held = visible_grant(request, held.pk)
-    context = _context(signed_in(request), held) | {"problem": reason}
-    return render(request, "grant.html", context, status=409 if conflict else 403)
+    context = _context(signed_in(request), held) | {"problem": problem.reason}
+    return render(request, "grant.html", context, status=409 if isinstance(problem, Conflict) else 403)
 
 
 def _context(viewer: Subject, held: Grant) -> dict[str, Any]:

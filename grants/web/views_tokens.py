@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 
 from grants import clock
 from grants.lifecycle import who
-from grants.lifecycle.errors import Conflict, LifecycleError
+from grants.lifecycle.errors import LifecycleError, NotAllowed
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.tokens.issue import Issued
@@ -39,7 +39,7 @@ def new(request: HttpRequest, pk: int) -> HttpResponse:
     held, form = visible_grant(request, pk), LastsForm(request.POST)
     minutes = form.cleaned_data["minutes"] if form.is_valid() else None
     if form.errors:
-        return problem_page(request, held, "Choose how long the token lasts.")
+        return problem_page(request, held, NotAllowed("Choose how long the token lasts."))
     lasts = timedelta(minutes=minutes) if minutes else None
     return _shown(request, held, lambda: issue.issue(held, by=signed_in(request), lasts=lasts))
 
@@ -58,7 +58,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         issue.revoke(old, by=signed_in(request))
     except LifecycleError as error:
-        return problem_page(request, held, error.reason, conflict=isinstance(error, Conflict))
+        return problem_page(request, held, error)
     messages.success(request, f"Revoked the token {old.key_id[:6]}…. Its next call is refused.")
     return redirect("grant", held.pk)
 
@@ -67,7 +67,7 @@ def _shown(request: HttpRequest, held: Grant, make: Callable[[], Issued]) -> Htt
     try:
         issued = make()
     except LifecycleError as error:
-        return problem_page(request, held, error.reason, conflict=isinstance(error, Conflict))
+        return problem_page(request, held, error)
     return render(request, "token.html", _context(held, issued))
 
 
