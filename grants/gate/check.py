@@ -102,6 +102,12 @@ def _held(snapshot: Snapshot, principal: Principal) -> Iterator[Grant]:
             yield grant
 
 
+def nearest(snapshot: Snapshot, principal: Principal, ask: Ask, now: datetime) -> Grant | None:
+    """What the caller holds, or else held, where `ask` asks for more: for a refusal's words, never for a decision."""
+    there = [grant for grant in _held(snapshot, principal) if grant.resource in ask.lineage and grant.starts_at <= now]
+    return max(there, key=lambda grant: (now < grant.until, grant.level.value, grant.until), default=None)
+
+
 def _live(ask: Ask, held: Sequence[Grant], now: datetime) -> list[_Used] | None:
     if ask.need == ANY:
         return []

@@ -23,7 +23,7 @@ from grants.gate.limits import Limits
 from grants.gate.lookup import LookupFailed
 from grants.gate.metrics import ANSWERED, DECIDED, SPENT
 from grants.gate.narrowing import narrowed
-from grants.gate.snapshot import Feed
+from grants.gate.snapshot import Feed, now_of
 from grants.gate.sockets import Sockets
 from grants.gate.table import Table
 from grants.gate.target import canonical
@@ -225,9 +225,10 @@ class Gateway:
         sign_in = cookie = ""
         if page and seen.served and seen.target and "Authorization" not in request.headers:
             sign_in, cookie = self.enter.hand_off(request, seen.served.upstream, seen.target)
+        snapshot = self.feed.fresh()
         context = refusals.Context(
-            portal=self.enter.portal, snapshot=self.feed.fresh(), method=request.method,
-            path=path, sign_in=sign_in,
+            portal=self.enter.portal, snapshot=snapshot, method=request.method, path=path, sign_in=sign_in,
+            principal=seen.call.principal if seen.call else None, now=now_of(snapshot) if snapshot else None,
         )  # fmt: skip
         status, head, body = refusals.render(refusal, html=page, context=context)
         response = web.Response(status=status, body=body, headers=head)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from hashlib import sha256
 from html import escape
+from typing import NamedTuple
 
 _STYLE = """
 :root{color-scheme:light dark;--canvas:light-dark(#f7f7f4,#0e1216);--surface:light-dark(#fff,#151a20);
@@ -34,8 +35,10 @@ border:1px solid color-mix(in srgb,var(--ink) 16%,var(--surface));background:var
 font-size:.9375rem;font-weight:540;text-decoration:none}
 .primary{border-color:var(--accent);background:var(--accent);color:var(--on-accent)}
 .primary:hover{border-color:var(--strong);background:var(--strong)}
-.panel{padding:1rem;border:1px solid var(--hairline);border-radius:12px;background:var(--surface)}
-.panel p{color:var(--quiet);font-size:.8125rem}.panel strong{color:var(--ink);font-size:1.1875rem;font-weight:560}
+.panel{display:grid;grid-template-columns:1fr auto 1fr;gap:1.5rem;padding:1rem;
+border:1px solid var(--hairline);border-radius:12px;background:var(--surface)}
+.panel>p{align-self:center}.panel p,.panel a{color:var(--quiet);font-size:.8125rem}
+.panel strong{color:var(--ink);font-size:1.1875rem;font-weight:560}
 summary{color:var(--quiet);cursor:pointer;font-weight:560}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;margin-block-start:.75rem}
 dt{color:var(--quiet)}dd{font-family:var(--mono);font-size:.93em;overflow-wrap:anywhere}
@@ -51,12 +54,25 @@ _HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
 CSP = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
-def refused(*, title: str, lead: str, needs: str, thing: str, link: str, call: str, code: str, trouble: bool) -> str:
+class Had(NamedTuple):
+    """What the caller has where more is needed."""
+
+    level: str = "nothing"
+    until: str = ""
+    grant: tuple[str, str] | None = None  # its number, and its page
+
+
+class Versus(NamedTuple):
+    had: Had
+    needs: str  # a level
+    thing: str  # "on this deployment"
+
+
+def refused(*, title: str, lead: str, versus: Versus | None, link: str, call: str, code: str, trouble: bool) -> str:
     """All of it is text: nothing that comes in is markup."""
     tone, badge = ("trouble", "Not answered") if trouble else ("denied", "Refused at the gate")
     request = f'<a class="button primary" href="{escape(link)}">Request access</a>' if link else ""
-    on = f"<p>This needs</p><p><strong>{escape(needs)}</strong></p><p>on {escape(thing)}</p>"
-    panel = f'<section class="panel">{on}</section>' if needs else ""
+    panel = _panel(versus) if versus else ""
     called = f"<dt>Call</dt><dd>{escape(call)}</dd>" if call else ""
     return f"""<!doctype html>
 <html lang="en">
@@ -79,3 +95,16 @@ def refused(*, title: str, lead: str, needs: str, thing: str, link: str, call: s
 </body>
 </html>
 """
+
+
+def _panel(versus: Versus) -> str:
+    had, number = versus.had, ""
+    if had.grant:
+        number = f', grant <a href="{escape(had.grant[1])}">{escape(had.grant[0])}</a>'
+    return (
+        '<section class="panel" aria-label="What you have and what it needs">'
+        f"<div><p>You have</p><p><strong>{escape(had.level)}</strong></p><p>{escape(had.until)}{number}</p></div>"
+        '<p aria-hidden="true">→</p>'
+        f"<div><p>This needs</p><p><strong>{escape(versus.needs)}</strong></p><p>{escape(versus.thing)}</p></div>"
+        "</section>"
+    )

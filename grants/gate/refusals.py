@@ -6,12 +6,14 @@ Never a Basic prompt, never a redirect on an API path, and no name but those tha
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import urlencode
 
 from grants.catalog.levels import LEVELS_OF, Level
 from grants.gate import page
-from grants.gate.types import ANY, Ask, Code, Refusal, Snapshot
+from grants.gate.check import nearest
+from grants.gate.types import ANY, Ask, Code, Principal, Refusal, Snapshot
 
 RETRY_SECONDS = 2
 _SIGN_IN = frozenset({Code.CREDENTIAL, Code.UNKNOWN, Code.EXPIRED, Code.REVOKED})
@@ -54,6 +56,8 @@ class Context(NamedTuple):
 
     portal: str  # public URL of the portal
     snapshot: Snapshot | None = None  # None: there is none yet
+    principal: Principal | None = None  # None: it is not known who calls
+    now: datetime | None = None  # the snapshot's; None without one
     method: str = ""
     path: str = ""  # as the caller wrote it, canonical; "" where it had no one meaning
     sign_in: str = ""  # where a browser gets a session; "" where it can't
@@ -137,10 +141,23 @@ def _page(refusal: Refusal, link: str, context: Context) -> str:
     return page.refused(
         title=_access(refusal).partition(":")[0].rstrip(".") if asked else _TITLES.get(refusal.status, "Refused"),
         lead=sentence(refusal) if not asked else "Nothing was changed. The call never reached the orchestrator.",
-        needs=_word(asked.need) if asked else "",
-        thing=_thing(asked) if asked else "",
+        versus=page.Versus(_had(asked, context), _word(asked.need), f"on {_thing(asked)}") if asked else None,
         link=link,
         call=f"{context.method} {context.path}".strip(),
         code=refusal.code.value,
         trouble=refusal.status >= 500,
     )
+
+
+def _had(ask: Ask, context: Context) -> page.Had:
+    """Of the caller's own grants alone: one who has none here is told the same whether there is such a thing or not."""
+    if context.snapshot is None or context.principal is None or context.now is None:
+        return page.Had()
+    grant = nearest(context.snapshot, context.principal, ask, context.now)
+    if grant is None:
+        return page.Had()
+    when = f"{grant.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    number = (f"G-{grant.id}", f"{context.portal.rstrip('/')}/grants/{grant.id}")
+    if context.now < grant.until:
+        return page.Had(_word(grant.level), f"until {when}", number)
+    return page.Had("nothing any more", f"{_word(grant.level)} ended {when}", number)

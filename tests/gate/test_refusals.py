@@ -14,7 +14,7 @@ from grants.gate import page
 from grants.gate.heads import wants_page
 from grants.gate.refusals import Context, render, sentence
 from grants.gate.types import ANY, Ask, Code, Refusal
-from tests.gate.worlds import SERVER, grant, snapshot
+from tests.gate.worlds import HOUR, NOW, SERVER, grant, person, snapshot
 
 POOL, DEPLOYMENT = Key("prefect", "pool", "p1"), Key("prefect", "deployment", "d1")
 KNOWN = snapshot([grant(1, POOL, Level.VIEW), grant(2, DEPLOYMENT, Level.VIEW), grant(3, SERVER, Level.VIEW)])
@@ -201,6 +201,32 @@ def test_what_a_caller_wrote_is_text() -> None:
     )
     assert Tags(hostile).tags == Tags(plain).tags
     assert "&lt;script&gt;alert(1)" in hostile
+
+
+def had(context: Context, code: Code = Code.NO_GRANT, ask: Ask = Ask((DEPLOYMENT, POOL, SERVER), Level.RUN)) -> str:  # noqa: B008 (a value)
+    text = shown(Refusal(403, code, ask), context)
+    left = text.partition("<p>You have</p>")[2].partition("</div>")[0]
+    return " ".join(re.sub(r"<[^>]+>", " ", left).split())
+
+
+def test_the_page_says_what_the_caller_has() -> None:
+    """Of what it asks for, the most of it, and the caller's own alone."""
+    mine = [
+        grant(1, POOL, Level.VIEW),
+        grant(2, POOL, Level.MANAGE, until=NOW - HOUR / 2),
+        grant(3, Key("prefect", "pool", "p9"), Level.OPERATE),
+        grant(4, DEPLOYMENT, Level.OPERATE, subject=2),
+        grant(5, SERVER, Level.VIEW, starts_at=NOW + HOUR / 2),
+    ]
+    context = PAGE._replace(snapshot=snapshot(mine), principal=person(), now=NOW)
+    assert had(context) == "view until 2026-11-24 13:00 UTC, grant G-1"
+    assert 'href="https://stint.example.org/grants/1">G-1</a>' in shown(RUN, context)
+    assert had(context, ask=Ask((SERVER,), Level.RUN)) == "nothing"
+    assert had(context._replace(principal=person(3))) == "nothing"
+    assert had(context._replace(principal=person(only_grant=3))) == "nothing"
+    assert had(context._replace(principal=None)) == "nothing"
+    over = context._replace(snapshot=snapshot(mine[1:2]))
+    assert had(over, Code.ENDED) == "nothing any more manage ended 2026-11-24 11:30 UTC, grant G-2"
 
 
 def test_trouble_looks_like_trouble() -> None:
