@@ -65,11 +65,6 @@ def switch_on(service: Subject, *, by: Subject) -> Subject:
     return _switch(service, active=True, by=by)
 
 
-def of_team(team: Team) -> QuerySet[Subject]:
-    """The identities that a team owns, those that are switched on first."""
-    return Subject.objects.filter(kind=Kind.SERVICE, team=team).order_by("-active", "name", "pk")
-
-
 def owned_by(subject: Subject) -> QuerySet[Subject]:
     """The identities for which this person may ask."""
     mine = Team.objects.filter(memberships__subject=subject)

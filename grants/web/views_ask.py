@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
@@ -24,12 +24,12 @@ from grants.policy.rulings import Allowed
 from grants.web import words
 from grants.web.asking import Asker, Option, first_choice
 from grants.web.forms_ask import LENGTHS, AskForm, Items, Pick, new_key
+from grants.web.params import row_id
 from grants.web.signed_in import signed_in
 
 FOUND = 6
 NAMED = 2  # more people than these are counted on the button
 LENGTH_FIELDS = {"length", "minutes", "until"}
-DIGITS = 18  # of an id at most
 UNTIL_SLACK = timedelta(seconds=5)
 
 
@@ -97,9 +97,7 @@ def _holder(me: Subject, text: str) -> Subject:
     """For whom: nobody named is oneself; 404 for what is not a machine of one's own teams."""
     if not text:
         return me
-    if not text.isascii() or not text.isdigit() or len(text) > DIGITS:
-        raise Http404
-    return get_object_or_404(service_identities.owned_by(me).filter(active=True), pk=int(text))
+    return get_object_or_404(service_identities.owned_by(me).filter(active=True), pk=row_id(text))
 
 
 def _same_as_sent(sheet: Sheet) -> timedelta | None:

@@ -20,10 +20,10 @@ from grants.lifecycle.errors import Conflict, LifecycleError
 from grants.lifecycle.models import Decision, Grant, Request
 from grants.lifecycle.stages import StageView, current
 from grants.web import history, record, timeline, words
+from grants.web.params import row_id
 from grants.web.signed_in import signed_in
 
 PAGE = 25
-DIGITS = 18  # of an id at most
 BACK = ("inbox", "access", "home")  # lists that decide in place
 REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN)
 BEFORE = 3  # earlier asks for the same things, beside the decision
@@ -93,9 +93,8 @@ def _before(request: HttpRequest) -> tuple[int | None, str]:
     raw = request.GET.get("before", "")
     if not raw:
         return None, ""
-    if raw.isascii() and raw.isdigit() and len(raw) <= DIGITS:
-        return int(raw), ""
-    return None, "This page of the inbox does not exist; here is the first."
+    before = row_id(raw)
+    return before, "" if before is not None else "This page of the inbox does not exist; here is the first."
 
 
 def _visible(request: HttpRequest, pk: int) -> Request:
