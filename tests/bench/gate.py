@@ -1,7 +1,8 @@
 """`make bench-gate`: what the gate costs, and how soon it refuses, measured on this machine in one run.
 
-All parts are real: the gate's process, PostgreSQL, Prefect on its SQLite. Callers, Prefect and the gate share this
-machine's cores, so the rounds of both ways take turns, and the ratio is of neighbours.
+All parts are real: the gate's process, PostgreSQL, Prefect on its SQLite. Prefect has the first core to itself, or what
+is measured is who of them gets it; everything else shares the rest. The rounds of both ways take turns, and the ratio
+is of neighbours.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +37,7 @@ from tests.gate.world import Upstream
 from tests.real.prefect import PrefectServer, free_port, running_prefect
 
 CLIENTS, ROUNDS, CALLS = 8, 7, 160
+ALONE = 40  # calls of one caller, who waits for each answer
 AUTH = "gate:of-the-bench"
 FAST_HOST = "fast.test"  # an orchestrator that answers at once: for what has nothing to do with Prefect
 FAST = 2  # the rows of its connection, resource, grant and credential
@@ -60,8 +62,10 @@ class Round(NamedTuple):
     cpu: float  # that the process asked has used
 
 
-async def round_of(session: aiohttp.ClientSession, way: Way, ask: Asked, calls: int = CALLS) -> Round:
-    """`calls` calls by CLIENTS callers, each with its next one as soon as it has its last answer."""
+async def round_of(
+    session: aiohttp.ClientSession, way: Way, ask: Asked, calls: int = CALLS, clients: int = CLIENTS
+) -> Round:
+    """`calls` calls by `clients` callers, each with its next one as soon as it has its last answer."""
     left, took = iter(range(calls)), []
     body = {} if ask.body is None else {"json": ask.body}
 
@@ -77,35 +81,41 @@ async def round_of(session: aiohttp.ClientSession, way: Way, ask: Asked, calls: 
             took.append(time.perf_counter() - began)
 
     used, began = cpu(way.pid), time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(CLIENTS)))
+    await asyncio.gather(*(caller() for _ in range(clients)))
     return Round(calls / (time.perf_counter() - began), statistics.median(took) * 1000, cpu(way.pid) - used)
 
 
 async def compare(direct: Way, gate: Way, asks: Sequence[Asked]) -> None:
-    print(f"\nThrough the gate, and straight to Prefect: {CLIENTS} callers, {ROUNDS} rounds of {CALLS} calls each way;"
-          " min / median / max")  # fmt: skip
+    print(f"\nThrough the gate, and straight to Prefect: {CLIENTS} callers, {ROUNDS} rounds of {CALLS} calls each way,"
+          f" then one caller, {ALONE} calls; min / median / max")  # fmt: skip
     used = 0.0
     async with aiohttp.ClientSession() as session:
         for ask in asks:
-            pairs = []
             for way in (direct, gate):
                 await round_of(session, way, ask, 2 * CLIENTS)
-            for number in range(ROUNDS):
-                both = {way.url: await round_of(session, way, ask) for way in _in_turn(direct, gate, number)}
-                pairs.append((both[direct.url], both[gate.url]))
-            used += sum(through.cpu for _, through in pairs)
-            say(f"{ask.name}: straight, requests per second", spread([one.per_second for one, _ in pairs], digits=0))
+            many = [await _both(session, direct, gate, ask, number, CALLS, CLIENTS) for number in range(ROUNDS)]
+            one = [await _both(session, direct, gate, ask, number, ALONE, 1) for number in range(ROUNDS)]
+            used += sum(through.cpu for _, through in many)
+            say(f"{ask.name}: straight, requests per second", spread([first.per_second for first, _ in many], digits=0))
             say(
                 f"{ask.name}: ratio of throughput",
-                spread([two.per_second / one.per_second for one, two in pairs]),
+                spread([through.per_second / first.per_second for first, through in many]),
                 "≥ 0.95",
             )
-            say(f"{ask.name}: added to the median", spread([two.p50 - one.p50 for one, two in pairs], " ms"), "≤ 2 ms")
+            for who, pairs in ((f"{CLIENTS} callers", many), ("one caller", one)):
+                added = [through.p50 - first.p50 for first, through in pairs]
+                say(f"{ask.name}: added to the median, {who}", spread(added, " ms"), "≤ 2 ms")
     say("the gate's process, requests per CPU-second", f"{ROUNDS * CALLS * len(asks) / used:.0f}")
 
 
-def _in_turn(direct: Way, gate: Way, number: int) -> tuple[Way, Way]:
-    return (direct, gate) if number % 2 else (gate, direct)
+async def _both(
+    session: aiohttp.ClientSession, direct: Way, gate: Way, ask: Asked, number: int, calls: int, clients: int
+) -> tuple[Round, Round]:
+    both = {
+        way.url: await round_of(session, way, ask, calls, clients)
+        for way in ((direct, gate) if number % 2 else (gate, direct))
+    }
+    return both[direct.url], both[gate.url]
 
 
 async def yardstick(gate: Way, folder: Path) -> None:
@@ -245,15 +255,32 @@ async def measure(folder: Path, writer: Writer, prefect: PrefectServer) -> None:
             gate.stop(signal.SIGKILL)
 
 
+@contextmanager
+def on(cores: set[int]) -> Iterator[None]:
+    """What is started meanwhile stays on these; no cores: where it likes."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores or before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def main() -> None:
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} when it began")
+    first, *rest = sorted(os.sched_getaffinity(0))
+    apart = {first} if rest else set[int]()
+    shared = f"Prefect on core {first}, all else on {rest}" if rest else "one for all"
+    print(f"{1 + len(rest)} cores ({shared}), load {os.getloadavg()[0]:.1f} when it began")
     alone.measure()
-    with tempfile.TemporaryDirectory(prefix="stint-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="stint-bench-") as name, ExitStack() as after:
         folder = Path(name)
         home = folder / "prefect"
         home.mkdir()
         settings = dict.fromkeys(("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"), AUTH)
-        with postgres(folder) as writer, running_prefect(home, **settings) as prefect:
+        with on(apart):
+            prefect = after.enter_context(running_prefect(home, **settings))
+        with on(set(rest)):
+            writer = after.enter_context(postgres(folder))
             uvloop.run(measure(folder, writer, prefect))
     print(f"\nload {os.getloadavg()[0]:.1f} when it ended")
 

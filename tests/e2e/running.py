@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from portal.demo.process import command_of
-from tests.real.prefect import free_port
+from tests.real.prefect import Patient, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("WEB", "GATE", "GATE_ADMIN", "PREFECT", "OIDC", "POSTGRES", "VALKEY")
@@ -115,7 +115,10 @@ class Running:
     def prefect(self) -> httpx.Client:
         """Past the gate, with what only the gate knows: as an operator of Prefect looks at it."""
         return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.ports['PREFECT']}/api", auth=("stint", self.secret("prefect")), timeout=20
+            base_url=f"http://127.0.0.1:{self.ports['PREFECT']}/api",
+            auth=("stint", self.secret("prefect")),
+            timeout=20,
+            transport=Patient(),
         )
 
     def secret(self, name: str) -> str:

@@ -95,13 +95,12 @@ def test_sign_out_is_everywhere(demo: Running, chromium: Browser) -> None:
 
 def test_a_deployment_really_runs(demo: Running) -> None:
     with demo.prefect() as prefect:
-        (deployment,) = prefect.post(
-            "/deployments/filter", json={"deployments": {"name": {"any_": ["finance"]}}}
-        ).json()
-        run = prefect.post(f"/deployments/{deployment['id']}/create_flow_run", json={}).json()
+        wanted = {"deployments": {"name": {"any_": ["finance"]}}}
+        (deployment,) = prefect.post("/deployments/filter", json=wanted).raise_for_status().json()
+        run = prefect.post(f"/deployments/{deployment['id']}/create_flow_run", json={}).raise_for_status().json()
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
-            state = prefect.get(f"/flow_runs/{run['id']}").json()["state_type"]
+            state = prefect.get(f"/flow_runs/{run['id']}").raise_for_status().json()["state_type"]
             if state in ("COMPLETED", "FAILED", "CRASHED"):
                 break
             time.sleep(0.5)

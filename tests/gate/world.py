@@ -20,11 +20,10 @@ from uuid import uuid4
 
 import httpx
 
-from grants.gate.lookup import LookupFailed
 from grants.gate.prefect.lookups import Lookups
 from grants.gate.prefect.narrow import NEEDS_QUEUES, SCOPE_OF, named, narrow
 from grants.gate.types import Answer, Body, Fold, Json, Match, Refusal, Route, Send, Target, Visible
-from tests.real.prefect import PrefectServer, running_prefect
+from tests.real.prefect import Patient, PrefectServer, running_prefect
 
 HISTORY = {
     "history_start": "2020-01-01T00:00:00Z",
@@ -40,7 +39,7 @@ class Upstream:
 
     def __init__(self, url: str, auth: str = AUTH) -> None:
         name, _, word = auth.partition(":")
-        self.http = httpx.Client(base_url=url.removesuffix("/api"), auth=(name, word), timeout=60)
+        self.http = httpx.Client(base_url=url.removesuffix("/api"), auth=(name, word), timeout=60, transport=Patient())
         self.asked: list[str] = []
 
     async def json(self, method: str, target: str, body: Json = None) -> tuple[int, Json]:
@@ -49,12 +48,7 @@ class Upstream:
         return answer.status_code, answer.json()
 
     def send(self, method: str, target: str, body: Json = None) -> httpx.Response:
-        for _ in range(20):
-            answer = self.http.request(method, target, json=body if method != "GET" else None)
-            if answer.status_code != 503:  # SQLite, busy
-                return answer
-            time.sleep(0.05)
-        raise LookupFailed("busy")
+        return self.http.request(method, target, json=body if method != "GET" else None)
 
     def do(self, method: str, path: str, body: Json = None) -> Any:
         answer = self.send(method, f"/api{path}", body)

@@ -33,7 +33,7 @@ ROLES = ("prefect-prod:pool:etl:run",)  # few of both, so that all happens to th
 # When the next one comes free that is not simply waiting for the end of its grants.
 UNSETTLED = """
 SELECT min(greatest(due_at, lease_until)) FROM grants_rolebinding
-WHERE due_at <= stint_now() OR due_at = recheck_at OR owed_since IS NOT NULL OR lease IS NOT NULL
+WHERE due_at <= stint_now() OR due_at <= recheck_at OR owed_since IS NOT NULL OR lease IS NOT NULL
 """
 DUE = """
 SELECT count(*) FROM grants_rolebinding

@@ -46,6 +46,19 @@ class PrefectServer(NamedTuple):
         return results
 
 
+class Patient(httpx.HTTPTransport):
+    """Asks again when Prefect's SQLite is busy, which it answers with 503: every client of its own does so."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        for _ in range(20):
+            answer = super().handle_request(request)
+            if answer.status_code != 503:
+                break
+            answer.read()
+            time.sleep(0.1)
+        return answer
+
+
 def missing(part: str) -> NoReturn:
     """A part that is not here: a reason to skip, but on CI a failure."""
     if os.environ.get("CI") == "true":
