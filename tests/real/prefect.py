@@ -74,8 +74,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_prefect(home: Path, **settings: str) -> Iterator[PrefectServer]:
-    """A server of its own under `home`; `settings` are more PREFECT_ variables."""
+def running_prefect(home: Path, *options: str, **settings: str) -> Iterator[PrefectServer]:
+    """A server of its own under `home`, started with `options`; `settings` are more PREFECT_ variables."""
     if importlib.util.find_spec("prefect") is None:
         missing("prefect")
     port = free_port()
@@ -95,7 +95,7 @@ def running_prefect(home: Path, **settings: str) -> Iterator[PrefectServer]:
     log = home / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), *options],
             env=env,
             stdout=output,
             stderr=subprocess.STDOUT,
