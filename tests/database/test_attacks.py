@@ -511,6 +511,11 @@ def test_every_other_move_of_a_binding_is_refused(
     for to in PHASES:
         legal = to == phase or ((phase, to) in MOVES and (to, found) not in (("removing", True), ("kept", False)))
         sql = f"UPDATE grants_rolebinding SET phase = '{to}'"
+        if (phase, to) == ("kept", "absent"):
+            for judged in ("true", "false"):
+                with pytest.raises(psycopg.Error, match="forgotten"):
+                    app.execute(f"{sql}, found_before = {judged}")
+            sql += ", found_before = NULL"
         if legal:
             with app.transaction(force_rollback=True):
                 app.execute(sql)
