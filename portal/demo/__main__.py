@@ -252,7 +252,11 @@ Sign in as ada (asks), chiara or tomasz (approve, team Platform), priya (admin),
 To try:
   1. As ada: Catalog, orders/nightly, ask to run it for 30 minutes. The form says who will be asked.
   2. As chiara, in another browser profile: approve it from the home page. Ada has a countdown now.
-  3. As olga: History, then Audit, Verify. Every step is there, and the chain is whole.{told.to_try}
+  3. On the page of Ada's access: issue a token, and paste its lines into a shell. Then
+     {Path(PYTHON).with_name("prefect")} deployment run orders/nightly
+     passes; orders/backfill is refused, with the link to ask for it.
+  4. As ada, open http://{self.gate}: Prefect's own pages, with what she may see. Signed out of Stint, she is out there.
+  5. As olga: History, then Audit, Verify. Every step is there, and the chain is whole.{told.to_try}
 
 Ctrl-C stops all of it.""", flush=True)  # fmt: skip
 

@@ -149,7 +149,7 @@ class KeycloakProvider:
             addresses=f"\nKeycloak   {self.server.url}/admin/master/console/#/{REALM}"
             f"  (its admin: {keycloak.ADMIN}, password {keycloak.ADMIN})",
             passwords=f"Everybody's password is {PASSWORD}.\n",
-            to_try="\n  4. At Keycloak: Users, ada, Role mapping. She has what was approved, until it is over.",
+            to_try="\n  6. At Keycloak: Users, ada, Role mapping. She has what was approved, until it is over.",
         )
 
 
