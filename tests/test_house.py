@@ -46,3 +46,10 @@ def test_edges_write_nothing_themselves(path: Path) -> None:
 def test_migrations_are_named() -> None:
     for path in (*(ROOT / "grants/migrations").glob("0*.py"), *(ROOT / "accounts/migrations").glob("0*.py")):
         assert "_auto_" not in path.name
+
+
+@pytest.mark.xdist_group("canary")
+def test_a_group_stays_on_one_worker(request: pytest.FixtureRequest) -> None:
+    """xdist knows a group by the id that it gave the test; with a pytest that lets it give none it groups nothing."""
+    if getattr(request.config.option, "loadgroup", False):
+        assert request.node.nodeid.endswith("@canary")

@@ -19,6 +19,8 @@ from tests.adapters.contract import Recorder, hold_to_contract
 from tests.adapters.fake_prefect import FakePrefect
 from tests.real.prefect import PrefectServer, prefect_server, running_prefect
 
+pytestmark = pytest.mark.xdist_group("prefect")
+
 __all__ = ["prefect_server"]
 
 

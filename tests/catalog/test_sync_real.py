@@ -15,7 +15,7 @@ from grants.catalog.sync import State, sync_connection
 from tests.real.prefect import PrefectServer, prefect_server
 
 __all__ = ["prefect_server"]
-pytestmark = [pytest.mark.django_db, pytest.mark.real]
+pytestmark = [pytest.mark.django_db, pytest.mark.real, pytest.mark.xdist_group("prefect")]
 
 
 def test_what_prefect_has_is_in_the_catalog(prefect_server: PrefectServer) -> None:

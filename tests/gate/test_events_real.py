@@ -13,7 +13,7 @@ from grants.gate.prefect.narrow import named, narrow
 from grants.gate.types import Json, Refusal, Send, Visible
 from tests.gate.world import AUTH, NOTHING, World, leaked, match_of, token
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]
 
 
 def test_events_are_those_of_ones_own(world: World) -> None:

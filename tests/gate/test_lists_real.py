@@ -16,7 +16,7 @@ from grants.gate.prefect.narrow import SCOPE_OF
 from grants.gate.types import Json, Visible
 from tests.gate.world import HISTORY, NOTHING, Seen, World, leaked, token
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]
 
 # Lists that are decided by what their path names, or hold nothing of anybody's.
 NOT_NARROWED = {

@@ -13,7 +13,7 @@ from grants.gate.prefect.lookups import Lookups
 from grants.gate.types import Known, Lookup, Visible
 from tests.gate.world import Upstream, World
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]
 
 
 def known(world: World, kind: str, key: str) -> Known:

@@ -10,7 +10,7 @@ from grants.gate.prefect.lookups import Lookups
 from grants.gate.types import Json, Visible
 from tests.gate.world import HISTORY, Team, World, ids, leaked, match_of
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]
 
 
 def test_everything_of_ones_own_is_there_and_counts_agree(world: World) -> None:

@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 AUTH = "admin:known-to-the-gate-alone"
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("prefect-real")]
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from tests.gate.test_process import url_of_role
 from tests.gate.world import AUTH
 from tests.real.prefect import PrefectServer, free_port, running_prefect
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("recorder")]
 
 AT_ONCE = 16
 READS = re.compile(r"GET .*|POST .*/(filter|count|history|next-runs|count-deployments|count-task-runs|counts)")

@@ -9,7 +9,7 @@ import pytest
 from grants.gate.types import Visible
 from tests.gate.world import AUTH, World
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]
 
 
 def test_secrets_pass_only_with_secret_on_every_block(world: World) -> None:
