@@ -32,8 +32,6 @@ def approve(request: Request, *, by: Subject, note: str = "") -> Request:
         judges = Judges.now()
         view = _stage_for(judges, request, by)
         ruling = _still_allowed(judges, request)
-        if by.pk in {vote.approver_id for vote in request.decisions.filter(superseded=False)}:
-            raise Conflict("You have approved this already; somebody else must, too.")
         decision = _decide(request, view, by, Decision.Verdict.APPROVE, note, judges, now)
         last = current(judges.of(request)) is None
         facts: dict[str, Any] = {"request": request.pk, "decision": decision.pk, "stage": view.number}
@@ -92,14 +90,11 @@ def stages_of(request: Request) -> tuple[StageView, ...]:
     return Judges.now().of(request)
 
 
-def why_not(request: Request, subject: Subject, judges: Judges | None = None) -> str:
+def why_not(request: Request, subject: Subject) -> str:
     """Why this person can't decide this request, in a sentence; "" when they can."""
     try:
         _open(request, clock.now())
-        judges = judges or Judges.now()
-        _stage_for(judges, request, subject)
-        if request.decisions.filter(approver=subject, superseded=False).exists():
-            return "You have approved this already; somebody else must, too."
+        _stage_for(Judges.now(), request, subject)
     except (NotAllowed, Conflict) as error:
         return error.reason
     return ""
@@ -122,7 +117,15 @@ def waiting_for(subject: Subject) -> list[Request]:
     if not pending:
         return []
     judges = Judges.now()
-    return [request for request in pending if not why_not(request, subject, judges)]
+    return [request for request in pending if _is_asked(judges, request, subject)]
+
+
+def _is_asked(judges: Judges, request: Request, subject: Subject) -> bool:
+    try:
+        _stage_for(judges, request, subject)
+    except (NotAllowed, Conflict):
+        return False
+    return True
 
 
 def _lock(request: Request) -> tuple[Request, datetime]:
@@ -143,7 +146,7 @@ def _open(request: Request, now: datetime) -> None:
 
 
 def _stage_for(judges: Judges, request: Request, by: Subject) -> StageView:
-    """The stage this person may decide now. Raises NotAllowed with the reason."""
+    """The stage this person may decide now. Raises NotAllowed, or Conflict for who has approved, with the reason."""
     if by.pk == request.requester_id:
         raise NotAllowed("You asked for this yourself, so somebody else decides.")
     if by.pk == request.beneficiary_id:
@@ -153,6 +156,8 @@ def _stage_for(judges: Judges, request: Request, by: Subject) -> StageView:
     view = current(judges.of(request))
     if view is None or by.pk not in {approver.pk for approver in view.approvers}:
         raise NotAllowed("You are not among those who are asked." if view else "All approvals are there.")
+    if any(vote.approver_id == by.pk and not vote.superseded for vote in request.decisions.all()):
+        raise Conflict("You have approved this already; somebody else must, too.")
     return view
 
 

@@ -14,7 +14,7 @@ from accounts.models import Subject
 from grants.lifecycle.models import Decision, Request
 from grants.policy import rules, versions
 from grants.policy.parse import Policy
-from grants.policy.rulings import Facts, Person, Stage
+from grants.policy.rulings import Facts, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class Judges:
     """What judging needs to know, read once: the policy in force and everybody who could be asked."""
 
     policy: Policy | None
-    people: tuple[Person, ...]
+    people: rules.People
     subjects: dict[int, Subject] = field(default_factory=dict)  # of the approvers met so far
 
     @classmethod
     def now(cls) -> Judges:
-        return cls(versions.in_force(), tuple(versions.people()))
+        return cls(versions.in_force(), versions.people())
 
     def views(
         self,

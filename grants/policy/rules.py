@@ -133,36 +133,40 @@ def owns(policy: Policy, facts: Facts, person: Person) -> bool:
     return bool((owner.team and owner.team in person.teams) or (owner.person and owner.person == person.key))
 
 
+class People:
+    """Everybody who could be asked, by what stages and owners name them by: made once for many questions."""
+
+    def __init__(self, people: Iterable[Person]) -> None:
+        self._named: dict[str, set[int]] = {}
+        self._teams: dict[str, set[int]] = {}
+        for person in people:
+            self._named.setdefault(person.key, set()).add(person.id)
+            for team in person.teams:
+                self._teams.setdefault(team, set()).add(person.id)
+
+    def of(self, source: Source) -> set[int]:
+        """A team's people, or the one who is named; nobody for owners, who are owners of something."""
+        known = {"team": self._teams, "person": self._named}.get(source.kind, {})
+        return known.get(source.value, set())
+
+    def owning(self, owner: Owner) -> set[int]:
+        """Like owns(), for all at once."""
+        team = self.of(Source("team", owner.team)) if owner.team else set[int]()
+        return team | self.of(Source("person", owner.person)) if owner.person else team
+
+
 def candidates(
-    policy: Policy,
-    stage: Stage,
-    facts: Mapping[int, Facts],
-    people: Iterable[Person],
-    excluded: frozenset[int],
+    policy: Policy, stage: Stage, facts: Mapping[int, Facts], people: People, excluded: frozenset[int]
 ) -> Candidates:
-    """Who can decide this stage now. The fallback joins only when too few others qualify."""
-    eligible = [person for person in people if person.id not in excluded]
-    found = [person.id for person in eligible if _qualifies(policy, stage, stage.sources, facts, person)]
+    """Who can decide this stage now: never the asker or who benefits (`excluded`).
+
+    The fallback joins only when too few others qualify.
+    """
+    found = _who(policy, stage, stage.sources, facts, people) - excluded
     if len(found) >= stage.need:
-        return Candidates(tuple(found), fallback=False)
-    extra = [
-        person.id
-        for person in eligible
-        if person.id not in found and _qualifies(policy, stage, stage.fallback, facts, person)
-    ]
-    return Candidates((*found, *extra), fallback=bool(extra))
-
-
-def may_approve(
-    policy: Policy,
-    stage: Stage,
-    facts: Mapping[int, Facts],
-    person: Person,
-    people: Iterable[Person],
-    excluded: frozenset[int],
-) -> bool:
-    """Can this person decide this stage now? Never the asker or who benefits."""
-    return person.id in candidates(policy, stage, facts, people, excluded).people
+        return Candidates(tuple(sorted(found)), fallback=False)
+    extra = _who(policy, stage, stage.fallback, facts, people) - excluded - found
+    return Candidates((*sorted(found), *sorted(extra)), fallback=bool(extra))
 
 
 def fillable(stages: Sequence[tuple[int, Iterable[int]]]) -> list[bool]:
@@ -242,16 +246,20 @@ def _any(globs: Sequence[str], value: str) -> bool:
     return not globs or any(fnmatchcase(value, glob) for glob in globs)
 
 
-def _qualifies(
-    policy: Policy, stage: Stage, sources: Sequence[Source], facts: Mapping[int, Facts], person: Person
-) -> bool:
-    return any(
-        # An owner must own all that the stage is about, and know all of it.
-        all(pk in facts and owns(policy, facts[pk], person) for pk in stage.resources)
-        if source.kind == "owners"
-        else _is(source, person)
-        for source in sources
-    )
+def _who(
+    policy: Policy, stage: Stage, sources: Sequence[Source], facts: Mapping[int, Facts], people: People
+) -> set[int]:
+    found: set[int] = set()
+    for source in sources:
+        found |= _owners(policy, stage, facts, people) if source.kind == "owners" else people.of(source)
+    return found
+
+
+def _owners(policy: Policy, stage: Stage, facts: Mapping[int, Facts], people: People) -> set[int]:
+    """An owner must own all that the stage is about, and all of it must be known."""
+    if not stage.resources or any(pk not in facts for pk in stage.resources):
+        return set()
+    return set.intersection(*(people.owning(owner_of(policy, facts[pk])) for pk in stage.resources))
 
 
 def _merged(stages: Sequence[Stage], owner: Callable[[int], Owner | None]) -> tuple[Stage, ...]:

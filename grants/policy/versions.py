@@ -9,7 +9,6 @@ from functools import lru_cache
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Prefetch
 
 from accounts.models import Identity, Membership, Subject
 from grants import clock, due
@@ -138,21 +137,23 @@ def asker_of(subject: Subject) -> Person | None:
     return Person(subject.pk, "", subject.ref, frozenset({subject.team.slug}), service=True)
 
 
-def people() -> list[Person]:
+def people() -> rules.People:
     """Everybody who could be asked to approve."""
-    return list(_people())
+    return rules.People(_people())
 
 
 def _people(**only: int) -> Iterator[Person]:
-    subjects = Subject.objects.filter(active=True, kind=Subject.Kind.PERSON, **only).prefetch_related(
-        Prefetch("identities", Identity.objects.select_related("idp").order_by("pk")),
-        Prefetch("memberships", Membership.objects.select_related("team")),
-    )
-    for subject in subjects:
-        identity = next(iter(subject.identities.all()), None)
-        if identity:
-            teams = frozenset(membership.team.slug for membership in subject.memberships.all())
-            yield Person(subject.pk, identity.idp.slug, identity.external_id, teams)
+    """By their first identity. Without a model instance each: all are read for each page that asks who can decide."""
+    active = Subject.objects.filter(active=True, kind=Subject.Kind.PERSON, **only)
+    teams: dict[int, set[str]] = {}
+    for pk, team in Membership.objects.filter(subject__in=active).values_list("subject_id", "team__slug"):
+        teams.setdefault(pk, set()).add(team)
+    seen: set[int] = set()
+    identities = Identity.objects.filter(subject__in=active).order_by("pk")
+    for pk, idp, external_id in identities.values_list("subject_id", "idp__slug", "external_id"):
+        if pk not in seen:
+            seen.add(pk)
+            yield Person(pk, idp, external_id, frozenset(teams.get(pk, ())))
 
 
 def owns(subject: Subject, resource: Resource) -> bool:

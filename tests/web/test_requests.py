@@ -6,13 +6,16 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import Subject
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Decision, Grant, Request
 from tests.cast import Cast
+from tests.web.scene import more_resources
 
 
 def signed_in(who: Subject, *, csrf: bool = False) -> Client:
@@ -252,6 +255,17 @@ class TestDeciding:
 
 
 class TestInbox:
+    @pytest.mark.parametrize("page", ["home", "inbox"])
+    def test_the_number_of_queries_does_not_grow_with_what_waits(self, cast: Cast, page: str) -> None:
+        client, counts = signed_in(cast.chiara), []
+        for more in ([cast.deployment], more_resources(cast, extra=15)[-16:-1]):
+            for resource in more:
+                cast.asks(cast.ada, (resource, "run"))
+            with CaptureQueriesContext(connection) as queries:
+                client.get(reverse(page))
+            counts.append(len(queries))
+        assert counts[1] <= counts[0] + 3, counts  # more of what is prefetched, not more for each
+
     def test_lists_what_waits_for_this_person_alone(self, cast: Cast) -> None:
         asked = cast.asks()
         assert url("request", asked) in signed_in(cast.chiara).get("/inbox").content.decode()
