@@ -98,6 +98,7 @@ class SweeperStep(bootsteps.StartStopStep):
     def sweep(self) -> None:
         """Until stopping or an error: turn, then wait for a NOTIFY or the poll."""
         _listen()
+        due.ensure("usage")
         if directory.listed():
             due.ensure(f"directory:{settings.ENV.idp_slug}")
         beaten = 0.0

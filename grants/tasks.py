@@ -19,6 +19,7 @@ from grants.notifications.mail import send_pending
 from grants.policy.versions import mapped_roles
 from grants.provisioning.settle import BACKLOG
 from grants.provisioning.settle import settle as settle_due
+from grants.tokens import usage
 from grants.tokens.deliver import deliver
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,8 @@ def run(name: str) -> None:
                 again = timedelta(0)  # due whenever the record has something unread
             case "token":
                 again = deliver(int(which))
+            case "usage":
+                again = timedelta(0) if usage.fold() else timedelta(hours=1)
             case _:
                 log.error("unknown_job", job=name)
                 again = timedelta(hours=1)

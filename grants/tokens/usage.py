@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db import connection
 from django.db.models import Max, Min, Q, Sum
 
 from grants.lifecycle.models import Grant
 from grants.tokens.models import GateUsage
 
+FOLDED_AT_ONCE = 20_000  # rows: some seconds
 PASSED = "ok"  # the code of calls that were let through; every other code is why they were not
 
 
@@ -49,3 +51,11 @@ def refusals_of(grant: Grant) -> list[Refused]:
     """Why calls with a grant's tokens were refused, by code, the most frequent first."""
     rows = GateUsage.objects.filter(credential__grant=grant).exclude(code=PASSED)
     return [Refused(*row) for row in rows.values_list("code").annotate(total=Sum("n")).order_by("-total", "code")]
+
+
+def fold() -> bool:
+    """Keep what is older than a week by the day, a part of it; whether there may be more."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT gate_usage_fold(%s)", [FOLDED_AT_ONCE])
+        (folded,) = cursor.fetchone()
+    return bool(folded == FOLDED_AT_ONCE)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from grants import clock, due, tasks
+from grants.due import DueJob
 from grants.lifecycle import decide
 from grants.lifecycle.models import Grant
 from grants.tokens import issue, usage
-from grants.tokens.models import Credential
+from grants.tokens.models import Credential, GateUsage
 from grants.tokens.usage import Refused, Used
 from tests.cast import Cast
 from tests.conftest import connect
@@ -62,3 +64,33 @@ def test_nothing_was_done(cast: Cast, grant: Grant) -> None:
     assert usage.of_grant(grant) == []
     (listed,) = issue.of_grant(grant)
     assert (listed.last_used, listed.calls, listed.refused) == (None, 0, 0)
+
+
+def test_what_is_older_than_a_week_is_kept_by_the_day(
+    cast: Cast, grant: Grant, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = issue.issue(grant, by=cast.ada).credential
+    today = clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    old, edge = today - timedelta(days=9), today - timedelta(days=7)
+    for at in (old, old + timedelta(hours=3), old + timedelta(hours=23, minutes=59), edge, today):
+        count(token, "GET /flows", "ok", at, 2)
+    count(token, "GET /flows", "no_grant", old + timedelta(hours=5), 1)
+    before = usage.of_grant(grant)
+    monkeypatch.setattr(usage, "FOLDED_AT_ONCE", 3)
+    assert usage.fold()
+    assert not usage.fold()
+    assert not usage.fold()
+    assert set(GateUsage.objects.values_list("minute", "gate", "code", "n")) == {
+        (old, "", "ok", 6), (old, "", "no_grant", 1), (edge, "g", "ok", 2), (today, "g", "ok", 2),
+    }  # fmt: skip
+    assert usage.of_grant(grant) == before == [Used("GET /flows", 10, 1, old, today)]
+
+
+def test_the_job_comes_back_at_once_while_there_is_more(monkeypatch: pytest.MonkeyPatch, cast: Cast) -> None:
+    due.ensure("usage")
+    for more, least in ((True, timedelta(0)), (False, timedelta(minutes=59))):
+        monkeypatch.setattr(usage, "fold", lambda more=more: more)
+        tasks.run("usage")
+        job = DueJob.objects.get(name="usage")
+        assert least <= job.due_at - clock.now() + timedelta(seconds=5) <= least + timedelta(minutes=2)
+        assert job.lease_until is None
