@@ -34,6 +34,7 @@ class Verb(StrEnum):
     TICKET_MADE = "ticket.made"
 
     GATE_ENTERED = "gate.entered"
+    GATE_STRAYED = "gate.strayed"
     GATE_REFUSED = "gate.refused"
     GATE_RUN_STARTED = "gate.run_started"
     GATE_LOST = "gate.lost"
@@ -88,6 +89,7 @@ SENTENCES: dict[Verb, str] = {
     Verb.DELIVERY_ENDED: "ended the delivery of tokens to a service identity",
     Verb.TICKET_MADE: "went on to the gate",
     Verb.GATE_ENTERED: "entered an orchestrator through the gate",
+    Verb.GATE_STRAYED: "spent a ticket that came without its cookie",
     Verb.GATE_REFUSED: "refused a call",
     Verb.GATE_RUN_STARTED: "let a run be started",
     Verb.GATE_LOST: "had no room to keep counts or events",

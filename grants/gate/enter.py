@@ -1,7 +1,8 @@
 """How a person's browser gets in: from the gate to the portal and back, with a ticket that is a session's once.
 
 The gate makes a nonce first and keeps it in a cookie; the portal's ticket is bound to the nonce's digest. So a ticket
-in somebody else's hands, or one that an attacker made for himself and sends to a victim, opens nothing.
+in somebody else's hands, or one that an attacker made for himself and sends to a victim, opens nothing. Nor does one
+that a victim was made to fetch for an attacker's nonce: it is spent where it arrives, whatever it comes with.
 """
 
 from __future__ import annotations
@@ -61,16 +62,17 @@ class Enter:
 
     async def _enter(self, request: web.BaseRequest, upstream: Upstream, query: dict[str, str]) -> web.Response:
         ticket, nonce, to = read(query.get("ticket", ""), "ticket"), self._nonce(request), query.get("to", "/")
-        if ticket is None or nonce is None or not _ours(to):
+        if ticket is None:
             return self._not_in(upstream)
         session = mint("gate_session")
         redeem = "SELECT subject_id, connection FROM gate_redeem(%s, %s, %s, %s)"
-        digest = hashlib.sha256(nonce.encode()).digest()
+        # A ticket that leads nowhere is handed in, too: it stood in an address, so it must be spent.
+        digest = hashlib.sha256(nonce.encode()).digest() if nonce and _ours(to) else None
         try:
             row = await self.writes.call(redeem, [ticket, digest, session.key_id, session.digest])
         except (Unwritten, Rejected):
             raise Refused(STALE) from None
-        if row is None or row[1] != upstream.slug:
+        if digest is None or row is None or row[1] != upstream.slug:
             return self._not_in(upstream)
         if not await self.feed.until(lambda known: session.digest in known.credentials, seconds=_ARRIVES):
             raise Refused(STALE)

@@ -27,6 +27,7 @@ _BAD = {
     Verb.REQUEST_DENIED,
     Verb.SIGN_IN_REFUSED,
     Verb.POLICY_REFUSED,
+    Verb.GATE_STRAYED,
     Verb.GATE_REFUSED,
     Verb.CATALOG_HELD,
     Verb.DIRECTORY_HELD,

@@ -376,7 +376,7 @@ def test_use_is_added_up(gate: psycopg.Connection, token: Credential) -> None:
 @pytest.mark.parametrize(
     "bad",
     [{"n": 0}, {"n": -5}, {"n": None}, {"route": "x" * 201}, {"route": None}, {"code": "x" * 41}, {"minute": None},
-     {"minute": "soon"}],
+     {"minute": "soon"}, {"minute": "infinity"}, {"minute": "-infinity"}, {"minute": "20000-01-01"}],
     ids=str,
 )  # fmt: skip
 def test_what_counts_nothing(gate: psycopg.Connection, token: Credential, bad: dict[str, object]) -> None:
