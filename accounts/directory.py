@@ -11,7 +11,7 @@ from django.db import transaction
 from accounts import teams
 from accounts.clock import StintNow
 from accounts.models import Identity, IdP, Membership, Subject
-from accounts.signals import happened
+from accounts.signals import changed_by, coming_back, happened
 
 # Fewer may vanish in an ordinary week; more at once looks like a broken listing.
 HELD_SHARE = 0.2
@@ -58,6 +58,12 @@ def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False, 
         identities = Identity.objects.select_related("subject").filter(idp=idp).order_by("subject_id")
         known = {identity.external_id: identity for identity in identities}
         listed = {person.external_id: person for person in people if person.external_id}
+        back = [
+            identity.subject
+            for key, identity in known.items()
+            if key in listed and listed[key].enabled and not identity.subject.active
+        ]
+        ended = changed_by(coming_back, back) if back else []
         added = [_add(idp, person) for key, person in sorted(listed.items()) if key not in known]
         changed = [
             identity.subject for key, identity in known.items() if key in listed and _follow(identity, listed[key])
@@ -79,7 +85,7 @@ def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False, 
                 sender=IdP,
                 verb="directory.held" if newly_held else "directory.synced",
                 by="sweeper",
-                subjects=[*added, *changed, *left],
+                subjects=[*added, *changed, *left, *ended],
                 facts={
                     "idp": idp.pk,
                     "added": len(added),

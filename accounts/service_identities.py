@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from accounts import roles
 from accounts.models import Subject, Team
-from accounts.signals import happened
+from accounts.signals import changed_by, coming_back, happened
 from accounts.teams import line
 
 Kind = Subject.Kind
@@ -90,9 +90,15 @@ def acts_for(subject: Subject, holder: Subject) -> bool:
 
 def _switch(service: Subject, *, active: bool, by: Subject) -> Subject:
     _permit(_team_of(service), by)
+    verb = "service.switched_on" if active else "service.switched_off"
     with transaction.atomic():
-        if Subject.objects.filter(pk=service.pk).exclude(active=active).update(active=active):
-            _tell("service.switched_on" if active else "service.switched_off", service, by)
+        other = Subject.objects.filter(pk=service.pk).exclude(active=active)
+        if other.exists():
+            ended = changed_by(coming_back, [service]) if active else []
+            if other.update(active=active):
+                _tell(verb, service, by, also=ended)
+            else:
+                transaction.set_rollback(True)  # somebody was a moment faster
     service.refresh_from_db()
     return service
 
@@ -120,6 +126,8 @@ def _taken(error: IntegrityError, team: Team, name: str) -> Exception:
     return NotPermitted(f"Team {team.slug} has a service identity called {name} already.")
 
 
-def _tell(verb: str, service: Subject, by: Subject | str, facts: Mapping[str, int] | None = None) -> None:
+def _tell(
+    verb: str, service: Subject, by: Subject | str, facts: Mapping[str, int] | None = None, also: Sequence[Model] = ()
+) -> None:
     told = {"subject": service.pk, **(facts or {})}
-    happened.send(sender=Subject, verb=verb, by=by, subjects=[service], facts=told)
+    happened.send(sender=Subject, verb=verb, by=by, subjects=[service, *also], facts=told)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import transaction
 
 from accounts.models import Subject
-from accounts.signals import happened, session_ending
+from accounts.signals import changed_by, happened, session_ending
 
 
 def end(subject: Subject) -> None:
     """Record that this person signed out, and whatever ends with that."""
     with transaction.atomic():
-        answers: list[tuple[Any, Any]] = session_ending.send(sender=Subject, subject=subject)
-        ended = [row for _, rows in answers for row in rows]
+        ended = changed_by(session_ending, [subject])
         facts = {"subject": subject.pk}
         happened.send(sender=Subject, verb="subject.signed_out", by=subject, subjects=ended, facts=facts)

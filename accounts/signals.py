@@ -1,9 +1,22 @@
 """What accounts tells the rooms above. Receivers run inside the transaction and may abort it."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.dispatch import Signal
 
 # Sent with verb (str), by (Subject, a word for a process, or None), subjects (the rows that changed), facts (ids only).
 happened = Signal()
 
-# Sent with subject, before what happened is recorded. Receivers answer with the rows that they changed.
+# Sent with subjects, before what happened is recorded. Receivers answer with the rows that they changed.
 session_ending = Signal()
+
+# Sent with subjects in the transaction that switches them on again, before it does. Receivers end what they had when
+# they were switched off, swept by now or not, and answer with the rows that they changed.
+coming_back = Signal()
+
+
+def changed_by(signal: Signal, subjects: Sequence[Any]) -> list[Any]:
+    """Send one of those, and collect the rows. All subjects at once: rows are locked by id, whosever they are."""
+    answers: list[tuple[Any, Any]] = signal.send(sender=None, subjects=subjects)
+    return [row for _, rows in answers for row in rows]

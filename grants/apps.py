@@ -10,7 +10,9 @@ class GrantsConfig(AppConfig):
     @override
     def ready(self) -> None:
         from grants.audit import subscribers  # noqa: PLC0415 (their models need the apps)
+        from grants.lifecycle import hold  # noqa: PLC0415
         from grants.tokens import tickets  # noqa: PLC0415
 
         subscribers.connect()
+        hold.connect()  # before tickets: grants are locked before credentials
         tickets.connect()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -10,6 +12,7 @@ from django.db.models.functions import Coalesce, Least
 
 from accounts import roles, service_identities
 from accounts.models import Subject
+from accounts.signals import coming_back
 from grants import clock, due
 from grants.audit import Event, Verb, record, record_all
 from grants.catalog.levels import SERVICES_ONLY, Level
@@ -86,6 +89,18 @@ def close_left(*, limit: int = 50) -> int:
     return _close(Grant.objects.filter(beneficiary__active=False), EndReason.LEFT, Verb.GRANT_LEFT, limit)
 
 
+def connect() -> None:
+    coming_back.connect(_close_of, dispatch_uid="grants.lifecycle")
+
+
+def _close_of(*, subjects: Sequence[Subject], **_: Any) -> list[Grant]:
+    """End what they have open still, in the caller's transaction, which records the rows."""
+    mine = Grant.objects.filter(beneficiary__in=subjects, closed_at=None).order_by("pk")
+    grants = list(mine.select_for_update(no_key=True, of=("self",)))
+    _shut(grants, EndReason.LEFT, clock.now())
+    return grants
+
+
 def close_retired(*, limit: int = 50) -> int:
     """End what is held on resources that are gone. Returns how many."""
     gone = Grant.objects.filter(resource__retired_at__isnull=False)
@@ -113,13 +128,17 @@ def _close(due: QuerySet[Grant], reason: Grant.EndReason, verb: Verb, limit: int
         grants = list(open_due.select_for_update(no_key=True, skip_locked=True, of=("self",))[:limit])
         if not grants:
             return 0
-        now = clock.now()
-        rows = Grant.objects.filter(pk__in=[grant.pk for grant in grants], closed_at=None)
-        if reason == EndReason.ELAPSED:
-            rows.update(closed_at=now, end_reason=reason)  # its roles are due by the clock already
-        else:
-            # What had elapsed a moment ago keeps its end.
-            rows.update(closed_at=now, end_reason=reason, ended_at=Least(Coalesce("ended_at", "ends_at"), now))
-            bindings.due_now(grants)
+        _shut(grants, reason, clock.now())
         record_all([Event(verb, {"grant": grant.pk}, [grant]) for grant in grants], by="sweeper")
     return len(grants)
+
+
+def _shut(grants: Sequence[Grant], reason: Grant.EndReason, now: datetime) -> None:
+    """Close rows that the caller has locked, and records."""
+    rows = Grant.objects.filter(pk__in=[grant.pk for grant in grants], closed_at=None)
+    if reason == EndReason.ELAPSED:
+        rows.update(closed_at=now, end_reason=reason)  # its roles are due by the clock already
+    else:
+        # What had elapsed a moment ago keeps its end.
+        rows.update(closed_at=now, end_reason=reason, ended_at=Least(Coalesce("ended_at", "ends_at"), now))
+        bindings.due_now(grants)

@@ -6,6 +6,7 @@ into its cookie beforehand it is worth nothing. `gate_redeem()` in migration 000
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.models import Subject
-from accounts.signals import session_ending
+from accounts.signals import coming_back, session_ending
 from grants import clock
 from grants.audit import Verb, record
 from grants.catalog.models import Connection
@@ -55,15 +56,17 @@ def hand_over(subject: Subject, connection: Connection, nonce_digest: bytes, *, 
     return minted.token
 
 
-def end_sessions(subject: Subject) -> list[Credential]:
-    """Revoke what this person's browsers have at the gate, in the caller's transaction, which records the rows.
+def end_sessions(*subjects: Subject) -> list[Credential]:
+    """Revoke what these people's browsers have at the gate, in the caller's transaction, which records the rows.
 
     Tickets first: a gate that is redeeming one holds its row, so the session that comes of it is seen after it.
     """
     now = clock.now()
     ended: list[Credential] = []
     for kind in (Kind.TICKET, Kind.GATE_SESSION):
-        mine = Credential.objects.filter(subject=subject, kind=kind, revoked_at=None, used_at=None, expires_at__gt=now)
+        mine = Credential.objects.filter(
+            subject__in=subjects, kind=kind, revoked_at=None, used_at=None, expires_at__gt=now
+        )
         locked = list(mine.order_by("pk").select_for_update(no_key=True, of=("self",)))
         Credential.objects.filter(pk__in=[one.pk for one in locked]).update(revoked_at=now)
         ended += locked
@@ -71,8 +74,9 @@ def end_sessions(subject: Subject) -> list[Credential]:
 
 
 def connect() -> None:
-    session_ending.connect(_end, dispatch_uid="grants.tokens")
+    for signal in (session_ending, coming_back):
+        signal.connect(_end, dispatch_uid="grants.tokens")
 
 
-def _end(*, subject: Subject, **_: Any) -> list[Credential]:
-    return end_sessions(subject)
+def _end(*, subjects: Sequence[Subject], **_: Any) -> list[Credential]:
+    return end_sessions(*subjects)

@@ -9,8 +9,11 @@ from accounts import service_identities
 from accounts.models import Identity, Subject, Team
 from accounts.service_identities import NotPermitted
 from accounts.sso import Backend
+from grants import clock
 from grants.audit.models import AuditEvent
+from grants.lifecycle import decide
 from tests.cast import Cast
+from tests.tokens.scene import asks_for, working
 
 pytestmark = pytest.mark.django_db
 
@@ -72,6 +75,22 @@ def test_switched_off_is_recorded_once(cast: Cast, ingest: Team) -> None:
     service_identities.switch_off(worker, by=cast.ada)
     assert AuditEvent.objects.count() == before
     assert service_identities.switch_on(worker, by=cast.ben).version == before + 1
+
+
+def test_switched_on_again_it_has_nothing(cast: Cast) -> None:
+    """Though no sweeper ran meanwhile: it was told that what it held is closed."""
+    grant = working(cast)
+    service_identities.switch_off(grant.beneficiary, by=cast.ada)
+    before = AuditEvent.objects.count()
+    worker = service_identities.switch_on(grant.beneficiary, by=cast.ada)
+    grant.refresh_from_db()
+    assert not grant.is_live_at(clock.now())
+    assert (grant.end_reason, grant.version) == ("left", worker.version)
+    assert AuditEvent.objects.count() == before + 1
+    again = decide.approve(asks_for(cast, worker, by=cast.ada), by=cast.chiara).grants.get()
+    service_identities.switch_on(worker, by=cast.ada)  # it is on: nothing is closed
+    again.refresh_from_db()
+    assert again.is_live_at(clock.now())
 
 
 def test_who_left_or_changed_teams_no_longer_acts_for_it(cast: Cast, ingest: Team) -> None:

@@ -13,12 +13,15 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 
+from accounts import directory
 from accounts.models import Subject
 from grants import clock
+from grants.adapters.idp.base import DirectoryPerson
 from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
 from grants.catalog.models import Connection
+from grants.lifecycle import decide
 from grants.lifecycle.errors import NotAllowed
 from grants.tokens import tickets
 from grants.tokens.mint import Minted, mint, read
@@ -171,6 +174,25 @@ def test_six_gates_at_once_make_one_session(cast: Cast, served: Connection, turn
         thread.join()
     assert len(won) == 1
     assert Credential.objects.filter(kind="gate_session").count() == 1
+
+
+def test_who_comes_back_begins_anew(cast: Cast, served: Connection, gate: psycopg.Connection) -> None:
+    """Switched off because a session was stolen, and on again the same day: what the thief has stays worthless."""
+    redeem(gate, tickets.hand_over(cast.ada, served, DIGEST))
+    waiting = tickets.hand_over(cast.ada, served, DIGEST)
+    held = decide.approve(cast.asks(), by=cast.chiara).grants.get()
+    everybody = [
+        DirectoryPerson(f"id-{name}", name, name.title(), f"{name}@example.org", True, ("ingest",) * (name == "ada"))
+        for name in ("ada", "ben", "chiara", "tomasz", "priya", "olga", "oscar")
+    ]
+    directory.apply(cast.idp, [everybody[0]._replace(enabled=False), *everybody[1:]])
+    directory.apply(cast.idp, everybody)
+    assert sessions(gate) == [(cast.ada.pk, True)]
+    assert redeem(gate, waiting) == []
+    held.refresh_from_db()
+    assert (held.end_reason, held.is_live_at(clock.now())) == ("left", False)
+    seq = AuditEvent.objects.get(verb="directory.synced", seq=held.version).seq
+    assert set(Credential.objects.filter(used_at=None).values_list("version", flat=True)) == {seq}
 
 
 def test_signing_out_ends_it_in_one_event(cast: Cast, served: Connection, gate: psycopg.Connection) -> None:
