@@ -1,15 +1,26 @@
-"""The end of a person's session in the portal, and of what was opened with it elsewhere: one event."""
+"""The end of a person's session in the portal, and of what was opened with it elsewhere."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.models import Session
 from django.db import transaction
 
+from accounts.clock import now
 from accounts.models import Subject
 from accounts.signals import changed_by, happened, session_ending
 
 
+def ends_at(session: SessionBase) -> datetime:
+    """When this session is over, as it is kept. Django's own `get_expiry_date()` counts anew from each call."""
+    kept = Session.objects.filter(session_key=session.session_key).values_list("expire_date", flat=True).first()
+    return kept or now()  # somebody signed out a moment ago
+
+
 def end(subject: Subject) -> None:
-    """Record that this person signed out, and whatever ends with that."""
+    """Record that this person signed out, and whatever ends with that: one event."""
     with transaction.atomic():
         ended = changed_by(session_ending, [subject])
         facts = {"subject": subject.pk}

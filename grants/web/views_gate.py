@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
+from accounts import sessions
 from grants.catalog.models import Connection
 from grants.lifecycle.errors import NotAllowed
 from grants.tokens import tickets
@@ -38,7 +39,7 @@ def enter(request: HttpRequest) -> HttpResponse:
             signed_in(request),
             connection,
             bytes.fromhex(asked["nonce"]),
-            until=request.session.get_expiry_date(),
+            until=sessions.ends_at(request.session),
         )
     except NotAllowed as error:
         raise PermissionDenied(error.reason) from None

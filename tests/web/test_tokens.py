@@ -10,8 +10,10 @@ from types import MappingProxyType
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import transaction
 
+from grants import clock
 from grants.audit import Verb, record
 from grants.catalog.models import Connection
 from grants.lifecycle import decide, hold
@@ -152,6 +154,13 @@ def test_handed_over_with_a_ticket(cast: Cast, sign_in: SignIn) -> None:
 def test_a_garbled_way_makes_no_ticket(cast: Cast, sign_in: SignIn, other: dict[str, str], status: int) -> None:
     assert sign_in(cast.ada).get("/gate/enter", way(cast, other)).status_code == status
     assert not Credential.objects.exists()
+
+
+def test_a_session_at_the_gate_ends_with_the_portals(cast: Cast, sign_in: SignIn) -> None:
+    browser, ends = sign_in(cast.ada), clock.now() + timedelta(minutes=20)
+    Session.objects.update(expire_date=ends)
+    browser.get("/gate/enter", way(cast))
+    assert Credential.objects.get(kind="ticket").session_until == ends
 
 
 def test_only_by_get_and_only_signed_in(cast: Cast, sign_in: SignIn) -> None:
