@@ -85,6 +85,25 @@ def test_a_role_with_another_name(realm: Realm) -> None:
         assert realm.roles(ada) == set()
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["not held", "held"])
+def test_a_role_with_another_name_and_a_namesake(realm: Realm, held: bool) -> None:
+    """Whoever may rename roles makes another one under the old name: taking that one takes nothing back.
+
+    Unless that one is what is held: then what has another name may be somebody else's gift, and stays.
+    """
+    idp = adapter(realm)
+    ada = realm.user("ada")
+    with closing(idp):
+        idp.grant_role(ada, ROLE)
+        role = realm.get(f"/clients/{realm.stint}/roles/{ROLE.replace('/', '%2F')}")
+        realm.call("PUT", f"/roles-by-id/{role['id']}", {**role, "name": "another"})
+        namesake = realm.make(ROLE, realm.stint)
+        if held:
+            realm.map(ada, namesake, realm.stint)
+        idp.revoke_role(ada, ROLE)
+        assert realm.roles(ada) == ({"another"} if held else set())
+
+
 def test_only_what_is_given_directly_is_read_and_taken(realm: Realm) -> None:
     """What a group or a composite gives is neither found before nor lost at the end."""
     idp = adapter(realm)

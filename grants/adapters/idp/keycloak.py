@@ -95,9 +95,13 @@ class Keycloak:
             try:
                 self._map("DELETE", external_id, role, found)
             except Missing:
-                # The role was made anew under its name, has another name now, or the person is gone, who needs none.
-                again = self._found(role) or self._renamed(found)
-                if again is not None and again != found:
+                again = self._found(role)
+                if again == found:
+                    return  # the person is gone, who needs none
+                # The role was made anew under its name, or has another name now; a namesake of it proves nothing.
+                if again is None or role not in self.roles_of(external_id):
+                    again = self._renamed(found)
+                if again is not None:
                     self._map("DELETE", external_id, role, again)
 
     def inspect(self, role: str) -> Finding:
