@@ -110,7 +110,7 @@ def waiting_for(subject: Subject) -> list[Request]:
         Request.objects.filter(state=State.PENDING, lapses_at__gt=clock.now())
         .exclude(requester=subject)
         .exclude(beneficiary=subject)
-        .select_related("requester", "beneficiary")
+        .select_related("requester", "beneficiary__team")
         .prefetch_related("items__resource__connection", "decisions")
         .order_by("pk")
     )

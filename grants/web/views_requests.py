@@ -186,6 +186,8 @@ def _beside(viewer: Subject, asked: Request, now: datetime) -> dict[str, Any]:
 def title(asked: Request, viewer: Subject) -> str:
     """The request in a sentence: "Ada Okafor asks to run etl/prod for 30 min"."""
     who_asks = "You" if viewer.pk == asked.beneficiary_id else asked.beneficiary.name
+    if asked.beneficiary.team:  # a machine, whose team may call it like a colleague
+        who_asks = f"{who_asks} of team {asked.beneficiary.team.slug}"
     asks = "asked" if asked.state != Request.State.PENDING else "ask" if who_asks == "You" else "asks"
     return f"{who_asks} {asks} to {_thing(asked)}"
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from accounts import service_identities
 from accounts.models import Subject, Team
+from grants.audit.models import AuditEvent
 from grants.lifecycle.models import Request
+from grants.notifications import mail
 from grants.policy import versions
 from grants.tokens import deliver
 from tests.cast import POLICY, Cast
-from tests.tokens.scene import WORKERS, machine, working
+from tests.tokens.scene import WORKERS, asks_for, machine, working
 from tests.web.conftest import SignIn
 
 
@@ -72,6 +75,22 @@ def test_asked_for_on_its_behalf(cast: Cast, sign_in: SignIn, worker: Subject) -
     request = Request.objects.get()
     assert (request.requester, request.beneficiary) == (cast.ada, worker)
     assert request.ref in browser.get(f"/services/{worker.pk}").text
+
+
+@pytest.mark.parametrize("name", ["etl worker", "Tomasz"])
+def test_who_decides_is_told_whose_machine_it_is(cast: Cast, sign_in: SignIn, worker: Subject, name: str) -> None:
+    """What is approved is used by its whole team, and a team may call its machine like anybody."""
+    service_identities.rename(worker, name, by=cast.ada)
+    asked = asks_for(cast, Subject.objects.get(pk=worker.pk), by=cast.ada)
+    browser = sign_in(cast.chiara)
+    row = browser.get("/inbox").text.partition('<p class="row-title">')[2].partition("</p>")[0]
+    assert "Ada" in row
+    assert f"asks for <strong>{name}</strong>, a machine of team ingest, to" in row
+    page = browser.get(f"/requests/{asked.pk}").text
+    assert f"<h1>{name} of team ingest asks to" in page
+    assert "a machine of team ingest, asked for by Ada" in page
+    (told, _) = mail.messages(AuditEvent.objects.get(verb="request.asked"))
+    assert f"on behalf of {name}, a machine of team ingest" in told.body
 
 
 @pytest.mark.parametrize("whose", ["ben", "nobody", "words"])
