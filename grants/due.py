@@ -70,6 +70,10 @@ def ensure(name: str) -> None:
     DueJob.objects.bulk_create([DueJob(name=name, due_at=StintNow())], ignore_conflicts=True)
 
 
+def is_known(name: str) -> bool:
+    return DueJob.objects.filter(name=name).exists()
+
+
 def hurry(name: str) -> None:
     """Make a known job due now."""
     DueJob.objects.filter(name=name).update(due_at=StintNow())

@@ -36,7 +36,13 @@ def settle(more: Callable[[], bool] = lambda: False) -> int:
 
 @shared_task(name="stint.run")  # type: ignore[untyped-decorator]
 def run(name: str) -> None:
-    """Run the due job called `name`, and say when it is due next. Run twice, it does no harm."""
+    """Run the due job called `name`, and say when it is due next. Run twice, it does no harm.
+
+    The row is the truth: a message that was late, or that somebody else put into the broker, does nothing without it.
+    """
+    if not due.is_known(name):
+        log.info("job_not_wanted", job=name)
+        return
     kind, _, which = name.partition(":")
     again = timedelta(seconds=settings.ENV.sync_seconds)
     try:

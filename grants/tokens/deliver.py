@@ -7,6 +7,7 @@ the file. What the file holds is how the next run knows what was delivered; noth
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -30,6 +31,7 @@ from grants.tokens.models import Credential
 LOOK_AGAIN = timedelta(minutes=1)  # a file may vanish without anybody telling
 SOON = timedelta(seconds=1)
 _FILE_MAX = 200  # bytes; a token has 72
+_OURS = re.compile(r"[0-9]+\.[a-z]+|\.[0-9]+\.[a-z]+\.[0-9a-f]{16}")  # a token, or one whose writing was cut short
 
 
 class NoFolder(OSError):
@@ -61,7 +63,7 @@ def end(service: Subject, *, by: Subject) -> None:
 
 
 def is_on(service: Subject) -> bool:
-    return due.DueJob.objects.filter(name=token_job(service.pk)).exists()
+    return due.is_known(token_job(service.pk))
 
 
 def path_of(subject_id: int, resource_id: int, level: str) -> Path:
@@ -126,11 +128,17 @@ def _issue(grant: Grant, there: Credential | None) -> issue.Issued | None:
 def _delivered(path: Path, grant: Grant) -> Credential | None:
     """The token that the file holds, if it is one of this grant."""
     try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            digest = read(file.read(_FILE_MAX).strip(), Credential.Kind.TOKEN)
+        with open(path, "rb", buffering=0, opener=_not_waiting) as file:
+            text = (file.read(_FILE_MAX) or b"").decode("ascii", errors="replace")
     except FileNotFoundError:
         return None
+    digest = read(text.strip(), Credential.Kind.TOKEN)
     return Credential.objects.select_related("grant").filter(grant=grant, digest=digest).first() if digest else None
+
+
+def _not_waiting(path: str, flags: int) -> int:
+    """The machine may write there, too: a pipe in the place of its file must not hold the worker for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has neither
 
 
 def _write(path: Path, token: str) -> None:
@@ -145,10 +153,13 @@ def _write(path: Path, token: str) -> None:
 
 
 def _remove_others(subject_id: int, kept: Iterable[Path]) -> None:
-    """Tokens of grants that are over are of no use; they must not lie about either."""
+    """Tokens of grants that are over are of no use; they must not lie about either.
+
+    Nothing else is touched, for who can write there could put a link in the place of the folder.
+    """
     folder, keep = path_of(subject_id, 0, "").parent, set(kept)
     for file in folder.iterdir() if folder.is_dir() else ():
-        if file not in keep:
+        if file not in keep and _OURS.fullmatch(file.name) and not file.is_dir():
             file.unlink(missing_ok=True)
 
 

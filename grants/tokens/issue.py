@@ -109,6 +109,7 @@ def rotate(credential: Credential, *, by: Subject) -> Issued:
         until = _until(grant, old.expires_at - old.issued_at, now)
         issued = make(grant, by=by, until=until, now=now)
         end([old], now)
+        _deliver_anew(old)
         changed = [old, issued.credential]
         record(Verb.TOKEN_ROTATED, by=by, on=changed, grant=grant.pk, subject=grant.beneficiary_id)
     return issued
@@ -124,8 +125,7 @@ def revoke(credential: Credential, *, by: Subject) -> Credential:
         now = clock.now()
         _still_works(old, now)
         end([old], now)
-        if old.issued_by_id is None:
-            due.hurry(hold.token_job(old.subject_id))  # the machine gets another one
+        _deliver_anew(old)
         record(Verb.TOKEN_REVOKED, by=by, on=[old], grant=grant.pk, subject=grant.beneficiary_id)
     old.refresh_from_db()
     return old
@@ -173,6 +173,12 @@ def make(grant: Grant, *, by: Subject | None, until: datetime, now: datetime) ->
 def end(credentials: Sequence[Credential], now: datetime) -> None:
     """Revoke rows that the caller has locked, and records."""
     Credential.objects.filter(pk__in=[one.pk for one in credentials], revoked_at=None).update(revoked_at=now)
+
+
+def _deliver_anew(old: Credential) -> None:
+    """A machine whose file holds what has just ended gets another one at once."""
+    if old.issued_by_id is None:
+        due.hurry(hold.token_job(old.subject_id))
 
 
 def _permit(grant: Grant, by: Subject, now: datetime) -> None:

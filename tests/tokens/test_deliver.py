@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -179,6 +182,71 @@ def test_due_when_access_opens_and_the_secret_is_in_no_message(
     again = DueJob.objects.get(name=f"token:{worker.pk}")
     assert again.lease_until is None
     assert timedelta(seconds=50) < again.due_at - clock.now() <= timedelta(minutes=1)
+
+
+def test_a_message_without_its_row_delivers_nothing(folder: Path, cast: Cast, job: Grant) -> None:
+    """Late, delivered twice, or put into the broker by somebody else: for a machine whose team said no, or a person."""
+    deliver.begin(job.beneficiary, by=cast.ada)
+    deliver.end(job.beneficiary, by=cast.ada)
+    mine = decide.approve(cast.asks(), by=cast.chiara).grants.get()
+    for grant in (job, mine):
+        tasks.run(f"token:{grant.beneficiary_id}")
+        assert not file_of(grant).exists()
+    assert not Credential.objects.exists()
+
+
+@pytest.mark.parametrize("act", [issue.revoke, issue.rotate], ids=["revoked", "replaced"])
+def test_a_delivered_token_that_ends_is_replaced_at_once(
+    folder: Path, cast: Cast, job: Grant, act: Callable[..., object]
+) -> None:
+    deliver.begin(job.beneficiary, by=cast.ada)
+    tasks.run(f"token:{job.beneficiary_id}")
+    assert DueJob.objects.get(name=f"token:{job.beneficiary_id}").due_at > clock.now()
+    act(delivered(job), by=cast.ada)
+    assert DueJob.objects.get(name=f"token:{job.beneficiary_id}").due_at <= clock.now()
+
+
+def test_a_pipe_in_its_place_holds_nobody(folder: Path, job: Grant) -> None:
+    """The machine that reads there may write there, too."""
+    run(job)
+    file = file_of(job)
+    file.unlink()
+    os.mkfifo(file)
+    with in_time():
+        run(job)
+    assert delivered(job).grant == job
+
+
+def test_only_what_we_write_is_removed(folder: Path, tmp_path: Path, job: Grant) -> None:
+    """With the whole folder in a machine's hands, a link must not lead us to files of Stint's own."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("audit.pem", "heads.jsonl", "1.run", f".1.run.{'a' * 16}"):
+        (data / name).touch()
+    folder.mkdir()
+    file_of(job).parent.symlink_to(data, target_is_directory=True)
+    run(job)
+    left = {"audit.pem", "heads.jsonl", file_of(job).name}
+    assert {file.name for file in data.iterdir()} == left
+    (data / "2.work").mkdir()  # no file, so nothing to trip over
+    run(job)
+    assert {file.name for file in data.iterdir()} == {*left, "2.work"}
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """Whoever opens a pipe waits for ever: then the alarm comes."""
+
+    def late(*_: object) -> None:
+        raise AssertionError("still waiting")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(5)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_begun_and_ended_by_its_team_and_in_the_record(cast: Cast) -> None:
