@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import connection, models
+from django.db.models import Case, F, Q, When
 from django.db.models.expressions import RawSQL
 
 from grants.clock import StintNow
@@ -56,8 +57,10 @@ def claim(*, heads: bool, limit: int = 20) -> list[str]:
 
 
 def done(name: str, *, again: timedelta) -> None:
-    """Give a job back: due again after `again`."""
-    DueJob.objects.filter(name=name).update(due_at=StintNow() + again, lease_until=None)
+    """Give a job back: due again after `again`; at once, if somebody hurried it after it was claimed."""
+    hurried = Q(due_at__gt=F("lease_until") - LEASE)
+    due_at = Case(When(hurried, then=F("due_at")), default=StintNow() + again)
+    DueJob.objects.filter(name=name).update(due_at=due_at, lease_until=None)
 
 
 def release(name: str, *, after: timedelta) -> None:

@@ -71,6 +71,20 @@ def test_a_message_that_was_lost_is_published_again(at: Move, monkeypatch: pytes
     assert sweeper.publish() == 1
 
 
+@pytest.mark.parametrize("hurried", [True, False])
+def test_what_is_hurried_while_it_runs_is_due_again(at: Move, hurried: bool) -> None:
+    """A token was revoked while others were being delivered: the machine gets another one now, not in a minute."""
+    due.ensure("token:5")
+    at(timedelta(seconds=5))
+    assert "token:5" in due.claim(heads=False)
+    at(timedelta(seconds=5))
+    if hurried:
+        due.hurry("token:5")
+    at(timedelta(seconds=5))
+    due.done("token:5", again=timedelta(minutes=1))
+    assert ("token:5" in due.claim(heads=False)) == hurried
+
+
 def test_a_broker_that_is_gone_loses_nothing(at: Move) -> None:
     """The test settings name a broker that nobody listens on: publishing really fails."""
     due.ensure("sync:prefect-prod")
