@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.db import connection, models
@@ -75,6 +77,21 @@ def ensure(name: str) -> None:
 
 def is_known(name: str) -> bool:
     return DueJob.objects.filter(name=name).exists()
+
+
+@contextmanager
+def alone(name: str) -> Iterator[bool]:
+    """Whether this job is ours alone for the block. Messages that were late come beside those that replaced them."""
+    key = [f"job {name}"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key)
+        (ours,) = cursor.fetchone()
+    try:
+        yield ours
+    finally:
+        if ours:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
 
 
 def hurry(name: str) -> None:

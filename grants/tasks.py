@@ -36,13 +36,18 @@ def settle(more: Callable[[], bool] = lambda: False) -> int:
 
 @shared_task(name="stint.run")  # type: ignore[untyped-decorator]
 def run(name: str) -> None:
-    """Run the due job called `name`, and say when it is due next. Run twice, it does no harm.
+    """Run the due job called `name`, and say when it is due next. Run twice, it does no harm; never twice at once.
 
     The row is the truth: a message that was late, or that somebody else put into the broker, does nothing without it.
     """
-    if not due.is_known(name):
-        log.info("job_not_wanted", job=name)
-        return
+    with due.alone(name) as ours:
+        if ours and due.is_known(name):
+            _run(name)
+        else:
+            log.info("job_not_wanted", job=name)
+
+
+def _run(name: str) -> None:
     kind, _, which = name.partition(":")
     again = timedelta(seconds=settings.ENV.sync_seconds)
     try:

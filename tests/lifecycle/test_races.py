@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,13 +13,18 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
-from grants import clock
+from grants import clock, tasks
 from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
+from grants.due import DueJob
 from grants.lifecycle import decide, hold
 from grants.lifecycle.errors import LifecycleError
 from grants.lifecycle.models import Grant, Request
+from grants.tokens import deliver
+from grants.tokens.mint import read
+from grants.tokens.models import Credential
 from tests.cast import Cast
+from tests.tokens.scene import working
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +107,29 @@ def test_give_back_and_revoke_at_once_end_it_once(cast: Cast) -> None:
     results = at_once(lambda: hold.give_back(grant, by=cast.ada), lambda: hold.revoke(grant, by=cast.chiara))
     assert sum(isinstance(result, Grant) for result in results) == 1
     assert sum(isinstance(result, LifecycleError) for result in results) == 1
+
+
+@pytest.mark.usefixtures("commits")
+def test_two_messages_for_one_delivery_make_one_token(
+    cast: Cast, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would take the other's token for lost and revoke it, and who wrote last might have been revoked."""
+    settings.ENV = settings.ENV.model_copy(update={"token_dir": tmp_path})
+    grant = working(cast)
+    deliver.begin(grant.beneficiary, by=cast.ada)
+    write, waits = deliver._write, iter((1.0, 0.2))
+
+    def slowly(path: Path, token: str) -> None:
+        time.sleep(next(waits))
+        write(path, token)
+
+    monkeypatch.setattr(deliver, "_write", slowly)
+    at_once(*[lambda: tasks.run(f"token:{grant.beneficiary_id}")] * 2)
+    token = deliver.path_of(grant.beneficiary_id, grant.resource_id, grant.level).read_text().strip()
+    assert Credential.objects.get(digest=read(token)).revoked_at is None
+    assert Credential.objects.count() == 1
+    tasks.run(f"token:{grant.beneficiary_id}")  # the lock is not kept
+    assert DueJob.objects.get(name=f"token:{grant.beneficiary_id}").lease_until is None
 
 
 @pytest.mark.usefixtures("commits")
