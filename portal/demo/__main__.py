@@ -149,8 +149,9 @@ class Demo:
         """The worker is a service identity like any other: it has asked, it is granted, it gets a token."""
         self.manage("service", "add", WORKER_NAME, "--team", "platform")
         why = "Runs the deployments of the etl pool, in the demo."
-        self.manage("service", "ask", WORKER_NAME, "prefect-demo:pool:etl", "work", "--hours", "24", "--why", why)
-        self.manage("service", "deliver", WORKER_NAME)
+        asked = ("prefect-demo:pool:etl", "work", "--hours", "24", "--why", why)
+        self.manage("service", "ask", WORKER_NAME, *asked, "--team", "platform")
+        self.manage("service", "deliver", WORKER_NAME, "--team", "platform")
         tokens = self.folder / "tokens"  # nobody else has any delivered here
         self.parts.wait("worker", lambda: any(tokens.glob("S-*/*.work")))
         (file,) = tokens.glob("S-*/*.work")

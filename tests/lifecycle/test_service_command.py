@@ -63,6 +63,20 @@ def test_where_somebody_must_decide_it_waits(cast: Cast) -> None:
         service(*wish(cast))
 
 
+def test_whose_it_is_can_be_said(cast: Cast) -> None:
+    """Any team may call a machine of its own like another's: that must not keep a script from the one it means."""
+    versions.apply(POLICY + WORKERS % "[]", by=None)
+    for team in ("ingest", "platform"):
+        service("add", "etl worker", "--team", team)
+    for arguments in (wish(cast), ["deliver", "etl worker"]):
+        with pytest.raises(CommandError, match=r"2 service identities .* --team"):
+            service(*arguments)
+        service(*arguments, "--team", "ingest")
+    worker = Subject.objects.get(kind="service", team__slug="ingest")
+    assert Grant.objects.get().beneficiary == worker
+    assert deliver.is_on(worker)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

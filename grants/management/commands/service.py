@@ -36,6 +36,8 @@ class Command(BaseCommand):
         wish.add_argument("--why", required=True)
         deliver = actions.add_parser("deliver", help="write its tokens into files below STINT_TOKEN_DIR from now on")
         deliver.add_argument("name")
+        for one in (wish, deliver):
+            one.add_argument("--team", default="", help="whose; any team may have one of that name")
         actions.add_parser("list", help="who there is, and what they hold")
 
     @override
@@ -46,7 +48,7 @@ class Command(BaseCommand):
             case "ask":
                 self._ask(options)
             case "deliver":
-                self._deliver(options["name"])
+                self._deliver(options["name"], options["team"])
             case _:
                 self._list()
 
@@ -64,7 +66,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{service.name} of {slug}: added, {service.ref}")
 
     def _ask(self, options: dict[str, Any]) -> None:
-        service, resource, level = self._service(options["name"]), self._resource(options["what"]), options["level"]
+        service = self._service(options["name"], options["team"])
+        resource, level = self._resource(options["what"]), options["level"]
         held = Grant.objects.live_at(clock.now()).filter(beneficiary=service, resource=resource, level=level).first()
         if held:
             self.stdout.write(f"{service.name} holds it already: {held.ref}, until {held.over_at:%Y-%m-%d %H:%M} UTC")
@@ -82,8 +85,8 @@ class Command(BaseCommand):
         granted = asked.state == Request.State.APPROVED
         self.stdout.write(f"{asked.ref} is granted." if granted else f"{asked.ref} waits for a decision.")
 
-    def _deliver(self, name: str) -> None:
-        service = self._service(name)
+    def _deliver(self, name: str, team: str) -> None:
+        service = self._service(name, team)
         begin(service, by="cli")
         self.stdout.write(f"{service.name}: its tokens are written below {service.ref}/, a file for each access")
 
@@ -100,10 +103,12 @@ class Command(BaseCommand):
             off = "" if service.active else " (switched off)"
             self.stdout.write(f"{service.name} of {service.team}{off}: {what or 'holds nothing'}")
 
-    def _service(self, name: str) -> Subject:
-        found = list(Subject.objects.filter(kind=Subject.Kind.SERVICE, name=name).select_related("team"))
+    def _service(self, name: str, team: str) -> Subject:
+        named = Subject.objects.filter(kind=Subject.Kind.SERVICE, name=name, **({"team__slug": team} if team else {}))
+        found = list(named.select_related("team"))
         if len(found) != 1:
-            raise CommandError(f"{len(found) or 'No'} service identities are called {name}.")
+            hint = " Say whose with --team." if found else ""
+            raise CommandError(f"{len(found) or 'No'} service identities are called {name}.{hint}")
         return found[0]
 
     def _resource(self, what: str) -> Resource:
