@@ -154,7 +154,7 @@ def act(idp: IdP, claim: Claim) -> Result | bool:
         case Step.GIVE:
             return _give(idp, claim)
         case Step.CHECK:
-            return Result.STANDS if _there(idp, claim) else _give(idp, claim)
+            return Result.STANDS if _there(idp, claim) else _give_anew(idp, claim)
         case Step.TAKE:
             return _take(idp, claim, Result.TAKEN)
         case Step.RECHECK:
@@ -171,6 +171,13 @@ def _give(idp: IdP, claim: Claim) -> Result:
     if not _there(idp, claim):
         raise Unavailable("The provider took the role, but does not show it.")
     return Result.GIVEN
+
+
+def _give_anew(idp: IdP, claim: Claim) -> Result:
+    """What we gave is not there. It may have another name by now, and would be held beside the new one for ever."""
+    if not claim.found_before:
+        idp.revoke_role(claim.external_id, claim.role)
+    return _give(idp, claim)
 
 
 def _take(idp: IdP, claim: Claim, result: Result) -> Result:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
+from uuid import uuid4
 
 import pytest
 
 from grants.adapters.errors import Missing, Refused
 from grants.adapters.idp import keycloak_realm
+from grants.provisioning.claims import Claim, Result
+from grants.provisioning.plan import Step
+from grants.provisioning.settle import act
 from tests.adapters.test_idp_contract import ROLE
 from tests.real.keycloak import Realm, adapter
 
@@ -102,6 +106,19 @@ def test_a_role_with_another_name_and_a_namesake(realm: Realm, held: bool) -> No
             realm.map(ada, namesake, realm.stint)
         idp.revoke_role(ada, ROLE)
         assert realm.roles(ada) == ({"another"} if held else set())
+
+
+def test_a_role_with_another_name_is_not_held_beside_the_new_one(realm: Realm) -> None:
+    """It is looked at again, for an extension say: not there, so it is given anew, and what was given first goes."""
+    idp = adapter(realm)
+    ada = realm.user("ada")
+    claim = Claim(1, 1, ada, ROLE, False, 1, None, Step.CHECK, uuid4(), 0.0)
+    with closing(idp):
+        idp.grant_role(ada, ROLE)
+        role = realm.get(f"/clients/{realm.stint}/roles/{ROLE.replace('/', '%2F')}")
+        realm.call("PUT", f"/roles-by-id/{role['id']}", {**role, "name": "another"})
+        assert act(idp, claim) is Result.GIVEN
+        assert realm.roles(ada) == {ROLE}
 
 
 def test_only_what_is_given_directly_is_read_and_taken(realm: Realm) -> None:
