@@ -10,7 +10,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import Max, Q, QuerySet, Sum
 
-from accounts import roles, service_identities
+from accounts import service_identities
 from accounts.models import Subject
 from grants import clock, due
 from grants.audit import Verb, record
@@ -183,10 +183,9 @@ def _deliver_anew(old: Credential) -> None:
 
 def _permit(grant: Grant, by: Subject, now: datetime) -> None:
     holder = grant.beneficiary
-    service = holder.kind == Subject.Kind.SERVICE
-    if not (service_identities.acts_for(by, holder) or (service and roles.is_admin(by))):
-        if service:
-            raise NotAllowed(f"Only members of the team that owns {holder.name}, and admins, get its tokens.")
+    if not service_identities.acts_for(by, holder):  # no admin either: they have no rights at the gate
+        if holder.kind == Subject.Kind.SERVICE:
+            raise NotAllowed(f"Only members of the team that owns {holder.name} get its tokens.")
         raise NotAllowed("Only who holds an access gets tokens for it.")
     if not holder.active:
         raise NotAllowed(f"{holder.name} is switched off.")
