@@ -35,6 +35,7 @@ class Verb(StrEnum):
 
     GATE_ENTERED = "gate.entered"
     GATE_STRAYED = "gate.strayed"
+    GATE_LEFT = "gate.left"
     GATE_REFUSED = "gate.refused"
     GATE_RUN_STARTED = "gate.run_started"
     GATE_LOST = "gate.lost"
@@ -90,6 +91,7 @@ SENTENCES: dict[Verb, str] = {
     Verb.TICKET_MADE: "went on to the gate",
     Verb.GATE_ENTERED: "entered an orchestrator through the gate",
     Verb.GATE_STRAYED: "spent a ticket that came without its cookie",
+    Verb.GATE_LEFT: "left an orchestrator",
     Verb.GATE_REFUSED: "refused a call",
     Verb.GATE_RUN_STARTED: "let a run be started",
     Verb.GATE_LOST: "had no room to keep counts or events",

@@ -89,7 +89,7 @@ def _presented(said: Mapping[str, str]) -> tuple[str, str] | Refusal:
         found.append(("token", token))
     if (key := said.get("x-api-key")) is not None:
         found.append(("token", key.strip(" \t")))
-    sessions = _cookies(said.get("cookie", ""))
+    sessions = cookies(said.get("cookie", ""))
     found += [("gate_session", session) for session in sessions]
     if len(found) > 1:
         return Refusal(400, Code.HEADERS, why="The call comes with more than one credential.")
@@ -111,7 +111,7 @@ def _authorization(value: str) -> str | None:
     return None
 
 
-def _cookies(value: str) -> Sequence[str]:
+def cookies(value: str) -> Sequence[str]:
     """What the gate's own cookie says, as often as it is there. Other cookies of the host are nobody's business."""
     pairs = (pair.strip(" \t").partition("=") for pair in value.split(";"))
     return [text for name, _, text in pairs if name.rstrip(" \t") == COOKIE]

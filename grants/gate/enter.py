@@ -20,6 +20,7 @@ from multidict import CIMultiDict
 
 from grants.gate.calls import STALE, Refused
 from grants.gate.credentials import COOKIE as SESSION_COOKIE
+from grants.gate.credentials import cookies
 from grants.gate.limits import Limits
 from grants.gate.snapshot import Feed
 from grants.gate.target import canonical
@@ -57,7 +58,7 @@ class Enter:
         if request.method == "GET" and target.path == f"{PREFIX}enter":
             return await self._enter(request, upstream, dict(target.query))
         if request.method == "GET" and target.path == f"{PREFIX}leave":
-            return self._leave(request)
+            return await self._leave(request)
         raise Refused(Refusal(404, Code.ROUTE))
 
     async def _enter(self, request: web.BaseRequest, upstream: Upstream, query: dict[str, str]) -> web.Response:
@@ -79,10 +80,21 @@ class Enter:
         log.info("entered", connection=upstream.slug, subject=row[0])
         return _moved(303, to, _cookie(SESSION_COOKIE, session.token))
 
-    def _leave(self, request: web.BaseRequest) -> web.Response:
-        """Out of this orchestrator alone; who signs out at the portal is out of all of them."""
+    async def _leave(self, request: web.BaseRequest) -> web.Response:
+        """Out of this orchestrator alone; who signs out at the portal is out of all of them.
+
+        The session is revoked, not only forgotten here. Raises Refused where the database does not take that: a
+        browser that was told it is out must be out.
+        """
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin", "same-site"):
             raise Refused(Refusal(403, Code.ORIGIN))
+        for session in cookies(request.headers.get("Cookie", "")):
+            digest = read(session, "gate_session")
+            if digest is not None:
+                try:
+                    await self.writes.call("SELECT gate_leave(%s)", [digest])
+                except (Unwritten, Rejected):
+                    raise Refused(STALE) from None
         return _moved(303, f"{self.portal}/", _cookie(SESSION_COOKIE, "", 0), _cookie(NONCE_COOKIE, "", 0))
 
     def _nonce(self, request: web.BaseRequest) -> str | None:

@@ -169,6 +169,7 @@ def test_what_is_no_credential(app: psycopg.Connection, cast: Cast, grant: Grant
         "UPDATE grants_gateusage SET n = 0",
         "DELETE FROM grants_gateusage",
         "SELECT * FROM gate_redeem('', '', '', '')",
+        "SELECT gate_leave('')",
         "SELECT gate_append('refused', '{}')",
         "SELECT gate_use('[]')",
         "SELECT * FROM gate_credentials",
@@ -252,6 +253,7 @@ def test_the_gate_has_the_rights_that_are_listed_and_no_other() -> None:
     assert {name for (name,) in functions} == {
         "stint_now()",
         "gate_append(text,bytea)",
+        "gate_leave(bytea)",
         "gate_redeem(bytea,bytea,text,bytea)",
         "gate_use(jsonb)",
     }

@@ -183,12 +183,28 @@ def test_a_ticket_that_is_refused(nonce: str, ticket: str, row: object, code: in
 
 
 def test_leaving() -> None:
+    session, calls = mint("gate_session"), []
+
+    async def call(sql: str, values: list[object]) -> object:
+        calls.append((sql, values))
+        return (True,)
+
+    async def down(_sql: str, _values: list[object]) -> object:
+        raise Unwritten("down")
+
     async def story() -> None:
         async with recorder() as rec, gate(Papers(rec.port)) as door:
-            answer = await door.ask("GET", "/.stint/leave", *BROWSER)
-            assert (status(answer), fields(answer, "Location")) == (303, ["https://stint.test/"])
-            assert cookies(answer) == {COOKIE: "", NONCE_COOKIE: ""}
-            assert status(await door.ask("GET", "/.stint/leave", "Sec-Fetch-Site: cross-site")) == 403
+            door.writes.call = call  # type: ignore[method-assign, assignment]
+            mine = f"Cookie: other=1; {COOKIE}={session.token}"
+            for lines in (BROWSER, (*BROWSER, mine), (*BROWSER, f"Cookie: {COOKIE}=stints_made_up")):
+                answer = await door.ask("GET", "/.stint/leave", *lines)
+                assert (status(answer), fields(answer, "Location")) == (303, ["https://stint.test/"])
+                assert cookies(answer) == {COOKIE: "", NONCE_COOKIE: ""}
+            assert status(await door.ask("GET", "/.stint/leave", mine, "Sec-Fetch-Site: cross-site")) == 403
+            assert calls == [("SELECT gate_leave(%s)", [session.digest])]
+            door.writes.call = down  # type: ignore[method-assign, assignment]
+            answer = await door.ask("GET", "/.stint/leave", *BROWSER, mine)
+            assert (status(answer), fields(answer, "Set-Cookie")) == (503, [])
             assert status(await door.ask("GET", "/.stint/other")) == 404
             assert status(await door.ask("POST", "/.stint/leave")) == 404
             assert rec.got == []

@@ -238,3 +238,23 @@ def _end(subject: Subject) -> list[Credential]:
             return ended
     finally:
         connection.close()
+
+
+def test_who_leaves_is_out_there_and_nowhere_else(cast: Cast, served: Connection, gate: psycopg.Connection) -> None:
+    mine, other = mint("gate_session"), mint("gate_session")
+    for session in (mine, other):
+        redeem(gate, tickets.hand_over(cast.ada, served, DIGEST), session=session)
+    left = "SELECT gate_leave(%s)"
+    assert gate.execute(left, [mine.digest]).fetchone() == (True,)
+    row = Credential.objects.get(digest=mine.digest)
+    event = AuditEvent.objects.latest("seq")
+    assert (event.verb, event.actor, event.seq, row.revoked_at is None) == (
+        "gate.left",
+        cast.ada.ref,
+        row.version,
+        False,
+    )
+    assert gate.execute(left, [mine.digest]).fetchone() == (False,)  # once is enough
+    ticket = read(tickets.hand_over(cast.ada, served, DIGEST), "ticket")
+    assert gate.execute(left, [ticket]).fetchone() == (False,)  # no session
+    assert sorted(revoked for _, revoked in sessions(gate)) == [False, True]
