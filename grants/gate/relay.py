@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import aiohttp
 import structlog
@@ -11,7 +11,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from grants.gate.answers import cut
 from grants.gate.bodies import dump, parse
-from grants.gate.calls import Call, Judge, Refused
+from grants.gate.calls import Call, Judge, Passed, Refused
 from grants.gate.limits import Limits
 from grants.gate.narrowing import narrowed
 from grants.gate.types import Answer, Code, Json, Refusal, Send
@@ -24,6 +24,12 @@ type Downward = web.WebSocketResponse[bool]
 
 OVER = 1008  # for Prefect's clients final: they do not come back with the same credential
 AGAIN = 1011  # they try again
+
+
+class Living(Protocol):
+    """What this socket lives by, as it is looked at again and again."""
+
+    passed: Passed
 
 
 class Goodbye(NamedTuple):
@@ -41,6 +47,7 @@ class Relay:
         self.down, self.up, self.secret = down, up, secret
         self._end: asyncio.Future[Goodbye] = asyncio.get_running_loop().create_future()
         self.over = asyncio.Event()
+        self.held: Living | None = None
 
     def end(self, refusal: Refusal) -> None:
         """From outside: the access has ended, nobody knows whether it has, or the gate stops."""
@@ -130,6 +137,8 @@ class Relay:
         if not self.call.match.route.scope:
             return dump(body)
         step = await narrowed(self.judge, self.call, body, passed)
+        if self.held is not None:
+            self.held.passed = passed  # from now on it lives by what this asked for, and shows what could be seen now
         if isinstance(step, Send):
             return dump(step.body)
         assert isinstance(step, Answer)
