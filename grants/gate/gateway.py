@@ -215,7 +215,7 @@ class Gateway:
         if (make := kind.answers.get(template)) is not None:
             if isinstance(said, Refusal):
                 raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer cannot be read."))
-            said = no(make(call.match, said))
+            said = no(make(call.match, said, passed.found if passed is not None else {}))
             raw = dump(said)
         if passed is not None and template in kind.started.templates:
             self._started(call, passed, (None,) if isinstance(said, Refusal) else kind.started.runs(said))
