@@ -22,7 +22,7 @@ ROUTES = (
     Route("GET", "/api/flow_runs/{id:uuid}/graph-v2", VIEW, FLOW_RUN),
     Route("GET", "/api/flow_runs/{id:uuid}/logs/download", VIEW, FLOW_RUN),
     Route("POST", "/api/flow_runs/{id:uuid}/set_state", RUN, FLOW_RUN, JSON, guards.set_state_asks, drains=ONGOING),
-    Route("POST", "/api/flow_runs/{id:uuid}/resume", RUN, FLOW_RUN, STREAM),
+    Route("POST", "/api/flow_runs/{id:uuid}/resume", RUN, FLOW_RUN, JSON, guards.resume_asks),
     Route("POST", "/api/flow_runs/{id:uuid}/input", RUN, FLOW_RUN, STREAM, drains=ONGOING),
     Route("POST", "/api/flow_runs/{id:uuid}/input/filter", VIEW, FLOW_RUN, STREAM, drains=ONGOING),
     Route("GET", "/api/flow_runs/{id:uuid}/input/{key}", VIEW, FLOW_RUN, drains=ONGOING),
