@@ -23,6 +23,6 @@ async def narrowed(judge: Judge, call: Call, body: Json, passed: Passed) -> Send
     if isinstance(step, Refusal):
         raise Refused(step)
     # What anybody may ask for passes still, but perhaps no longer for what it was cut down to.
-    if not judge.sees(judge.granted(call, passed.asks, passed.found).outcome).covers(visible):
+    if not judge.still_sees(call, judge.granted(call, passed.asks, passed.found), passed):
         raise Refused(Refusal(403, Code.ENDED))
     return step

@@ -155,7 +155,7 @@ class Sockets:
         try:
             held.passed = self.judge.granted(held.call, passed.asks, passed.found, opening=route.method == "WS")
             # What comes was cut down to what could be seen then: anybody may have a list, but not the one of before.
-            if route.scope and not self.judge.sees(held.passed.outcome).covers(self.judge.sees(passed.outcome)):
+            if route.scope and not self.judge.still_sees(held.call, held.passed, passed):
                 self._over(held, Refusal(403, Code.ENDED))
         except Refused as error:
             self._over(held, error.refusal)

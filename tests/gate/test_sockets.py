@@ -311,6 +311,24 @@ def test_what_anybody_may_hear_ends_with_what_it_was_cut_down_to(how: str) -> No
     run(story())
 
 
+def test_what_a_worker_hears_it_hears_until_its_drain_is_over() -> None:
+    async def story() -> None:
+        async with speaker() as there:
+            papers = Papers(there.port)
+            token = papers.token(papers.grant(WORK, seconds=0.5, drain=1))
+            async with gate(papers) as door, opened(door, "/api/feed", token) as ws:
+                await ws.receive_json()
+                await ws.send_json({"type": "filter"})
+                assert (await ws.receive_json())["echo"]["only"] == ["mine"]
+                await asyncio.sleep(0.6)
+                door.changed()
+                gone = await ws.receive(timeout=5)
+                assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1008)
+                assert datetime.now(UTC) >= papers.grants[1].drain_until
+
+    run(story())
+
+
 def test_an_access_that_ends_while_the_socket_is_being_opened() -> None:
     async def story() -> None:
         async with speaker() as there:

@@ -65,7 +65,7 @@ ROUTES = (
     Route("WS", "/api/things/{name}/in", WORK, drains=Drains.RUN),
     Route("WS", "/api/things/{name}/out", VIEW, scope="things"),
     Route("WS", "/api/things/{name}/talk", RUN),
-    Route("WS", "/api/feed", ANY, scope="things"),
+    Route("WS", "/api/feed", ANY, scope="things", drains=Drains.ALWAYS),
 )
 RUNS = {"early": "2020-01-01T00:00:00+00:00", "never": None, "late": "2999-01-01T00:00:00+00:00"}
 
