@@ -21,9 +21,10 @@ from aiohttp import WSMsgType
 from grants.gate import calls
 from grants.gate.credentials import COOKIE
 from grants.gate.limits import Limits
+from grants.gate.types import Match, Send
 from tests.gate.loop import run
 from tests.gate.speaker import speaker
-from tests.gate.toy import RUN, VIEW, WORK, Gate, Papers, bearer, gate, status
+from tests.gate.toy import RUN, TOY, VIEW, WORK, Gate, Papers, bearer, gate, status
 
 
 @asynccontextmanager
@@ -311,12 +312,40 @@ def test_what_anybody_may_hear_ends_with_what_it_was_cut_down_to(how: str) -> No
     run(story())
 
 
+def test_what_moved_out_of_sight_is_heard_no_longer() -> None:
+    """A subscription is cut down when it begins; what it was cut down to may move later."""
+    inside = {"moves", "stays"}
+
+    def narrow(match: Match, body: Any, *_: Any) -> Send:
+        return Send("WS", match.target.raw, {**(body or {}), "only": sorted(inside)})
+
+    async def story() -> None:
+        async with speaker() as there:
+            papers = Papers(there.port)
+            token = papers.token(papers.grant(VIEW))
+            kind = TOY._replace(narrow=narrow)
+            limits = Limits(moved=0.2)
+            async with gate(papers, kind=kind, limits=limits) as door, opened(door, "/api/feed", token) as ws:
+                await ws.receive_json()
+                await ws.send_json({"type": "filter"})
+                assert (await ws.receive_json())["echo"]["only"] == ["moves", "stays"]
+                inside.add("new")
+                await asyncio.sleep(0.5)
+                await ws.ping()
+                assert (await ws.receive(timeout=3)).type is WSMsgType.PONG, "there is more: no reason to end"
+                inside.remove("moves")
+                gone = await ws.receive(timeout=3)
+                assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1011)
+
+    run(story())
+
+
 def test_what_a_worker_hears_it_hears_until_its_drain_is_over() -> None:
     async def story() -> None:
         async with speaker() as there:
             papers = Papers(there.port)
             token = papers.token(papers.grant(WORK, seconds=0.5, drain=1))
-            async with gate(papers) as door, opened(door, "/api/feed", token) as ws:
+            async with gate(papers, limits=Limits(moved=0.2)) as door, opened(door, "/api/feed", token) as ws:
                 await ws.receive_json()
                 await ws.send_json({"type": "filter"})
                 assert (await ws.receive_json())["echo"]["only"] == ["mine"]
