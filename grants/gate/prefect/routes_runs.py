@@ -19,7 +19,7 @@ ROUTES = (
     Route("PATCH", "/api/flow_runs/{id:uuid}", WORK, FLOW_RUN, JSON, guards.patch_asks, drains=ONGOING),
     Route("DELETE", "/api/flow_runs/{id:uuid}", MANAGE, FLOW_RUN),
     Route("GET", "/api/flow_runs/{id:uuid}/graph", VIEW, FLOW_RUN),
-    Route("GET", "/api/flow_runs/{id:uuid}/graph-v2", VIEW, FLOW_RUN),
+    Route("GET", "/api/flow_runs/{id:uuid}/graph-v2", VIEW, FLOW_RUN, scope="graph"),
     Route("GET", "/api/flow_runs/{id:uuid}/logs/download", VIEW, FLOW_RUN),
     Route("POST", "/api/flow_runs/{id:uuid}/set_state", RUN, FLOW_RUN, JSON, guards.set_state_asks, drains=ONGOING),
     Route("POST", "/api/flow_runs/{id:uuid}/resume", RUN, FLOW_RUN, JSON, guards.resume_asks),
