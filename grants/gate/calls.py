@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from multidict import CIMultiDictProxy
 
@@ -28,6 +28,7 @@ from grants.gate.types import (
     Visible,
 )
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
 STALE = Refusal(503, Code.STALE, why="Stint cannot tell at the moment who may do what. Nothing was passed on.")
 
 
@@ -106,8 +107,11 @@ class Judge:
         outcome = check(snapshot, principal, asks, now)
         if isinstance(outcome, Refusal):
             raise Refused(outcome)
-        if isinstance(outcome, Allow) and _outlived(snapshot, principal, now):
-            raise Refused(Refusal(403, Code.ENDED, asks[0]))
+        if isinstance(outcome, Allow):
+            until = _good_until(snapshot, principal)
+            if not now < until:
+                raise Refused(Refusal(403, Code.ENDED, asks[0]))
+            outcome = outcome._replace(until=min(outcome.until, until))
         if isinstance(outcome, Drain) and not _passes(call.match, outcome, found, opening=opening):
             raise Refused(Refusal(403, Code.DRAINED, asks[0]))
         return Passed(asks, found, outcome)
@@ -124,6 +128,12 @@ class Judge:
             deployments=frozenset(key.id for key in had if key.kind == "deployment"),
         )
 
+    def still_sees(self, call: Call, now: Passed, before: Passed) -> bool:
+        """Whether nothing is lost of what was shown. A token has one grant, and ends or drains with it."""
+        if call.principal is None or call.principal.only_grant is not None:
+            return True
+        return self.sees(now.outcome).covers(self.sees(before.outcome))
+
     async def _found(self, call: Call, wanted: tuple[Lookup, ...]) -> Found:
         if not wanted:
             return {}
@@ -133,12 +143,12 @@ class Judge:
             raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator cannot be asked what this is.")) from None
 
 
-def _outlived(snapshot: Snapshot, principal: Principal, now: datetime) -> bool:
-    """Whether a token's grant is over, its drain too: then it is no longer good for what anybody may do either."""
+def _good_until(snapshot: Snapshot, principal: Principal) -> datetime:
+    """When a token's grant is over, its drain too: from then on it is not good for what anybody may do either."""
     if principal.only_grant is None:
-        return False
+        return principal.until
     grant = snapshot.grants.get(principal.only_grant)
-    return grant is None or now >= grant.drain_until
+    return grant.drain_until if grant is not None else _NEVER
 
 
 def _passes(match: Match, drain: Drain, found: Found, *, opening: bool) -> bool:

@@ -26,6 +26,7 @@ from grants.gate.types import (
 
 _RUNS = frozenset({"flow_run", "task_run", "artifact"})  # kinds of Lookup that name a run
 _EVENTS = frozenset({"/api/events", "/api/events/in"})  # where a worker also tells of itself
+_MAKES = "/api/flow_runs/"  # a part of a run that had started, unless it is a deployment's: that is a new one
 
 
 class _Used(NamedTuple):
@@ -74,6 +75,8 @@ def may_finish(match: Match, wanted: Collection[Lookup], found: Found, drain: Dr
     if match.route.drains is Drains.ALWAYS:
         return True
     if match.route.drains is not Drains.RUN:
+        return False
+    if match.route.template == _MAKES and any(lookup.kind == "deployment" for lookup in wanted):
         return False
     runs = [lookup for lookup in wanted if lookup.kind in _RUNS]
     begun = [_begun(found, lookup, drain.ended) for lookup in runs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import aiohttp
@@ -173,7 +174,8 @@ class Gateway:
         data = stream or (None if step.body is None else dump(step.body))
         self._count(call, "ok")
         try:
-            upstream = await self.client.send(served.upstream, step.method, step.target, headers=head, data=data)
+            with self._coming(call, passed, stream):
+                upstream = await self.client.send(served.upstream, step.method, step.target, headers=head, data=data)
         except Unanswered:
             if stream is not None and stream.failure is not None:
                 raise Refused(stream.failure) from None
@@ -185,6 +187,12 @@ class Gateway:
             return await self._return(request, call, upstream, passed)
         finally:
             upstream.release()
+
+    def _coming(self, call: Call, passed: Passed | None, stream: Stream | None) -> AbstractContextManager[object]:
+        """While a body is passed on: what a call does, it does when its body is whole, so that has to be in time."""
+        if stream is None or passed is None:
+            return nullcontext()
+        return self.sockets.held(call, passed, stream.end, after=0)
 
     async def _return(
         self, request: web.BaseRequest, call: Call, upstream: aiohttp.ClientResponse, passed: Passed | None
@@ -207,7 +215,7 @@ class Gateway:
         if (make := kind.answers.get(template)) is not None:
             if isinstance(said, Refusal):
                 raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer cannot be read."))
-            said = no(make(call.match, said))
+            said = no(make(call.match, said, passed.found if passed is not None else {}))
             raw = dump(said)
         if passed is not None and template in kind.started.templates:
             self._started(call, passed, (None,) if isinstance(said, Refusal) else kind.started.runs(said))
@@ -234,7 +242,7 @@ class Gateway:
         response = web.Response(status=status, body=body, headers=head)
         if status == 302:
             response.headers["Set-Cookie"] = cookie
-        if refusal.code in _UNSAFE:
+        if refusal.code in _UNSAFE or request.content.exception() is not None:
             response.force_close()  # whoever sends such a head is not trusted with where the next one begins
         return await send(request, response, self.limits)
 

@@ -53,7 +53,14 @@ class Stream:
 
     def __init__(self, request: web.BaseRequest, seconds: float) -> None:
         self._request, self._seconds = request, seconds
+        self._whole = False
         self.failure: Refusal | None = None
+
+    def end(self, refusal: Refusal) -> None:
+        """The access has ended: a body that is not whole by now never will be, and does nothing."""
+        if not self._whole:
+            self.failure = refusal
+            self._request.content.set_exception(web.RequestPayloadError())
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         await continued(self._request)
@@ -62,11 +69,12 @@ class Stream:
                 async with asyncio.timeout(self._seconds):
                     piece = await self._request.content.readany()
                 if not piece:
+                    self._whole = True
                     return
                 yield piece
         except TimeoutError:
             self.failure = _LATE
             raise
         except web.RequestPayloadError:
-            self.failure = _BROKEN
+            self.failure = self.failure or _BROKEN
             raise

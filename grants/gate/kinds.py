@@ -43,7 +43,7 @@ class Started(NamedTuple):
     runs: Callable[[Json], tuple[str, ...]]
 
 
-type Answers = Callable[[Match, Json], Json | Refusal]  # what becomes of an answer before the caller hears it
+type Answers = Callable[[Match, Json, Found], Json | Refusal]  # what becomes of an answer before it is heard
 
 
 class Kind(NamedTuple):

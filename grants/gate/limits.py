@@ -16,6 +16,7 @@ class Limits(NamedTuple):
     answer: float = 30.0  # for each silence of the orchestrator
     after_end: float = 30.0  # that an answer under way may still take when the access ends
     closing: float = 2.0  # for a socket's goodbye
+    moved: float = 60.0  # until it is seen that what a socket shows has moved out of its caller's sight
     connections: int = 10_000
     sockets: int = 2_000
     sockets_each: int = 500  # of one credential: a worker has three, and two for each run

@@ -22,5 +22,7 @@ async def narrowed(judge: Judge, call: Call, body: Json, passed: Passed) -> Send
     step = kind.narrow(call.match, body, sight, found)
     if isinstance(step, Refusal):
         raise Refused(step)
-    judge.granted(call, passed.asks, passed.found)
+    # What anybody may ask for passes still, but perhaps no longer for what it was cut down to.
+    if not judge.still_sees(call, judge.granted(call, passed.asks, passed.found), passed):
+        raise Refused(Refusal(403, Code.ENDED))
     return step

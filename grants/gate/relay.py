@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import aiohttp
 import structlog
@@ -11,10 +11,10 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from grants.gate.answers import cut
 from grants.gate.bodies import dump, parse
-from grants.gate.calls import Call, Judge, Refused
+from grants.gate.calls import Call, Judge, Passed, Refused
 from grants.gate.limits import Limits
 from grants.gate.narrowing import narrowed
-from grants.gate.types import Answer, Code, Json, Refusal, Send
+from grants.gate.types import Answer, Code, Json, Refusal, Send, Visible
 from grants.gate.usage import Usage
 
 log = structlog.get_logger(__name__)
@@ -24,6 +24,21 @@ type Downward = web.WebSocketResponse[bool]
 
 OVER = 1008  # for Prefect's clients final: they do not come back with the same credential
 AGAIN = 1011  # they try again
+
+
+class Living(Protocol):
+    """What this socket lives by, as it is looked at again and again."""
+
+    passed: Passed
+
+
+class _Shown(NamedTuple):
+    """The last message that was narrowed: by what could be seen then, and to what."""
+
+    number: int
+    body: Json
+    visible: Visible
+    words: set[str]
 
 
 class Goodbye(NamedTuple):
@@ -41,6 +56,8 @@ class Relay:
         self.down, self.up, self.secret = down, up, secret
         self._end: asyncio.Future[Goodbye] = asyncio.get_running_loop().create_future()
         self.over = asyncio.Event()
+        self.held: Living | None = None
+        self._shown: _Shown | None = None
 
     def end(self, refusal: Refusal) -> None:
         """From outside: the access has ended, nobody knows whether it has, or the gate stops."""
@@ -57,7 +74,7 @@ class Relay:
         try:
             await self.down.prepare(request)
             self._count("ok")
-            pumps = [asyncio.create_task(self._upward()), asyncio.create_task(self._downward())]
+            pumps = [asyncio.create_task(pump()) for pump in (self._upward, self._downward, self._moved)]
             done, _ = await asyncio.wait([*pumps, self._end], return_when=asyncio.FIRST_COMPLETED)
             goodbye = _first(done)
         finally:
@@ -130,10 +147,32 @@ class Relay:
         if not self.call.match.route.scope:
             return dump(body)
         step = await narrowed(self.judge, self.call, body, passed)
+        if self.held is not None:
+            self.held.passed = passed  # from now on it lives by what this asked for, and shows what could be seen now
+        self._shown = _Shown(number, body, self.judge.sees(passed.outcome), _words(step))
         if isinstance(step, Send):
             return dump(step.body)
         assert isinstance(step, Answer)
         return None
+
+    async def _moved(self) -> Goodbye:
+        """What was in sight when the caller asked may have moved out of it: then it has to ask again."""
+        while True:
+            await asyncio.sleep(self.limits.moved)
+            shown = self._shown
+            if shown is None:
+                continue
+            try:
+                passed = await self.judge.frame(self.call, shown.number, shown.body)
+                if not self.judge.sees(passed.outcome).covers(shown.visible):
+                    continue  # a worker in its drain hears on; whose access is over is cut elsewhere
+                step = await narrowed(self.judge, self.call, shown.body, passed)
+            except Refused as error:
+                if error.refusal.status >= 500:
+                    continue
+                return _refusing(OVER, error.refusal.code)
+            if shown.words - _words(step):
+                return _refusing(AGAIN, "try again")
 
     # The orchestrator's frames.
 
@@ -185,6 +224,17 @@ def _parted(kind: WSMsgType, code: Any, reason: str | None) -> Goodbye:
         back = (code or WSCloseCode.OK, (reason or "").encode())
         return Goodbye(back, back)
     return Goodbye((WSCloseCode.PROTOCOL_ERROR, b""), (WSCloseCode.GOING_AWAY, b""))
+
+
+def _words(body: Json) -> set[str]:
+    """All texts in a message, the ids that it was cut down to among them."""
+    if isinstance(body, Send | Answer):
+        return _words(body.body) if isinstance(body, Send) else set()
+    if isinstance(body, dict):
+        return set().union(*map(_words, body.values()))
+    if isinstance(body, list):
+        return set().union(*map(_words, body))
+    return {body} if isinstance(body, str) else set()
 
 
 def _refusing(code: int, reason: str) -> Goodbye:

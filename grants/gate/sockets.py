@@ -31,7 +31,7 @@ LARGEST_FRAME = 4 * 1024 * 1024
 
 @dataclass(eq=False, slots=True)
 class Held:
-    """Something open that lives by an access: a socket, or a long answer."""
+    """Something open that lives by an access: a socket, a long answer, or a body that is still coming."""
 
     call: Call
     passed: Passed
@@ -71,7 +71,8 @@ class Sockets:
             relay = Relay(call, self.judge, self.usage, self.limits, down, up, self.client.secret(call.served.upstream))
             self._relays.add(relay)
             try:
-                with self.held(call, passed, relay.end, after=0):
+                with self.held(call, passed, relay.end, after=0) as held:
+                    relay.held = held
                     await relay.run(request)
             finally:
                 self._relays.discard(relay)
@@ -122,13 +123,13 @@ class Sockets:
     # Ending.
 
     @contextmanager
-    def held(self, call: Call, passed: Passed, end: Callable[[Refusal], None], *, after: float) -> Iterator[None]:
+    def held(self, call: Call, passed: Passed, end: Callable[[Refusal], None], *, after: float) -> Iterator[Held]:
         """While this is open, its access is looked at again and again; `end` is called at most once."""
         held = Held(call, passed, end, after)
         self._held.add(held)
         try:
             self._look(held)  # it may have ended while the orchestrator was being asked
-            yield
+            yield held
         finally:
             held.ended = True
             self._held.discard(held)
@@ -150,8 +151,12 @@ class Sockets:
     def _look(self, held: Held) -> None:
         if held.ended:
             return
+        route, passed = held.call.match.route, held.passed
         try:
-            held.passed = self.judge.granted(held.call, held.passed.asks, held.passed.found, opening=True)
+            held.passed = self.judge.granted(held.call, passed.asks, passed.found, opening=route.method == "WS")
+            # What comes was cut down to what could be seen then: anybody may have a list, but not the one of before.
+            if route.scope and not self.judge.still_sees(held.call, held.passed, passed):
+                self._over(held, Refusal(403, Code.ENDED))
         except Refused as error:
             self._over(held, error.refusal)
         except Exception:

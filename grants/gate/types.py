@@ -213,6 +213,13 @@ class Visible(NamedTuple):
     blocks: frozenset[str] = frozenset()  # with `view`
     secrets: frozenset[str] = frozenset()  # with `secret`
 
+    def covers(self, other: Visible) -> bool:
+        """Whether all that `other` shows may be seen."""
+        pairs = zip(self[1:4], other[1:4], strict=True)
+        return self.secrets >= other.secrets and (
+            self.all or (not other.all and all(mine >= theirs for mine, theirs in pairs))
+        )
+
 
 class Allow(NamedTuple):
     grants: tuple[int, ...]  # that were needed, for the record

@@ -60,6 +60,12 @@ _IN_RUN = ("flow-run", "prefect.flow-run.{flow_run}")
 _LOG = {"name": "x", "level": 20, "message": "m", "timestamp": "2026-11-24T12:00:00Z"}
 _SCHEDULE = {"schedule": {"interval": 3600}}
 
+
+def _template(block: Any) -> dict[str, Any]:
+    default = {"default": {"$ref": {"block_document_id": block}}}
+    return {"base_job_template": {"job_configuration": {}, "variables": {"properties": {"x": default}}}}
+
+
 ESCALATIONS: tuple[Call, ...] = (
     # Running a deployment: `run` is not a shell on its pool.
     *_post(
@@ -164,6 +170,9 @@ ESCALATIONS: tuple[Call, ...] = (
         {"state": {"type": "PAUSED", "data": {"type": "reference"}}},
         {"state": {}},
     ),
+    *_post("run", "/flow_runs/{flow_run}/resume", None, {}, {"run_input": None}, {"run_input": {"a": 1}}),
+    *_post("run with variables", "/flow_runs/{flow_run}/resume", {"run_input": {"a": _VARIABLE}}),
+    *_post(MALFORMED, "/flow_runs/{flow_run}/resume", [], {"input": {}}),
     *_post(MALFORMED, _STATE, {}, {"state": None}, {"state": {"type": "PAUSED"}, "x": 1}, [{"state": {}}]),
     *_patch("manage", "/flow_runs/{flow_run}", {"job_variables": {"command": "sh"}}, {"job_variables": {}}),
     *_patch("nobody", "/flow_runs/{flow_run}", {"job_variables": {"command": "sh"}, "name": "x"}),
@@ -254,6 +263,12 @@ ESCALATIONS: tuple[Call, ...] = (
     ),
     *_post("sibling pool", "/deployments/", {"name": "new", "flow_id": "{flow}", "work_pool_name": "{foreign_pool}"}),
     *_post("admin", "/deployments/", {"name": "new", "flow_id": "{flow}"}),
+    *_post(
+        "admin",
+        "/deployments/",
+        {"name": "new", "flow_id": "{flow}", "work_pool_name": "{pool}", "global_concurrency_limit_id": _UUID},
+        {"name": "new", "flow_id": "{flow}", "work_pool_name": "{pool}", "parameters": {"a": [_VARIABLE]}},
+    ),
     *_post(MISSING, "/deployments/", {"name": "new", "flow_id": "{flow}", "work_pool_name": "nowhere"}),
     *_post(MALFORMED, "/deployments/", {}, [], {"name": "a/b", "flow_id": "{flow}"}, {"name": "a", "flow_id": "x"}),
     *_post(MALFORMED, "/deployments/", {"name": "a", "flow_id": "{flow}", "pool": "x"}),
@@ -274,10 +289,23 @@ ESCALATIONS: tuple[Call, ...] = (
         {"work_pool_name": "{pool}"},
         {"work_pool_name": None},
         {"enforce_parameter_schema": False},
-        {"global_concurrency_limit_id": _UUID},
+        {"global_concurrency_limit_id": None},
         {"schedules": [{"active": True}, {"parameters": {"a": 1}}]},
+        {"work_queue_name": "q", "work_pool_name": "{pool}"},
+        {"work_queue_name": "q", "work_pool_name": None},
     ),
-    *_patch("admin", "/deployments/{deployment}", {"work_pool_name": "{foreign_pool}"}),
+    *_patch(
+        "admin",
+        "/deployments/{deployment}",
+        {"work_pool_name": "{foreign_pool}"},
+        {"work_queue_name": "q"},  # of the default pool
+        {"global_concurrency_limit_id": _UUID},
+        {"parameters": {"a": _VARIABLE}},
+    ),
+    *_patch("admin", "/deployments/{held}", {"concurrency_limit": 9}, {"concurrency_limit": None}),
+    *_patch("operate", "/deployments/{held}", {"paused": True}),
+    *_patch("manage", "/deployments/{held}", {"global_concurrency_limit_id": "{limit}"}),
+    Call("DELETE", "", "admin", "/api/deployments/{held}"),
     *_patch("admin", "/deployments/{foreign_deployment}", {"work_pool_name": "{pool}"}),
     *_patch(
         MALFORMED,
@@ -296,7 +324,16 @@ ESCALATIONS: tuple[Call, ...] = (
     *_post(MALFORMED, "/deployments/get_scheduled_flow_runs", {"deployment_ids": []}, {}, {"deployment_ids": None}, []),
     *_patch("operate", "/work_pools/{pool}", {"is_paused": True}, {"concurrency_limit": 1, "is_paused": False}),
     *_patch("manage", "/work_pools/{pool}", {}, {"base_job_template": {}}, {"is_paused": True, "description": "x"}),
-    *_patch(MALFORMED, "/work_pools/{pool}", [], {"name": "x"}),
+    *_patch(MALFORMED, "/work_pools/{pool}", [], {"name": "x"}, _template("x"), _template(1)),
+    *_patch("manage", "/work_pools/{pool}", _template(None)),
+    *_patch("admin", "/work_pools/{pool}", _template("{block}"), _template("{outer_block}")),
+    *_patch("operate", "/work_queues/{queue}", {}, {"is_paused": True, "filter": None}),
+    *_patch("operate", "/work_pools/{pool}/queues/{queue_name}", {"priority": 1}),
+    *_post("operate", "/work_pools/{pool}/queues", {"name": "q", "filter": None}),
+    *_patch("admin", "/work_queues/{queue}", {"filter": {}}, {"filter": {"deployment_ids": [_UUID]}}),
+    *_patch("admin", "/work_pools/{pool}/queues/{queue_name}", {"filter": {"tags": []}}),
+    *_post("admin", "/work_pools/{pool}/queues", {"name": "q", "filter": {"tags": ["x"]}}),
+    *_patch(MALFORMED, "/work_queues/{queue}", [], {"work_pool_id": _UUID}),
     # Secrets, in any spelling.
     *_get(
         "server",
@@ -326,6 +363,9 @@ ESCALATIONS: tuple[Call, ...] = (
     ),
     *_post("nobody", "/concurrency_limits/decrement", {"names": ["x"], "task_run_id": "{foreign_task_run}"}),
     *_post("a worker", "/concurrency_limits/decrement", {"names": ["x"], "task_run_id": _UUID}),
+    *_post("a worker", "/v2/concurrency_limits/decrement", {"names": ["deployment:{deployment}", "x"], "slots": 1}),
+    *_post("nobody", "/v2/concurrency_limits/increment", {"names": ["deployment:{foreign_deployment}"], "slots": 1}),
+    *_post(MALFORMED, "/v2/concurrency_limits/increment", {"names": "x", "slots": 1}),
     *_post("server", "/ui/schemas/validate", {"schema": {}, "values": {"a": _VARIABLE}}),
     *_post("any", "/ui/schemas/validate", {"schema": {}, "values": {"a": 1}}),
     *_get("server", "/automations/related-to/x", "/automations/related-to/prefect.deployment.x"),

@@ -56,7 +56,7 @@ rules:
     )
 )
 _NOWHERE = (  # what no call needs to find: it is refused, or granted, by what holds for the whole server
-    *("automation", "block_schema", "block_type", "flow_run_state", "lease", "limit", "new_id", "saved_search"),
+    *("automation", "block_schema", "block_type", "flow_run_state", "lease", "new_id", "saved_search"),
     *("schedule", "task_run_state", "variable"),
 )
 
@@ -82,6 +82,8 @@ def seed(server: PrefectServer, auth: str) -> dict[str, str]:
         ids[name] = make("/flows/", name=flow)
     ids["deployment"] = deployment(ids["flow"], "pool-a", "prod")
     ids["served"] = deployment(ids["flow"], "pool-a", "served", enforce_parameter_schema=False)
+    ids["limit"] = make("/v2/concurrency_limits/", name="everybodys", limit=1)
+    ids["held"] = deployment(ids["flow"], "pool-a", "held", global_concurrency_limit_id=ids["limit"])
     ids["sibling_deployment"] = deployment(ids["sibling_flow"], "pool-a", "sibling")
     ids["foreign_deployment"] = deployment(ids["foreign_flow"], "pool-b", "other")
     ids["flow_run"], ids["task_run"] = ran(ids["deployment"])

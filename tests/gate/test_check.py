@@ -237,6 +237,16 @@ def test_only_runs_that_had_started_may_finish(drains: Drains, runs: dict[str, i
         assert not may_finish(called, [*lookups, gone], {**found, gone: None}, drain)
 
 
+def test_a_run_of_a_deployment_is_a_new_one_in_the_drain() -> None:
+    made = Route("POST", "/api/flow_runs/", Level.WORK, drains=Drains.RUN)
+    called = Match(made, {}, Target("/", "/", (), "/"), "prefect")
+    parent, deployment = Lookup("task_run", "begun"), Lookup("deployment", "d1")
+    found = {parent: Known((POOL,), {"started": (NOW - TICK).isoformat()}), deployment: Known((POOL,), {})}
+    drain = Drain((1,), NOW, NOW + HOUR)
+    assert may_finish(called, [parent], found, drain)
+    assert not may_finish(called, [parent, deployment], found, drain)
+
+
 # A naive reader.
 
 KEYS = [SERVER, POOL, DEPLOYMENT, SIBLING, BLOCK, Key("other", "pool", "p1"), Key("other", "server", "server")]

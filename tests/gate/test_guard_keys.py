@@ -14,6 +14,8 @@ KEYS = {
     "DeploymentScheduleCreate": guards_deployments._SCHEDULE,
     "DeploymentScheduleUpdate": guards_deployments._SCHEDULE,
     "WorkPoolUpdate": guards_deployments._POOL,
+    "WorkQueueCreate": guards_deployments._QUEUE - {"last_polled"},
+    "WorkQueueUpdate": guards_deployments._QUEUE,
     "StateCreate": guards_deployments._STATE,
     "FlowRunCreate": guards_runs._CREATE,
     "FlowRunUpdate": guards_runs._PATCH | {"job_variables"},

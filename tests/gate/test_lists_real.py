@@ -80,6 +80,7 @@ def calls(world: World) -> dict[tuple[str, str], tuple[str, Json, dict[str, str]
             f"/block_types/slug/secret/block_documents/name/{world.alpha.word}-secret", None, {"include_secrets": "true"},
         ),
         ("GET", "/api/block_documents/{id}"): (f"/block_documents/{world.blocks['alpha']}", None, {}),
+        ("GET", "/api/flow_runs/{id}/graph-v2"): (f"/flow_runs/{world.alpha.ids['shared-run']}/graph-v2", None, {}),
         ("POST", "/api/ui/schemas/validate"): ("/ui/schemas/validate", variable_probe(world), {}),
     }  # fmt: skip
     plain = {line: (line[1].removeprefix("/api"), {}, {}) for line in SCOPE_OF if line[0] != "WS"}

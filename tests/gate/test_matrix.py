@@ -29,7 +29,7 @@ def id_of(name: str) -> str:
 _IDS = (
     *("artifact", "automation", "block", "block_schema", "block_type", "deployment", "flow", "flow_run"),
     *("flow_run_state", "lease", "limit", "new_id", "queue", "saved_search", "schedule", "task_run", "task_run_state"),
-    *("variable", "pool_id", "served", "outer_block", "inner_block", "sibling_deployment", "sibling_flow"),
+    *("variable", "pool_id", "served", "held", "outer_block", "inner_block", "sibling_deployment", "sibling_flow"),
     *("foreign_flow_run", "foreign_task_run", "foreign_deployment", "foreign_flow", "foreign_pool_id", "foreign_queue"),
 )
 IDS = {
@@ -74,6 +74,7 @@ def deployment(flow: str, pool: str, lineage: tuple[Key, ...], *, enforced: bool
 OWN = deployment("flow", "pool-a", at("deployment"))
 SIBLING = deployment("sibling_flow", "pool-a", at("sibling_deployment"))
 OTHER = deployment("foreign_flow", "pool-b", at("foreign_deployment", above=FOREIGN))
+HELD = Known(at("held"), {**OWN.facts, "id": id_of("held"), "limit_id": id_of("limit"), "limit_name": "everybody's"})
 RUN, FOREIGN_RUN = Known(at("deployment"), {}), Known(at("foreign_deployment", above=FOREIGN), {})
 BLOCK = Known((key("block", "block"), SERVER), {})
 FOUND: Mapping[Lookup, Known] = {
@@ -81,6 +82,7 @@ FOUND: Mapping[Lookup, Known] = {
     Lookup("deployment", id_of("sibling_deployment")): SIBLING,
     Lookup("deployment", id_of("foreign_deployment")): OTHER,
     Lookup("deployment", id_of("served")): deployment("flow", "pool-a", at("served"), enforced=False),
+    Lookup("deployment", id_of("held")): HELD,
     Lookup("deployment_name", "etl/prod"): OWN,
     Lookup("flow_deployment", f"{id_of('flow')}/prod"): OWN,
     Lookup("flow_deployment", f"{id_of('sibling_flow')}/sibling"): SIBLING,

@@ -341,7 +341,9 @@ def test_a_secret_passes_only_if_all_that_is_in_the_answer_may_be_read(
     assert {tuple(send.body["block_documents"]["id"]["any_"]) for send in listed.sends} == {
         tuple(sorted({*secrets, Q}))
     }
-    assert listed.fold([["masked"], [answer]]) == ([answer] if clear else ["masked"])
+    masked = {"id": Q}
+    assert listed.fold([[masked], [answer]]) == ([answer] if clear else [masked])
+    assert listed.fold([[{"id": D}, masked], [None]]) == [masked]
 
 
 @pytest.mark.parametrize("value", ["false", "False", "0", "no", "off", "f", "n"])
@@ -350,7 +352,8 @@ def test_who_asks_for_no_secrets_asks_once(value: str) -> None:
     outcome = narrow(match_of("block_documents/{id}", (("include_secrets", value),)), None, sight, {})
     assert outcome == Send("GET", "/api/block_documents/{id}?include_secrets=false")
     listed: Any = narrow(match_of("block_documents/filter"), {"include_secrets": value}, sight, {})
-    assert listed.body["include_secrets"] is False
+    (send,) = listed.sends
+    assert send.body["include_secrets"] is False
 
 
 def test_values_that_read_variables_are_told_at_any_depth() -> None:

@@ -118,6 +118,23 @@ def test_sub_flows_show_where_they_or_their_parents_are_named(world: World) -> N
         assert ids(world.call(sees, "POST", "/artifacts/filter", body)) == {alpha.ids["sub-artifact"]}
 
 
+def test_a_graph_names_ones_own(world: World) -> None:
+    alpha, bravo, sees = world.alpha, world.bravo, world.sees(world.alpha)
+
+    def labels(visible: Visible, run: str) -> set[str]:
+        template = "/flow_runs/{id}/graph-v2"
+        graph = world.call(visible, "GET", f"/flow_runs/{run}/graph-v2", template=template).json
+        return {node["label"] for _, node in graph["nodes"]}
+
+    sub = {f"{alpha.word}-sub-flow / {alpha.word}-sub-run"}
+    crossed = {f"{bravo.word}-flow / {bravo.word}-{name}" for name in ("crossed", "crossed-pool")}
+    assert labels(sees, alpha.ids["own-run"]) == sub
+    assert labels(sees, alpha.ids["shared-run"]) == {"a run elsewhere"}
+    assert labels(Visible(all=True), alpha.ids["shared-run"]) == crossed
+    both = Visible(all=False, pools=frozenset({alpha.pool, bravo.pool}))
+    assert labels(both, alpha.ids["shared-run"]) == crossed
+
+
 def test_logs_are_those_of_named_runs(world: World) -> None:
     alpha, bravo, sees = world.alpha, world.bravo, world.sees(world.alpha)
 

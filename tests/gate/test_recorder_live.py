@@ -44,6 +44,7 @@ ANYBODYS = {"/api/health", "/api/ready", "/api/admin/storage"}  # to read
 ITSELF = {
     "/api/deployments/{id:uuid}/work_queue_check",
     "/api/automations/related-to/{resource_id}",
+    "/api/flow_runs/{id:uuid}/graph-v2",
 }
 
 
@@ -70,8 +71,8 @@ class Try(NamedTuple):
 class Recorder:
     """Writes down whose requests come, and takes the gate's own to Prefect, each once: nothing changes there."""
 
-    def __init__(self, prefect: str) -> None:
-        self.port = 0
+    def __init__(self, prefect: str, run: str) -> None:
+        self.port, self._run = 0, run
         self.arrived: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()  # by the gate itself
         self.targets: list[tuple[str, str]] = []
@@ -98,10 +99,9 @@ class Recorder:
         ):
             self.strange.append(tag)
         if "Upgrade" not in request.headers:
-            # A run says whose it is: create_flow_run's answer is compared with what was asked.
-            return web.json_response(
-                {"deployment_id": request.path.split("/")[3] if request.path.count("/") > 2 else ""}
-            )
+            # A run or an artifact says whose it is: the answer is compared with what was asked.
+            deployment = request.path.split("/")[3] if request.path.count("/") > 2 else ""
+            return web.json_response({"deployment_id": deployment, "flow_run_id": self._run})
         socket = web.WebSocketResponse(protocols=("prefect",))
         await socket.prepare(request)
         async for _ in socket:
@@ -161,7 +161,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
 
 @pytest.fixture
 def live(commits: None, cast: Cast, prefect: Prefect, tmp_path: Path) -> Iterator[Live]:
-    rec, port = Recorder(prefect.server.url), free_port()
+    rec, port = Recorder(prefect.server.url, prefect.ids["flow_run"]), free_port()
     rec.port, host = free_port(), f"127.0.0.1:{port}"
     seeded.serve(cast.connection, host=host, url=f"http://127.0.0.1:{rec.port}/api", secret_ref="env:PREFECT_AUTH")
     held = seeded.hold(cast, prefect.ids)

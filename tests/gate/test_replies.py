@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from grants.gate.prefect.kind import PREFECT
-from grants.gate.prefect.replies import own_run, without_password
+from grants.gate.prefect.replies import masked, own_run, without_password
 from grants.gate.prefect.routes import ROUTES
 from grants.gate.types import Code, Json, Match, Refusal, Target
 from tests.gate.loop import run
@@ -25,17 +25,30 @@ def test_templates_are_those_of_routes() -> None:
 
 def test_the_ui_is_told_of_no_password() -> None:
     told = {"api_url": "/api", "auth": "BASIC", "flags": []}
-    assert without_password(MATCH, told) == {"api_url": "/api", "auth": None, "flags": []}
+    assert without_password(MATCH, told, {}) == {"api_url": "/api", "auth": None, "flags": []}
+
+
+def test_settings_are_told_without_those_that_hold_passwords() -> None:
+    told = {
+        "server": {"docket": {"name": "prefect", "url": "redis://:pw@10.0.0.9/0"}, "api": {"auth_string": "*"}},
+        "client": {"custom_headers": {"Authorization": "Bearer pw"}, "max_retries": 5},
+    }
+    heard = masked(MATCH, told, {})
+    assert "pw" not in str(heard)
+    assert heard["server"]["docket"]["name"] == "prefect"
+    assert heard["client"]["max_retries"] == 5
+    for odd in ({}, {"server": None, "client": {"custom_headers": {}}}, [], None):
+        assert masked(MATCH, odd, {}) == odd
 
 
 def test_a_run_of_this_deployment_is_told() -> None:
     made = {"id": "1", "deployment_id": str(HERE)}
-    assert own_run(MATCH, made) == made
+    assert own_run(MATCH, made, {}) == made
 
 
 @pytest.mark.parametrize("answer", [{"deployment_id": str(uuid4())}, {"deployment_id": None}, {}, [], "x", None])
 def test_any_other_run_is_not(answer: Json) -> None:
-    refused = own_run(MATCH, answer)
+    refused = own_run(MATCH, answer, {})
     assert isinstance(refused, Refusal)
     assert (refused.status, refused.code) == (403, Code.GUARD)
 
@@ -45,9 +58,9 @@ def test_the_gate_tells_what_the_kind_makes_of_it() -> None:
 
     async def story() -> None:
         answers = {
-            "/api/things/{name}": lambda _match, answer: {"was": answer},
-            "/api/things/{name}/create_run": lambda _match, _answer: Refusal(403, Code.GUARD, why="Not yours."),
-            "/pages/{page}": lambda _match, answer: answer,
+            "/api/things/{name}": lambda _match, answer, _found: {"was": answer},
+            "/api/things/{name}/create_run": lambda _match, _answer, _found: Refusal(403, Code.GUARD, why="Not yours."),
+            "/pages/{page}": lambda _match, answer, _found: answer,
         }
         async with recorder() as rec:
             papers = Papers(rec.port)

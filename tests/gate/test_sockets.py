@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ import pytest
 from aiohttp import WSMsgType
 
 from grants.gate import calls
+from grants.gate.credentials import COOKIE
 from grants.gate.limits import Limits
+from grants.gate.types import Match, Send
 from tests.gate.loop import run
 from tests.gate.speaker import speaker
-from tests.gate.toy import RUN, VIEW, WORK, Gate, Papers, bearer, gate, status
+from tests.gate.toy import RUN, TOY, VIEW, WORK, Gate, Papers, bearer, gate, status
 
 
 @asynccontextmanager
@@ -272,6 +275,85 @@ def test_a_socket_ends_with_the_access(how: str, capsys: pytest.CaptureFixture[s
                 with capsys.disabled():
                     print(f"\n  {how}: closed after {time.monotonic() - began:.2f} s")
                 await until(lambda: there.closed == [1001])
+
+    run(story())
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+def test_what_anybody_may_hear_ends_with_what_it_was_cut_down_to(how: str) -> None:
+    """A session of several grants: when one ends, so does the socket that shows what it gave; also one that began late."""
+
+    async def story() -> None:
+        async with speaker() as there:
+            papers = Papers(there.port)
+            papers.grant(VIEW, "stays")
+            short = papers.grant(VIEW, "ends", seconds=1.2)
+            if how == "after":  # it begins when the socket is open, and no news of it comes
+                papers.grants[short] = papers.grants[short]._replace(
+                    starts_at=datetime.now(UTC) + timedelta(seconds=0.5)
+                )
+            session = papers.token(kind="gate_session")
+            async with gate(papers) as door, aiohttp.ClientSession() as client:
+                head = {"Host": "toy.test", "Cookie": f"{COOKIE}={session}", "Origin": "https://toy.test"}
+                url = f"http://127.0.0.1:{door.port}/api/feed"
+                async with client.ws_connect(url, headers=head, protocols=("prefect",)) as ws:
+                    await ws.send_json({"type": "auth", "token": None})
+                    await ws.receive_json()
+                    if how == "after":
+                        await asyncio.sleep(0.7)
+                    await ws.send_json({"type": "filter"})
+                    assert (await ws.receive_json())["echo"]["only"] == ["ends", "stays"]
+                    papers.grant(VIEW, "more")
+                    door.changed()
+                    gone = await ws.receive(timeout=3)
+                    assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1008)
+                    assert datetime.now(UTC) >= papers.grants[short].until
+
+    run(story())
+
+
+def test_what_moved_out_of_sight_is_heard_no_longer() -> None:
+    """A subscription is cut down when it begins; what it was cut down to may move later."""
+    inside = {"moves", "stays"}
+
+    def narrow(match: Match, body: Any, *_: Any) -> Send:
+        return Send("WS", match.target.raw, {**(body or {}), "only": sorted(inside)})
+
+    async def story() -> None:
+        async with speaker() as there:
+            papers = Papers(there.port)
+            token = papers.token(papers.grant(VIEW))
+            kind = TOY._replace(narrow=narrow)
+            limits = Limits(moved=0.2)
+            async with gate(papers, kind=kind, limits=limits) as door, opened(door, "/api/feed", token) as ws:
+                await ws.receive_json()
+                await ws.send_json({"type": "filter"})
+                assert (await ws.receive_json())["echo"]["only"] == ["moves", "stays"]
+                inside.add("new")
+                await asyncio.sleep(0.5)
+                await ws.ping()
+                assert (await ws.receive(timeout=3)).type is WSMsgType.PONG, "there is more: no reason to end"
+                inside.remove("moves")
+                gone = await ws.receive(timeout=3)
+                assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1011)
+
+    run(story())
+
+
+def test_what_a_worker_hears_it_hears_until_its_drain_is_over() -> None:
+    async def story() -> None:
+        async with speaker() as there:
+            papers = Papers(there.port)
+            token = papers.token(papers.grant(WORK, seconds=0.5, drain=1))
+            async with gate(papers, limits=Limits(moved=0.2)) as door, opened(door, "/api/feed", token) as ws:
+                await ws.receive_json()
+                await ws.send_json({"type": "filter"})
+                assert (await ws.receive_json())["echo"]["only"] == ["mine"]
+                await asyncio.sleep(0.6)
+                door.changed()
+                gone = await ws.receive(timeout=5)
+                assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1008)
+                assert datetime.now(UTC) >= papers.grants[1].drain_until
 
     run(story())
 

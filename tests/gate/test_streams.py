@@ -125,6 +125,40 @@ def test_a_trickle_is_not_progress_for_ever() -> None:
     run(story())
 
 
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize("how", ["time", "revoked"])
+def test_a_body_that_is_not_whole_when_the_access_ends_does_nothing(chunked: bool, how: str) -> None:
+    """Else a call could be begun in time, and made whenever its last byte is sent."""
+
+    async def story() -> None:
+        async with recorder() as rec:
+            papers = Papers(rec.port)
+            token = papers.token(papers.grant(RUN, seconds=0.5 if how == "time" else 3600))
+            async with gate(papers) as door:
+                reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+                length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 100"
+                head = f"POST /api/things/mine/upload HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\n{length}\r\n\r\n"
+                writer.write(head.encode())
+                answer = asyncio.create_task(reader.read(65536))
+                for n in range(30):
+                    if answer.done():
+                        break
+                    writer.write(b"1\r\nx\r\n" if chunked else b"x")
+                    await asyncio.sleep(0.1)
+                    if n == 4 and how == "revoked":
+                        papers.revoke()
+                        door.changed()
+                else:
+                    writer.write(b"0\r\n\r\n" if chunked else b"x" * 70)
+                assert status(await answer) == (403 if how == "time" else 401)
+                writer.close()
+                await asyncio.sleep(0.1)
+                assert rec.begun.is_set()
+                assert rec.got == []
+
+    run(story())
+
+
 @pytest.mark.parametrize("what", ["large", "mine"])
 def test_who_does_not_read_is_cut(what: str) -> None:
     """A long answer, or many short ones that nobody takes."""

@@ -65,6 +65,7 @@ ROUTES = (
     Route("WS", "/api/things/{name}/in", WORK, drains=Drains.RUN),
     Route("WS", "/api/things/{name}/out", VIEW, scope="things"),
     Route("WS", "/api/things/{name}/talk", RUN),
+    Route("WS", "/api/feed", ANY, scope="things", drains=Drains.ALWAYS),
 )
 RUNS = {"early": "2020-01-01T00:00:00+00:00", "never": None, "late": "2999-01-01T00:00:00+00:00"}
 
@@ -97,7 +98,7 @@ def _needs(match: Match, body: Json) -> tuple[Lookup, ...]:
 
 def _asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     if match.route.need in (ANY, None):
-        return (Ask((), ANY),)
+        return (Ask((SERVER,) if match.route.method == "WS" else (), ANY),)
     return tuple(Ask(known.lineage if known else (SERVER,), match.route.need) for known in found.values())
 
 

@@ -14,7 +14,7 @@ from grants.gate.prefect.filters import held, only, shaped
 from grants.gate.prefect.rows import references
 from grants.gate.prefect.scopes import Scope
 from grants.gate.prefect.sight import Call
-from grants.gate.types import Fold, Json, Narrowed, Send
+from grants.gate.types import Answer, Fold, Json, Narrowed, Send
 
 _KEYS = ("block_documents", "block_types", "block_schemas", "include_secrets", "sort", "offset", "limit")
 _NO = frozenset({"false", "f", "0", "no", "n", "off"})  # what Prefect's pydantic takes for False
@@ -28,11 +28,20 @@ def wants_secrets(values: Collection[object]) -> bool:
 def _list(call: Call) -> Narrowed:
     body = shaped(call.body)
     visible = call.sight.visible
+    known = visible.blocks | visible.secrets
     if not visible.all:
         only(body, _KEYS)
-        body = held(body, "block_documents", "id", visible.blocks | visible.secrets)
+        body = held(body, "block_documents", "id", known)
+        if not known:
+            return Answer([])
     wanted = "include_secrets" in body and wants_secrets([body["include_secrets"]])
-    return _either(call, [call.sent({**body, "include_secrets": choice}) for choice in (False, True)], wanted=wanted)
+    masked, clear = (call.sent({**body, "include_secrets": choice}) for choice in (False, True))
+    step = _either(call, [masked, clear], wanted=wanted)
+    if visible.all:
+        return step
+    sends, fold = (step.sends, step.fold) if isinstance(step, Fold) else ((masked,), lambda answers: answers[0])
+    # A document comes with those that it is made of, and they are not Prefect's to leave out.
+    return Fold(sends, lambda answers: [row for row in fold(answers) if _covered(row, known)])
 
 
 def _of_type(call: Call) -> Narrowed:
@@ -44,7 +53,7 @@ def _of_type(call: Call) -> Narrowed:
     known = visible.blocks | visible.secrets
 
     def fold(answers: Sequence[Json]) -> Json:
-        shown = [[row for row in rows if row["id"] in known] for rows in answers]
+        shown = [[row for row in rows if _covered(row, known)] for rows in answers]
         return shown[-1] if all(_covered(row, visible.secrets) for row in shown[-1]) else shown[0]
 
     return Fold((masked, clear) if _wanted(call) and visible.secrets else (masked,), fold)

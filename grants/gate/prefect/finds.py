@@ -118,6 +118,13 @@ def on_all(match: Match, lookups: Iterable[Lookup], found: Found, need: Level) -
     return tuple(on(match, lookup, found, need) for lookup in lookups)
 
 
+def on_block(match: Match, lookup: Lookup, found: Found, need: Level) -> tuple[Ask, ...]:
+    """`need` on a block, and on those that it is made of."""
+    inner = fact(found, lookup, "references") or ()
+    within = [Ask((Key(match.connection, "block", str(ref)), server(match)), need) for ref in inner]
+    return (on(match, lookup, found, need), *within)
+
+
 def fact(found: Found, lookup: Lookup, name: str) -> Json:
     """None as well where the orchestrator has no such thing: then nobody passes anyway."""
     known = found.get(lookup)

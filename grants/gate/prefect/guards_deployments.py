@@ -16,7 +16,9 @@ from grants.gate.prefect.finds import (
     found_by,
     on,
     on_all,
+    on_block,
     on_server,
+    wanted,
 )
 from grants.gate.types import Ask, Found, Json, Lookup, Match
 
@@ -41,6 +43,7 @@ _UPDATE |= {"storage_document_id", "infrastructure_document_id", "enforce_parame
 _CREATE = _UPDATE | {"name", "flow_id", "labels"}
 _POOL_OPERATES = frozenset({"is_paused", "concurrency_limit"})
 _POOL = _POOL_OPERATES | {"description", "base_job_template", "storage_configuration"}
+_QUEUE = frozenset({"name", "description", "is_paused", "concurrency_limit", "priority", "last_polled", "filter"})
 _HARMLESS_KINDS = ("none", "json")
 _SCHEDULER = "scheduled "  # how Prefect's own idempotency keys begin
 
@@ -138,8 +141,8 @@ def upsert_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     if pool is not None and fact(found, existing, "work_pool_name") != pool.id:
         asks.append(on(match, pool, found, Level.MANAGE))
     if pool is None and (not asks or body.get("work_queue_name") is not None):
-        asks.append(on_server(match, Level.MANAGE))  # a queue without a pool is one of the default pool
-    return tuple(asks)
+        asks.append(on_server(match, Level.MANAGE))  # a queue without a pool may be any pool's that has this name
+    return (*asks, *_reaching_out(match, body, existing, found))
 
 
 def update_needs(match: Match, body: Json) -> tuple[Lookup, ...]:
@@ -153,7 +156,31 @@ def update_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     asks = [on(match, deployment, found, Level.OPERATE if steers and body else Level.MANAGE)]
     if pool is not None and fact(found, deployment, "work_pool_name") != pool.id:
         asks.append(on(match, pool, found, Level.MANAGE))
-    return tuple(asks)
+    if body.get("work_queue_name") is not None and "work_pool_name" not in body:
+        asks.append(on_server(match, Level.MANAGE))  # as above: it moves even what has a pool
+    return (*asks, *_reaching_out(match, body, deployment, found))
+
+
+def delete_asks(match: Match, _body: Json, found: Found) -> tuple[Ask, ...]:
+    deployment = _deployment(match)
+    asks = on(match, deployment, found, Level.MANAGE)
+    return (asks, on_server(match, Level.ADMIN)) if _shares_limit(deployment, found) else (asks,)
+
+
+def _reaching_out(match: Match, body: dict[str, Json], deployment: Lookup, found: Found) -> list[Ask]:
+    """What a definition asks for besides: the values of variables, and limits that are not the deployment's own."""
+    asks = [reads_variables(match)] if hydrates(body.get("parameters")) else []
+    limit = body.get("global_concurrency_limit_id")
+    takes = limit is not None and an_id(limit, "global_concurrency_limit_id") != fact(found, deployment, "limit_id")
+    # Prefect writes a deployment's limit into whatever limit it is held to, and deletes that one with it.
+    if takes or ("concurrency_limit" in body and _shares_limit(deployment, found)):
+        asks.append(on_server(match, Level.ADMIN))
+    return asks
+
+
+def _shares_limit(deployment: Lookup, found: Found) -> bool:
+    own = fact(found, deployment, "id")
+    return fact(found, deployment, "limit_name") not in (None, f"deployment:{own}")
 
 
 def schedule_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
@@ -179,10 +206,41 @@ def _pool(body: Json, known: frozenset[str]) -> Lookup | None:
     return None if name is None else found_by("pool", name, "work_pool_name")
 
 
+def pool_update_needs(match: Match, body: Json) -> tuple[Lookup, ...]:
+    return (found_by("pool", match.params["name"], "name"), *_blocks(an_object(body, _POOL).get("base_job_template")))
+
+
 def pool_update_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    keys = an_object(body, _POOL).keys()
-    need = Level.OPERATE if keys and keys <= _POOL_OPERATES else Level.MANAGE
-    return (on(match, found_by("pool", match.params["name"], "name"), found, need),)
+    """A block that is named as a default is printed by Prefect to whoever starts a run that does not fit."""
+    pool, *blocks = pool_update_needs(match, body)
+    need = Level.OPERATE if body and body.keys() <= _POOL_OPERATES else Level.MANAGE
+    return (
+        on(match, pool, found, need),
+        *(ask for block in blocks for ask in on_block(match, block, found, Level.VIEW)),
+    )
+
+
+def _blocks(template: Json) -> list[Lookup]:
+    """The blocks that a job template names, wherever in it."""
+    blocks, left = [], [template]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            reference = part.get("$ref")
+            if isinstance(reference, dict) and reference.get("block_document_id") is not None:
+                blocks.append(found_by("block", reference["block_document_id"], "block_document_id"))
+            left.extend(part.values())
+        elif isinstance(part, list):
+            left.extend(part)
+    return blocks
+
+
+def queue_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
+    """A filter makes a queue of the old kind, which hands out the runs of every pool."""
+    body = an_object(body, _QUEUE)
+    lookups = [lookup for find in match.route.find for lookup in wanted(find, match, body)]
+    asks = on_all(match, lookups, found, Level.OPERATE)
+    return asks if body.get("filter") is None else (*asks, on_server(match, Level.ADMIN))
 
 
 # Serving some.

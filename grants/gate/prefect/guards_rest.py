@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from grants.catalog.levels import Key, Level
-from grants.gate.prefect.finds import UUID, an_object, anywhere, fact, found_by, on, on_server, signed_in
-from grants.gate.prefect.finds import server as the_server
+from grants.catalog.levels import Level
+from grants.gate.prefect.finds import UUID, a_list, an_object, anywhere, found_by, on, on_block, on_server, signed_in
 from grants.gate.prefect.guards_deployments import hydrates
 from grants.gate.types import Ask, Found, Json, Lookup, Match
 
 _FALSE = frozenset({"false", "False", "0"})
 _DEPLOYMENT = "prefect.deployment."
+_ITS_LIMIT = "deployment:"  # how Prefect names the limit of one deployment
 LIMITS = {
     "/api/concurrency_limits/increment": frozenset({"names", "task_run_id"}),
     "/api/concurrency_limits/decrement": frozenset({"names", "task_run_id"}),
@@ -30,9 +30,7 @@ def block_asks(match: Match, _body: Json, found: Found) -> tuple[Ask, ...]:
     lookup = _block(match)
     told = [value for name, value in match.target.query if name == "include_secrets"]
     need = Level.VIEW if all(value in _FALSE for value in told) else Level.SECRET
-    inner = fact(found, lookup, "references") or ()
-    within = [Ask((Key(match.connection, "block", str(ref)), the_server(match)), need) for ref in inner]
-    return (on(match, lookup, found, need), *within)
+    return on_block(match, lookup, found, need)
 
 
 def _block(match: Match) -> Lookup:
@@ -42,13 +40,16 @@ def _block(match: Match) -> Lookup:
     return Lookup("block_name", f"{slug}/{name}")
 
 
-# Limits, which are the server's, and of no pool.
+# Limits, which are the server's, and of no pool; but a deployment has one of its own, by its name.
 
 
 def limit_needs(match: Match, body: Json) -> tuple[Lookup, ...]:
     body = an_object(body, LIMITS[match.route.template])
     holder = body.get("task_run_id")
-    return () if holder is None else (found_by("task_run", holder, "task_run_id"),)
+    held = [] if holder is None else [found_by("task_run", holder, "task_run_id")]
+    names = [name for name in a_list(body.get("names", []), "names") if isinstance(name, str)]
+    own = [name.removeprefix(_ITS_LIMIT) for name in names if name.startswith(_ITS_LIMIT)]
+    return (*held, *(Lookup("deployment", key) for key in own if UUID.fullmatch(key)))
 
 
 def limit_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:

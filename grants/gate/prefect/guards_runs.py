@@ -5,7 +5,7 @@ from __future__ import annotations
 from grants.catalog.levels import Level
 from grants.gate.prefect.events import claims, on_event
 from grants.gate.prefect.finds import Malformed, a_list, an_object, anywhere, fact, found_by, on, on_all, on_server
-from grants.gate.prefect.guards_deployments import state_need
+from grants.gate.prefect.guards_deployments import hydrates, reads_variables, state_need
 from grants.gate.types import Ask, Found, Json, Lookup, Match
 
 _LOG = frozenset({"name", "level", "message", "timestamp", "flow_run_id", "task_run_id"})
@@ -36,6 +36,13 @@ def set_state_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     if body.get("state") is None:
         raise Malformed("The body must hold a state.")
     return (on(match, _run(match), found, state_need(body["state"])),)
+
+
+def resume_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
+    """Prefect puts variables into what a paused run is told, and its answer prints them where they do not fit."""
+    body = an_object({} if body is None else body, {"run_input"})
+    asks = (on(match, _run(match), found, Level.RUN),)
+    return (*asks, reads_variables(match)) if hydrates(body.get("run_input")) else asks
 
 
 def patch_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:

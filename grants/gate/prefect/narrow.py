@@ -63,6 +63,8 @@ def named(match: Match, body: Json, visible: Visible) -> tuple[Lookup, ...] | Re
             return events_narrow.named(match, body)
         if scope is Scope.TASK_RUNS_OF_RUNS:
             return tuple(Lookup("flow_run_place", run) for run in _few(shaped(body), "flow_run_ids"))
+        if scope is Scope.GRAPH:
+            return (Lookup("flow_run_children", _run_of(match)),)
         if scope is Scope.LOGS_OUT:
             return tuple(_lookups(_logs_of(body), _LISTS[Scope.LOGS].names))
         if scope not in _LISTS:
@@ -298,6 +300,24 @@ def reads_variables(body: Json) -> bool:
     return False
 
 
+def _graph(call: Call) -> Narrowed:
+    """The runs that it started are there by the names of their flows: those that may be shown, by theirs."""
+    shown = _children(call, "flow_run_children", [_run_of(call.match)])
+
+    def fold(answers: Collection[Json]) -> Json:
+        (graph,) = answers
+        for key, node in graph["nodes"]:
+            if node["kind"] == "flow-run" and key not in shown:
+                node["label"] = "a run elsewhere"
+        return graph
+
+    return Fold((call.sent(call.body),), fold)
+
+
+def _run_of(match: Match) -> str:
+    return match.target.path.split("/")[3]
+
+
 def _server_only(_call: Call) -> Narrowed:
     return Refusal(403, Code.NO_GRANT)
 
@@ -312,6 +332,7 @@ _OTHERS: dict[Scope, Callable[[Call], Narrowed]] = {
     Scope.SERVER_COUNT: lambda _call: Answer(0),
     Scope.SERVER: _server_only,
     Scope.SCHEMA_VALUES: _schema_values,
+    Scope.GRAPH: _graph,
 }
 
 __all__ = ["NEEDS_QUEUES", "SCOPES", "SCOPE_OF", "Scope", "named", "narrow", "plain", "reads_variables"]

@@ -278,6 +278,7 @@ def _task_run(body: Json) -> Row:
 
 
 def _deployment(body: Json) -> Row:
+    limit = _field(body, "global_concurrency_limit", Mapping)
     return {
         "id": _id(body),
         "flow_id": _id(body, "flow_id"),
@@ -287,6 +288,8 @@ def _deployment(body: Json) -> Row:
         "job_variables": _field(body, "job_variables", Mapping),
         "enforce_parameter_schema": _field(body, "enforce_parameter_schema", bool),
         "infrastructure_document_id": _maybe_id(body, "infrastructure_document_id"),
+        "limit_id": _id(limit) if limit else None,
+        "limit_name": _text(limit, "name") if limit else None,
     }
 
 

@@ -36,6 +36,7 @@ class Scope(StrEnum):
     BLOCKS_OF_TYPE = "blocks_of_type"
     BLOCK = "block"
     SCHEMA_VALUES = "schema_values"
+    GRAPH = "graph"  # of one's own run; what it started elsewhere has names of others
 
 
 SCOPES = frozenset(Scope)
@@ -96,4 +97,5 @@ SCOPE_OF: Mapping[tuple[str, str], Scope] = {
     ("GET", "/api/block_types/slug/{slug}/block_documents/name/{block_document_name}"): Scope.BLOCK,
     ("GET", "/api/block_documents/{id}"): Scope.BLOCK,
     **_post(Scope.SCHEMA_VALUES, "ui/schemas", "validate"),
+    ("GET", "/api/flow_runs/{id}/graph-v2"): Scope.GRAPH,
 }
