@@ -9,7 +9,7 @@ if ! uv --version >/dev/null 2>&1; then  # a pyenv shim may be there and fail
       || { echo "This needs uv, or a python3 that has pip." >&2; exit 1; }
   fi
 fi
-if [ -z "${UV_PYTHON:-}" ] && ! uv python find -q --no-python-downloads '>=3.12,<3.15' >/dev/null 2>&1; then
+if [ -z "${UV_PYTHON:-}" ] && ! uv python find -q --system --no-python-downloads '>=3.12,<3.15' >/dev/null 2>&1; then
   for p in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-4].*/bin/python; do  # their shims are not to be trusted
     if "$p" -c 'import ssl, sqlite3' 2>/dev/null; then UV_PYTHON="$p"; export UV_PYTHON; fi
   done
