@@ -36,8 +36,8 @@ from tests.gate.views import Writer, database
 from tests.gate.world import Upstream
 from tests.real.prefect import PrefectServer, free_port, running_prefect
 
-CLIENTS, ROUNDS, CALLS = 8, 9, 160
-ALONE = 40  # calls of one caller, who waits for each answer
+CLIENTS, ROUNDS, CALLS = 8, 25, 80  # many short ones: a neighbour's burst spoils some of them, not the median
+ALONE = 20  # calls of one caller, who waits for each answer
 AUTH = "gate:of-the-bench"
 FAST_HOST = "fast.test"  # an orchestrator that answers at once: for what has nothing to do with Prefect
 FAST = 2  # the rows of its connection, resource, grant and credential
