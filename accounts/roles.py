@@ -18,7 +18,3 @@ def is_auditor(subject: Subject) -> bool:
 def sees_all(subject: Subject) -> bool:
     """Admins and auditors see everything; only admins act."""
     return subject.active and subject.portal_roles.filter(role__in=[Role.ADMIN, Role.AUDITOR]).exists()
-
-
-def teams_of(subject: Subject) -> set[str]:
-    return set(subject.memberships.values_list("team__slug", flat=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import connection, models
 from django.db.models import Case, F, Q, When
@@ -108,7 +108,3 @@ def beat(name: str, version: str) -> None:
             [name, version],
         )
     ProcessBeat.objects.filter(at__lt=StintNow() - timedelta(days=1)).delete()
-
-
-def beats_since(moment: datetime) -> models.QuerySet[ProcessBeat]:
-    return ProcessBeat.objects.filter(at__gte=moment).order_by("name")

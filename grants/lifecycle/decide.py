@@ -90,18 +90,14 @@ def stages_of(request: Request) -> tuple[StageView, ...]:
     return Judges.now().of(request)
 
 
-def why_not(request: Request, subject: Subject) -> str:
+def why_not(request: Request, subject: Subject, judges: Judges) -> str:
     """Why this person can't decide this request, in a sentence; "" when they can."""
     try:
         _open(request, clock.now())
-        _stage_for(Judges.now(), request, subject)
+        _stage_for(judges, request, subject)
     except (NotAllowed, Conflict) as error:
         return error.reason
     return ""
-
-
-def may_decide(request: Request, subject: Subject) -> bool:
-    return not why_not(request, subject)
 
 
 def waiting_for(subject: Subject) -> list[Request]:

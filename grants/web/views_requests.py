@@ -18,7 +18,7 @@ from grants import clock
 from grants.lifecycle import decide, who
 from grants.lifecycle.errors import Conflict, LifecycleError
 from grants.lifecycle.models import Decision, Grant, Request
-from grants.lifecycle.stages import StageView, current
+from grants.lifecycle.stages import Judges, StageView, current
 from grants.web import history, record, timeline, words
 from grants.web.params import row_id
 from grants.web.signed_in import signed_in
@@ -138,11 +138,11 @@ def _page(request: HttpRequest, asked: Request, *, status: int = 200, **said: st
 
 
 def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
-    now = clock.now()
-    stages = decide.stages_of(asked)
+    now, judges = clock.now(), Judges.now()
+    stages = judges.of(asked)
     decisions = list(asked.decisions.select_related("approver").order_by("pk"))
     grants = list(asked.grants.select_related("resource__connection").order_by("pk"))
-    refusal = decide.why_not(asked, viewer)
+    refusal = decide.why_not(asked, viewer, judges)
     pending = timeline.standing_of(asked, None, now).state == "pending"
     voted = any(vote.approver_id == viewer.pk and not vote.superseded for vote in decisions)
     return {

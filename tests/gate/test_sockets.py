@@ -12,19 +12,41 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
+from grants.catalog.levels import Level
 from grants.gate import calls
 from grants.gate.credentials import COOKIE
 from grants.gate.limits import Limits
 from grants.gate.types import Match, Send
 from tests.gate.loop import run
-from tests.gate.speaker import speaker
+from tests.gate.speaker import Speaker, speaker
 from tests.gate.toy import RUN, TOY, VIEW, WORK, Gate, Papers, bearer, gate, status
+
+
+class Talk(NamedTuple):
+    """What a story about one caller's socket is made of."""
+
+    there: Speaker
+    papers: Papers
+    token: str
+    door: Gate
+
+
+@asynccontextmanager
+async def talking(
+    level: Level = RUN, *, seconds: float = 3600, drain: float = 0, limits: Limits | None = None
+) -> AsyncIterator[Talk]:
+    """A gate before an orchestrator that talks, and a caller who was granted something there."""
+    async with speaker() as there:
+        papers = Papers(there.port)
+        token = papers.token(papers.grant(level, seconds=seconds, drain=drain))
+        async with gate(papers, limits=limits) as door:
+            yield Talk(there, papers, token, door)
 
 
 @asynccontextmanager
@@ -95,21 +117,18 @@ def test_a_conversation(tmp_path: Path) -> None:
 
 def test_the_caller_closes() -> None:
     async def story() -> None:
-        async with speaker() as there:
-            papers = Papers(there.port)
-            token = papers.token(papers.grant(RUN))
-            async with gate(papers) as door:
-                async with opened(door, "/api/things/mine/talk", token) as ws:
-                    await ws.receive_json()
-                    await ws.close(code=4003, message=b"enough")
-                    assert ws.close_code == 4003
-                await until(lambda: there.closed == [4003])
-                # and one that just vanishes
-                async with opened(door, "/api/things/mine/talk", token) as ws:
-                    await ws.receive_json()
-                    ws._response.connection.transport.abort()
-                await until(lambda: len(there.closed) == 2)
-                await until(lambda: door.gateway.sockets._open.total() == 0)
+        async with talking() as (there, papers, token, door):
+            async with opened(door, "/api/things/mine/talk", token) as ws:
+                await ws.receive_json()
+                await ws.close(code=4003, message=b"enough")
+                assert ws.close_code == 4003
+            await until(lambda: there.closed == [4003])
+            # and one that just vanishes
+            async with opened(door, "/api/things/mine/talk", token) as ws:
+                await ws.receive_json()
+                ws._response.connection.transport.abort()
+            await until(lambda: len(there.closed) == 2)
+            await until(lambda: door.gateway.sockets._open.total() == 0)
 
     run(story())
 
@@ -148,32 +167,29 @@ def test_a_key_on_http_alone_is_told_so() -> None:
     """PREFECT_API_KEY does not show on a socket's handshake: the refusal says what does, the grant's page sees it."""
 
     async def story() -> None:
-        async with speaker() as there:
-            papers = Papers(there.port)
-            token = papers.token(papers.grant(RUN))
-            async with gate(papers) as door:
-                handshake = (
-                    "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
-                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol: prefect",
-                )  # fmt: skip
-                before = await door.raw(
-                    (
-                        "\r\n".join(["GET /api/things/mine/talk HTTP/1.1", "Host: toy.test", *handshake]) + "\r\n\r\n"
-                    ).encode(),
-                    seconds=1,
-                )
-                assert (status(before), b"PREFECT_CLIENT_CUSTOM_HEADERS" in before) == (401, True)
-                assert not door.usage._counts, "nobody is known yet"
-                await door.ask("GET", "/api/me", bearer(token))
-                await door.raw(
-                    (
-                        "\r\n".join(["GET /api/things/mine/talk HTTP/1.1", "Host: toy.test", *handshake]) + "\r\n\r\n"
-                    ).encode(),
-                    seconds=1,
-                )
-                assert {(key.credential, key.route, key.code) for key in door.usage._counts} >= {
-                    (1, "WS /api/things/{name}/talk", "key_only")
-                }
+        async with talking() as (there, papers, token, door):
+            handshake = (
+                "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol: prefect",
+            )  # fmt: skip
+            before = await door.raw(
+                (
+                    "\r\n".join(["GET /api/things/mine/talk HTTP/1.1", "Host: toy.test", *handshake]) + "\r\n\r\n"
+                ).encode(),
+                seconds=1,
+            )
+            assert (status(before), b"PREFECT_CLIENT_CUSTOM_HEADERS" in before) == (401, True)
+            assert not door.usage._counts, "nobody is known yet"
+            await door.ask("GET", "/api/me", bearer(token))
+            await door.raw(
+                (
+                    "\r\n".join(["GET /api/things/mine/talk HTTP/1.1", "Host: toy.test", *handshake]) + "\r\n\r\n"
+                ).encode(),
+                seconds=1,
+            )
+            assert {(key.credential, key.route, key.code) for key in door.usage._counts} >= {
+                (1, "WS /api/things/{name}/talk", "key_only")
+            }
 
     run(story())
 
@@ -250,31 +266,31 @@ def test_messages_that_are_refused_do_not_arrive() -> None:
 @pytest.mark.parametrize("how", ["time", "revoked", "grant", "inactive", "stale", "stopping"])
 def test_a_socket_ends_with_the_access(how: str, capsys: pytest.CaptureFixture[str]) -> None:
     async def story() -> None:
-        async with speaker() as there:
-            papers = Papers(there.port)
-            token = papers.token(papers.grant(RUN, seconds=0.6 if how == "time" else 3600))
-            async with gate(papers) as door, opened(door, "/api/things/mine/talk", token) as ws:
-                await ws.receive_json()
-                began = time.monotonic()
-                if how == "revoked":
-                    papers.revoke()
-                elif how == "grant":
-                    papers.grants[1] = papers.grants[1]._replace(
-                        until=papers.grants[1].starts_at, drain_until=papers.grants[1].starts_at
-                    )
-                elif how == "inactive":
-                    papers.active = set()
-                elif how == "stale":
-                    door.feed.stopped = True
-                elif how == "stopping":
-                    asyncio.get_running_loop().create_task(door.gateway.sockets.close())
-                if how in ("revoked", "grant", "inactive"):
-                    door.changed()
-                gone = await ws.receive(timeout=5)
-                assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1011 if how in ("stale", "stopping") else 1008)
-                with capsys.disabled():
-                    print(f"\n  {how}: closed after {time.monotonic() - began:.2f} s")
-                await until(lambda: there.closed == [1001])
+        async with (
+            talking(seconds=0.6 if how == "time" else 3600) as (there, papers, token, door),
+            opened(door, "/api/things/mine/talk", token) as ws,
+        ):
+            await ws.receive_json()
+            began = time.monotonic()
+            if how == "revoked":
+                papers.revoke()
+            elif how == "grant":
+                papers.grants[1] = papers.grants[1]._replace(
+                    until=papers.grants[1].starts_at, drain_until=papers.grants[1].starts_at
+                )
+            elif how == "inactive":
+                papers.active = set()
+            elif how == "stale":
+                door.feed.stopped = True
+            elif how == "stopping":
+                asyncio.get_running_loop().create_task(door.gateway.sockets.close())
+            if how in ("revoked", "grant", "inactive"):
+                door.changed()
+            gone = await ws.receive(timeout=5)
+            assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1011 if how in ("stale", "stopping") else 1008)
+            with capsys.disabled():
+                print(f"\n  {how}: closed after {time.monotonic() - began:.2f} s")
+            await until(lambda: there.closed == [1001])
 
     run(story())
 
@@ -342,85 +358,79 @@ def test_what_moved_out_of_sight_is_heard_no_longer() -> None:
 
 def test_what_a_worker_hears_it_hears_until_its_drain_is_over() -> None:
     async def story() -> None:
-        async with speaker() as there:
-            papers = Papers(there.port)
-            token = papers.token(papers.grant(WORK, seconds=0.5, drain=1))
-            async with gate(papers, limits=Limits(moved=0.2)) as door, opened(door, "/api/feed", token) as ws:
-                await ws.receive_json()
-                await ws.send_json({"type": "filter"})
-                assert (await ws.receive_json())["echo"]["only"] == ["mine"]
-                await asyncio.sleep(0.6)
-                door.changed()
-                gone = await ws.receive(timeout=5)
-                assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1008)
-                assert datetime.now(UTC) >= papers.grants[1].drain_until
+        async with (
+            talking(WORK, seconds=0.5, drain=1, limits=Limits(moved=0.2)) as (there, papers, token, door),
+            opened(door, "/api/feed", token) as ws,
+        ):
+            await ws.receive_json()
+            await ws.send_json({"type": "filter"})
+            assert (await ws.receive_json())["echo"]["only"] == ["mine"]
+            await asyncio.sleep(0.6)
+            door.changed()
+            gone = await ws.receive(timeout=5)
+            assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1008)
+            assert datetime.now(UTC) >= papers.grants[1].drain_until
 
     run(story())
 
 
 def test_an_access_that_ends_while_the_socket_is_being_opened() -> None:
     async def story() -> None:
-        async with speaker() as there:
-            papers = Papers(there.port)
-            token = papers.token(papers.grant(RUN))
-            async with gate(papers) as door:
-                connect = door.gateway.sockets._connect
+        async with talking() as (there, papers, token, door):
+            connect = door.gateway.sockets._connect
 
-                async def slowly(*arguments: Any) -> Any:
-                    up = await connect(*arguments)
-                    papers.revoke()
-                    door.changed()
-                    return up
+            async def slowly(*arguments: Any) -> Any:
+                up = await connect(*arguments)
+                papers.revoke()
+                door.changed()
+                return up
 
-                door.gateway.sockets._connect = slowly  # type: ignore[method-assign]
-                async with aiohttp.ClientSession() as session:
-                    head = {"Host": "toy.test", "Authorization": f"Bearer {token}"}
-                    url = f"http://127.0.0.1:{door.port}/api/things/mine/talk"
-                    async with session.ws_connect(url, headers=head, protocols=("prefect",)) as ws:
-                        gone = await ws.receive(timeout=5)
-                        assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1008)
-                assert there.heard == []
+            door.gateway.sockets._connect = slowly  # type: ignore[method-assign]
+            async with aiohttp.ClientSession() as session:
+                head = {"Host": "toy.test", "Authorization": f"Bearer {token}"}
+                url = f"http://127.0.0.1:{door.port}/api/things/mine/talk"
+                async with session.ws_connect(url, headers=head, protocols=("prefect",)) as ws:
+                    gone = await ws.receive(timeout=5)
+                    assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1008)
+            assert there.heard == []
 
     run(story())
 
 
 def test_a_fault_of_ours_closes_one_socket_and_stops_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
-        async with speaker() as there:
-            papers = Papers(there.port)
-            token = papers.token(papers.grant(RUN))
-            async with gate(papers) as door, opened(door, "/api/things/mine/talk", token) as ws:
-                await ws.receive_json()
-                heard: list[int] = []
-                door.feed.listeners.append(lambda snapshot: heard.append(snapshot.version))
-                with monkeypatch.context() as patch:
-                    patch.setattr(calls, "check", lambda *_: 1 / 0)
-                    door.changed()
-                assert heard, "the feed goes on"
-                gone = await ws.receive(timeout=5)
-                assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1011)
+        async with talking() as (there, papers, token, door), opened(door, "/api/things/mine/talk", token) as ws:
+            await ws.receive_json()
+            heard: list[int] = []
+            door.feed.listeners.append(lambda snapshot: heard.append(snapshot.version))
+            with monkeypatch.context() as patch:
+                patch.setattr(calls, "check", lambda *_: 1 / 0)
+                door.changed()
+            assert heard, "the feed goes on"
+            gone = await ws.receive(timeout=5)
+            assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1011)
 
     run(story())
 
 
 def test_a_socket_for_reports_outlives_the_access_until_the_drain_is_over() -> None:
     async def story() -> None:
-        async with speaker() as there:
-            papers = Papers(there.port)
-            token = papers.token(papers.grant(WORK, seconds=0.3, drain=1.2))
-            async with gate(papers) as door, opened(door, "/api/things/mine/in", token) as ws:
-                await ws.receive_json()
-                await ws.send_json({"run": "late"})
-                assert "echo" in await ws.receive_json(), "before the end, any run of the pool"
-                await asyncio.sleep(0.5)
-                for run_ in ("late", "never", "early"):
-                    await ws.send_json({"run": run_})
-                assert await ws.receive_json() == {"echo": {"run": "early"}}
-                began = time.monotonic()
-                gone = await ws.receive(timeout=5)
-                assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1008)
-                assert time.monotonic() - began > 0.3
-                assert [said["run"] for said in there.heard if "run" in said] == ["late", "early"]
+        async with (
+            talking(WORK, seconds=0.3, drain=1.2) as (there, papers, token, door),
+            opened(door, "/api/things/mine/in", token) as ws,
+        ):
+            await ws.receive_json()
+            await ws.send_json({"run": "late"})
+            assert "echo" in await ws.receive_json(), "before the end, any run of the pool"
+            await asyncio.sleep(0.5)
+            for run_ in ("late", "never", "early"):
+                await ws.send_json({"run": run_})
+            assert await ws.receive_json() == {"echo": {"run": "early"}}
+            began = time.monotonic()
+            gone = await ws.receive(timeout=5)
+            assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1008)
+            assert time.monotonic() - began > 0.3
+            assert [said["run"] for said in there.heard if "run" in said] == ["late", "early"]
 
     run(story())
 
@@ -429,38 +439,35 @@ def test_a_peer_that_never_reads_is_cut_all_the_same() -> None:
     """Its kernel takes some megabytes, then nothing: neither a goodbye nor a closing would ever come through."""
 
     async def story() -> None:
-        async with speaker() as there:
-            papers = Papers(there.port)
-            token = papers.token(papers.grant(RUN))
-            async with gate(papers, limits=Limits(closing=0.5, write=30)) as door:
-                line = socket.socket()
-                line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                line.setblocking(False)
-                loop = asyncio.get_running_loop()
-                await loop.sock_connect(line, ("127.0.0.1", door.port))
-                key = base64.b64encode(os.urandom(16)).decode()
-                head = [
-                    "GET /api/things/mine/talk HTTP/1.1", "Host: toy.test", bearer(token), "Upgrade: websocket",
-                    "Connection: Upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}",
-                    "Sec-WebSocket-Protocol: prefect",
-                ]  # fmt: skip
-                frames = b"".join(
-                    _frame(json.dumps(said).encode()) for said in ({"type": "auth", "token": None}, {"say": "flood"})
-                )
-                await loop.sock_sendall(line, "\r\n".join(head).encode() + b"\r\n\r\n" + frames)
-                await until(lambda: door.gateway.sockets._open.total() == 1 and len(there.heard) == 2)
-                await asyncio.sleep(0.5)  # its buffers fill
-                papers.revoke()
-                began = time.monotonic()
-                door.changed()
-                await until(lambda: door.gateway.sockets._open.total() == 0)
-                assert time.monotonic() - began < 5
-                await until(lambda: not there.open)
-                with pytest.raises(ConnectionError):  # reset: not even what was on its way comes any more
-                    while await loop.sock_recv(line, 1 << 20):
-                        pass
-                    raise AssertionError("ended in peace")
-                line.close()
+        async with talking(limits=Limits(closing=0.5, write=30)) as (there, papers, token, door):
+            line = socket.socket()
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(line, ("127.0.0.1", door.port))
+            key = base64.b64encode(os.urandom(16)).decode()
+            head = [
+                "GET /api/things/mine/talk HTTP/1.1", "Host: toy.test", bearer(token), "Upgrade: websocket",
+                "Connection: Upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}",
+                "Sec-WebSocket-Protocol: prefect",
+            ]  # fmt: skip
+            frames = b"".join(
+                _frame(json.dumps(said).encode()) for said in ({"type": "auth", "token": None}, {"say": "flood"})
+            )
+            await loop.sock_sendall(line, "\r\n".join(head).encode() + b"\r\n\r\n" + frames)
+            await until(lambda: door.gateway.sockets._open.total() == 1 and len(there.heard) == 2)
+            await asyncio.sleep(0.5)  # its buffers fill
+            papers.revoke()
+            began = time.monotonic()
+            door.changed()
+            await until(lambda: door.gateway.sockets._open.total() == 0)
+            assert time.monotonic() - began < 5
+            await until(lambda: not there.open)
+            with pytest.raises(ConnectionError):  # reset: not even what was on its way comes any more
+                while await loop.sock_recv(line, 1 << 20):
+                    pass
+                raise AssertionError("ended in peace")
+            line.close()
 
     run(story())
 
@@ -495,14 +502,11 @@ def test_no_more_sockets_than_there_is_room_for() -> None:
 
 def test_the_orchestrator_dies() -> None:
     async def story() -> None:
-        async with speaker() as there:
-            papers = Papers(there.port)
-            token = papers.token(papers.grant(RUN))
-            async with gate(papers) as door, opened(door, "/api/things/mine/talk", token) as ws:
-                await ws.receive_json()
-                for one in tuple(there.open):
-                    one._req.transport.abort()
-                gone = await ws.receive(timeout=5)
-                assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1011)
+        async with talking() as (there, papers, token, door), opened(door, "/api/things/mine/talk", token) as ws:
+            await ws.receive_json()
+            for one in tuple(there.open):
+                one._req.transport.abort()
+            gone = await ws.receive(timeout=5)
+            assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1011)
 
     run(story())

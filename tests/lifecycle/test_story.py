@@ -16,6 +16,7 @@ from grants.lifecycle import decide, hold, who
 from grants.lifecycle.ask import Wanted, ask, preview
 from grants.lifecycle.errors import Conflict, NotAllowed
 from grants.lifecycle.models import Grant, Request
+from grants.lifecycle.stages import Judges
 from grants.policy import versions
 from tests.cast import POLICY, Cast
 
@@ -155,7 +156,7 @@ def test_who_is_not_asked_cannot_decide(cast: Cast, name: str) -> None:
     for act in (decide.approve, decide.deny):
         with pytest.raises(NotAllowed):
             act(request, by=somebody)
-    assert decide.why_not(request, somebody)
+    assert decide.why_not(request, somebody, Judges.now())
     request.refresh_from_db()
     assert request.state == "pending"
 
