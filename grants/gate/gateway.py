@@ -249,7 +249,7 @@ class Gateway:
     def _count(self, call: Call, code: str) -> None:
         DECIDED.labels(call.served.upstream.slug, code).inc()
         if call.principal is not None:
-            self.usage.count(call.principal.credential, name_of(call), code)
+            self.usage.count(call.principal.credential, call.match.route.name, code)
 
     def _count_refused(self, seen: Seen, refusal: Refusal) -> None:
         call = seen.call
@@ -288,7 +288,3 @@ class Gateway:
 def _is_read(call: Call) -> bool:
     kind, template = call.served.kind, call.match.route.template
     return template in kind.answers or template in kind.started.templates
-
-
-def name_of(call: Call) -> str:
-    return f"{call.match.route.method} {call.match.route.template}"

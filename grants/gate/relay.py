@@ -215,7 +215,7 @@ class Relay:
 
     def _count(self, code: str) -> None:
         assert self.call.principal is not None
-        self.usage.count(self.call.principal.credential, f"WS {self.call.match.route.template}", code)
+        self.usage.count(self.call.principal.credential, self.call.match.route.name, code)
 
 
 def _parted(kind: WSMsgType, code: Any, reason: str | None) -> Goodbye:

@@ -85,7 +85,7 @@ class Sockets:
             if error.refusal.code is not Code.CREDENTIAL:
                 raise
             for credential in self.passers.lately(request.remote):
-                self.usage.count(credential, f"WS {call.match.route.template}", "key_only")
+                self.usage.count(credential, call.match.route.name, "key_only")
             raise Refused(error.refusal._replace(why=call.served.kind.sockets.anonymous)) from None
 
     async def _connect(self, request: web.BaseRequest, call: Call) -> aiohttp.ClientWebSocketResponse[bool]:

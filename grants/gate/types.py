@@ -86,6 +86,11 @@ class Route(NamedTuple):
     drains: Drains = Drains.NOTHING
     needs: Needs | None = None  # what to look up, where `find` cannot say it
 
+    @property
+    def name(self) -> str:
+        """As counts and the record have it: "POST /api/flow_runs/", "WS /api/events/in"."""
+        return f"{self.method} {self.template}"
+
 
 class Ask(NamedTuple):
     """`need` on any of `lineage`: a grant on one of them, or on nothing where `need` is ANY, is a yes.

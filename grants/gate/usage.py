@@ -84,7 +84,7 @@ class Usage:
             upstream.id if upstream else 0,
             principal.subject if principal else None,
             principal.credential if principal else None,
-            f"{call.match.route.method} {call.match.route.template}" if call else "",
+            call.match.route.name if call else "",
             refusal.code,
             (refusal.ask.need.name or "").lower() if refusal.ask else "",
             _resource(refusal, snapshot),

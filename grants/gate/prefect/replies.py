@@ -10,8 +10,6 @@ from grants.gate.kinds import Answers
 from grants.gate.types import Code, Found, Json, Lookup, Match, Refusal
 
 _OTHERS = Refusal(403, Code.GUARD, why="A run that is not this deployment's has this idempotency key already.")
-
-
 _NEWER = Refusal(503, Code.UPSTREAM, why="Another artifact came under this key just now. Ask again.")
 _MASK = "********"
 _TELLING = (("server", "docket", "url"), ("client", "custom_headers"))  # may hold passwords, and Prefect masks neither
