@@ -133,7 +133,10 @@ def test_it_ends_though_its_broker_goes_at_the_same_moment(stage: Stage, how: st
 
 def test_one_that_hangs_says_where_and_ends(stage: Stage) -> None:
     stage.more_env |= {"STINT_CHAOS_HANG": "1"}
-    said = ended(stage, started(stage))
+    for _ in range(3):  # a stack that moves while it is read is cut short, for nobody is stopped for that
+        said = ended(stage, started(stage))
+        if "File ???" not in said:
+            break
     assert "Timeout (0:00:02)!" in said
     assert "in end_in_time" not in said
     assert "chaos/worker.py" in said
