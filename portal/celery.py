@@ -13,10 +13,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 django.setup()  # the sweeper needs the models
 
 from grants.sweeper import SweeperStep  # noqa: E402
+from portal import broker  # noqa: E402
 
 app = Celery("stint")
 app.conf.update(
     broker_url=settings.ENV.broker_url,
+    broker_use_ssl=broker.tls(settings.ENV.broker_url),
     broker_transport_options={
         "visibility_timeout": 60,
         "unacked_restore_interval": 1,

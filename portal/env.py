@@ -46,7 +46,9 @@ class Env(BaseSettings):
     database_owner_url: Postgres | None = Field(
         None, description="PostgreSQL, as the role `stint_owner`: for `manage.py migrate` alone."
     )
-    broker_url: Redis = Field(description="Valkey or Redis for Celery. Never the truth.")
+    broker_url: Redis = Field(
+        description="Valkey or Redis for Celery. Never the truth. `rediss:` is checked (`?ssl_ca_certs=FILE`)."
+    )
 
     idp_slug: str = Field("sso", pattern=r"^[a-z0-9-]+$", description="Short name of the identity provider.")
     idp_kind: Literal["oidc", "demo", "keycloak"] = Field("oidc", description="What else than sign-in it can do.")

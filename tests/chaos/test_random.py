@@ -50,7 +50,9 @@ class Nemesis:
             self.order = ["worker", "postgres", "valkey", "idp", "worker"]
             self.dice.shuffle(self.order)
         part = self.order.pop()
-        self.stage.kill(self.dice.choice(self.stage.running()) if part == "worker" else part)
+        workers = self.stage.running()
+        assert len(workers) == 2, "a worker ended, and nobody had killed it"
+        self.stage.kill(self.dice.choice(workers) if part == "worker" else part)
         self.down[part] = now + self.dice.uniform(0.1, 1.5)
         self.next = now + self.dice.uniform(1.0, 2.5)
 
