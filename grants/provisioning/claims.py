@@ -39,6 +39,7 @@ class Claim(NamedTuple):
     next: Step
     lease: UUID
     begun: float  # when we asked for the lease, by our monotonic clock: it ends no earlier than LEASE_SECONDS later
+    role_key: str  # of what we gave last, as the provider told it
 
 
 _RECHECK = "recheck_at = stint_now() + %(call)s::interval, due_at = least(stint_now() + %(call)s::interval, v.until)"
@@ -85,7 +86,7 @@ window_of AS (
     SELECT b.id, g.starts_at, coalesce(g.ended_at, g.ends_at) AS until FROM grants_rolebinding b {JOIN_GRANTS}
     WHERE b.lease = %(lease)s AND g.closed_at IS NULL
 )
-SELECT b.id, b.idp_id, b.external_id, b.role, b.found_before, b.generation, b.phase,
+SELECT b.id, b.idp_id, b.external_id, b.role, b.found_before, b.generation, b.phase, b.role_key,
     coalesce(b.recheck_at <= t.at, false) AS recheck,
     coalesce(bool_or(w.starts_at <= t.at), false) AS wanted,
     coalesce(max(w.until) FILTER (WHERE w.starts_at <= t.at), min(w.starts_at)) AS until
@@ -115,9 +116,9 @@ def claim(limit: int) -> tuple[int, list[Claim]]:
 
 
 def _planned(row: tuple[Any, ...], lease: UUID, begun: float) -> Claim:
-    pk, idp_id, external_id, role, found_before, generation, phase, recheck, wanted, until = row
+    pk, idp_id, external_id, role, found_before, generation, phase, key, recheck, wanted, until = row
     following = step(phase, wanted=wanted, found_before=found_before, recheck=recheck)
-    return Claim(pk, idp_id, external_id, role, found_before, generation, until, following, lease, begun)
+    return Claim(pk, idp_id, external_id, role, found_before, generation, until, following, lease, begun, key)
 
 
 # One statement for all: at a batch of 50, each round trip of its own would cost more than the work.
@@ -164,9 +165,10 @@ def intend_to_give(looked: Iterable[tuple[Claim, bool]]) -> list[Claim]:
 
 
 _CONFIRM = f"""
-UPDATE grants_rolebinding b SET lease = NULL, lease_until = NULL, attempts = 0, last_error = '', owed_since = NULL, {{}}
-FROM unnest(%(id)s::bigint[], %(lease)s::uuid[], %(generation)s::bigint[], %(until)s::timestamptz[])
-    v (id, lease, generation, until)
+UPDATE grants_rolebinding b SET lease = NULL, lease_until = NULL, attempts = 0, last_error = '', owed_since = NULL,
+    role_key = v.key, {{}}
+FROM unnest(%(id)s::bigint[], %(lease)s::uuid[], %(generation)s::bigint[], %(until)s::timestamptz[], %(key)s::text[])
+    v (id, lease, generation, until, key)
 WHERE {_OURS} RETURNING b.id
 """  # noqa: S608 (our own text)
 
@@ -203,6 +205,7 @@ def _confirm(done: Sequence[tuple[Claim, Result]]) -> int:
                 "lease": lease,
                 "generation": generation,
                 "until": until,
+                "key": [claim.role_key for claim in of_this],
                 "call": LONGEST_CALL,
             }
             cursor.execute(_CONFIRM.format(result.sets), values)

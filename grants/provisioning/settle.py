@@ -36,7 +36,8 @@ BEGIN_WITHIN = claims.LEASE_SECONDS - CALL_SECONDS
 
 _callers = ThreadPoolExecutor(CALLS, thread_name_prefix="settle")
 
-type Answer = tuple[Claim, Result | bool | str]  # a result, what a look saw, or why it failed; "" is too late
+type Done = tuple[Claim, Result | bool]  # a result, or what a look saw
+type Answer = Done | tuple[Claim, str]  # why it failed; "" is too late
 type Subject = tuple[int, str]
 
 
@@ -124,64 +125,64 @@ class _Calls:
         lane = self._lanes[subject]
         while True:
             claim = lane[0]
-            self._answered.put((claim, self._one(claim)))
+            self._answered.put(self._one(claim))
             with self._lock:
                 lane.popleft()
                 if not lane:
                     del self._lanes[subject]
                     return
 
-    def _one(self, claim: Claim) -> Result | bool | str:
+    def _one(self, claim: Claim) -> Answer:
         if time.monotonic() > claim.begun + BEGIN_WITHIN:
-            return ""
+            return claim, ""
         idp = self._idps[claim.idp_id]
         if isinstance(idp, str):
-            return idp
+            return claim, idp
         try:
             return act(idp, claim)
         except AdapterError as error:
-            return error.reason
+            return claim, error.reason
         except Exception as error:  # whatever it was, the binding must come back to be tried again
             log.exception("settle_failed", binding=claim.id)
-            return f"Stint tripped over its own feet ({type(error).__name__}); its log says where."
+            return claim, f"Stint tripped over its own feet ({type(error).__name__}); its log says where."
 
 
-def act(idp: IdP, claim: Claim) -> Result | bool:
+def act(idp: IdP, claim: Claim) -> Done:
     """One step at the provider, read back. Raises AdapterError; a lying answer is one, too."""
     match claim.next:
         case Step.LOOK:
-            return _there(idp, claim)
+            return claim, _there(idp, claim)
         case Step.GIVE:
             return _give(idp, claim)
         case Step.CHECK:
-            return Result.STANDS if _there(idp, claim) else _give_anew(idp, claim)
+            return (claim, Result.STANDS) if _there(idp, claim) else _give_anew(idp, claim)
         case Step.TAKE:
-            return _take(idp, claim, Result.TAKEN)
+            return claim, _take(idp, claim, Result.TAKEN)
         case Step.RECHECK:
-            return _take(idp, claim, Result.LINGERED) if _still(idp, claim) else Result.CLEAR
+            return claim, _take(idp, claim, Result.LINGERED) if _still(idp, claim) else Result.CLEAR
         case Step.SEE:
-            return Result.FOUND if _there(idp, claim) else Result.LOST
+            return claim, Result.FOUND if _there(idp, claim) else Result.LOST
     raise AssertionError(claim.next)
 
 
-def _give(idp: IdP, claim: Claim) -> Result:
+def _give(idp: IdP, claim: Claim) -> Done:
     if claim.found_before:  # theirs is never given by us: if it is gone meanwhile, the next one is ours, and is taken
-        return Result.FOUND if _there(idp, claim) else Result.LOST
-    idp.grant_role(claim.external_id, claim.role)
+        return claim, Result.FOUND if _there(idp, claim) else Result.LOST
+    key = idp.grant_role(claim.external_id, claim.role)
     if not _there(idp, claim):
         raise Unavailable("The provider took the role, but does not show it.")
-    return Result.GIVEN
+    return claim._replace(role_key=key), Result.GIVEN
 
 
-def _give_anew(idp: IdP, claim: Claim) -> Result:
+def _give_anew(idp: IdP, claim: Claim) -> Done:
     """What we gave is not there. It may have another name by now, and would be held beside the new one for ever."""
     if not claim.found_before:
-        idp.revoke_role(claim.external_id, claim.role)
+        idp.revoke_role(claim.external_id, claim.role, claim.role_key)
     return _give(idp, claim)
 
 
 def _take(idp: IdP, claim: Claim, result: Result) -> Result:
-    idp.revoke_role(claim.external_id, claim.role)
+    idp.revoke_role(claim.external_id, claim.role, claim.role_key)
     if _still(idp, claim):
         raise Unavailable("The provider says that it took the role back, but still shows it.")
     return result

@@ -108,16 +108,43 @@ def test_a_role_with_another_name_and_a_namesake(realm: Realm, held: bool) -> No
         assert realm.roles(ada) == ({"another"} if held else set())
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["namesake not held", "namesake held"])
+@pytest.mark.parametrize("role", [ROLE, "realm/given"])
+def test_its_key_is_enough_for_another_worker(realm: Realm, role: str, held: bool) -> None:
+    """Who takes a renamed role has never heard of it: what its giver wrote down says which one it was."""
+    ada = realm.user("ada")
+    client, name = ("", "given") if role == "realm/given" else (realm.stint, role)
+    at = f"/clients/{client}/roles" if client else "/roles"
+    if not client:
+        realm.make(name)
+    before = realm.roles(ada) | realm.realm_roles(ada)
+    with closing(adapter(realm)) as giver:
+        key = giver.grant_role(ada, role)
+    was = realm.get(f"{at}/{name.replace('/', '%2F')}")
+    realm.call("PUT", f"/roles-by-id/{was['id']}", {**was, "name": "another"})
+    namesake = realm.make(name, client)
+    if held:
+        realm.map(ada, namesake, client)
+    with closing(adapter(realm)) as taker:
+        taker.revoke_role(ada, role, key)
+        assert realm.roles(ada) | realm.realm_roles(ada) == before
+        taker.revoke_role(ada, role, key)
+        realm.call("DELETE", f"/roles-by-id/{was['id']}")
+        taker.revoke_role(ada, role, key)
+
+
 def test_a_role_with_another_name_is_not_held_beside_the_new_one(realm: Realm) -> None:
     """It is looked at again, for an extension say: not there, so it is given anew, and what was given first goes."""
     idp = adapter(realm)
     ada = realm.user("ada")
-    claim = Claim(1, 1, ada, ROLE, False, 1, None, Step.CHECK, uuid4(), 0.0)
+    claim = Claim(1, 1, ada, ROLE, False, 1, None, Step.CHECK, uuid4(), 0.0, "")
     with closing(idp):
         idp.grant_role(ada, ROLE)
         role = realm.get(f"/clients/{realm.stint}/roles/{ROLE.replace('/', '%2F')}")
         realm.call("PUT", f"/roles-by-id/{role['id']}", {**role, "name": "another"})
-        assert act(idp, claim) is Result.GIVEN
+        done, result = act(idp, claim)
+        assert result is Result.GIVEN
+        assert done.role_key.endswith(realm.get(f"/clients/{realm.stint}/roles/{ROLE.replace('/', '%2F')}")["id"])
         assert realm.roles(ada) == {ROLE}
 
 

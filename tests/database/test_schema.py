@@ -11,7 +11,7 @@ from tests.conftest import connect
 
 RIGHTS = {
     table: rights
-    for migration in ("0004_rights", "0006_binding_moves", "0008_credential_rules")
+    for migration in ("0004_rights", "0006_binding_moves", "0008_credential_rules", "0014_binding_role_key")
     for table, rights in importlib.import_module(f"grants.migrations.{migration}").RIGHTS.items()
 }
 

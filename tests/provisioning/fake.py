@@ -16,6 +16,7 @@ class FakeIdP:
         self.roles: dict[str, set[str]] = defaultdict(set)
         self.gone: set[str] = set()
         self.calls: list[tuple[str, str, str]] = []
+        self.keys: list[str] = []  # that revoke_role was called with
         # Called before a call takes effect, with (verb, person, role); may raise, or do something else first.
         self.before: Callable[[str, str, str], None] = lambda *_: None
         self.after: Callable[[str, str, str], None] = lambda *_: None
@@ -35,10 +36,12 @@ class FakeIdP:
         self._do("read", external_id, "", held.update)
         return frozenset(held)
 
-    def grant_role(self, external_id: str, role: str) -> None:
+    def grant_role(self, external_id: str, role: str) -> str:
         self._do("grant", external_id, role, lambda roles: roles.add(role))
+        return f"key of {role}"
 
-    def revoke_role(self, external_id: str, role: str) -> None:
+    def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
+        self.keys.append(key)
         with suppress(Missing):
             self._do("revoke", external_id, role, lambda roles: roles.discard(role))
 

@@ -74,6 +74,16 @@ def test_revoked_is_taken_at_once(cast: Cast, idp: FakeIdP, run: Settle) -> None
     assert idp.roles[ADA] == set()
 
 
+def test_what_was_given_is_taken_by_its_key(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+    """Names change: whoever takes it must know which one it was, however many workers later."""
+    grant = granted(cast)
+    run()
+    assert binding(grant).role_key == f"key of {grant.role}"
+    hold.revoke(grant, by=cast.priya)
+    run()
+    assert idp.keys == [f"key of {grant.role}"]
+
+
 @pytest.mark.parametrize("first_ends_first", [True, False])
 def test_two_grants_of_one_role_never_revoke_each_other(
     cast: Cast, idp: FakeIdP, run: Settle, *, first_ends_first: bool

@@ -59,16 +59,22 @@ class IdP(Directory, Protocol):
         """
         ...
 
-    def grant_role(self, external_id: str, role: str) -> None:
+    def grant_role(self, external_id: str, role: str) -> str:
         """Give the role, making it first if it is one of Stint's own.
+
+        Returns the provider's key of what was given, for revoke_role: names change, keys don't. Empty where there
+        are none.
 
         Raises Missing (the person, or a role that is not Stint's to make, is not there), Refused (the role
         reaches the provider's own administration, or can't be seen into; or Stint lacks the right), Unavailable.
         """
         ...
 
-    def revoke_role(self, external_id: str, role: str) -> None:
-        """Take the role away. A role that is gone, or was not held, is no error. Raises as grant_role does."""
+    def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
+        """Take the role away, and what has this key (as grant_role gave it) under whatever name it has now.
+
+        A role that is gone, or was not held, is no error. Raises as grant_role does.
+        """
         ...
 
     def inspect(self, role: str) -> Finding:

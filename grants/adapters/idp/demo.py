@@ -38,11 +38,12 @@ class Demo:
                 return frozenset(str(role) for role in roles)
         raise self._unreadable()
 
-    def grant_role(self, external_id: str, role: str) -> None:
-        """See base.IdP."""
+    def grant_role(self, external_id: str, role: str) -> str:
+        """See base.IdP. Its roles are names and nothing else."""
         self._send("PUT", external_id, role)
+        return ""
 
-    def revoke_role(self, external_id: str, role: str) -> None:
+    def revoke_role(self, external_id: str, role: str, key: str = "") -> None:  # noqa: ARG002 (has none)
         """See base.IdP."""
         with suppress(Missing):
             self._send("DELETE", external_id, role)

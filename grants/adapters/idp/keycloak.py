@@ -7,7 +7,7 @@ sent, and a DELETE always carries the one role that it means: without a body it 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import httpx
 
@@ -30,6 +30,16 @@ class _Role(NamedTuple):
     @property
     def body(self) -> list[dict[str, str]]:
         return [{"id": self.id, "name": self.name}]
+
+    @property
+    def key(self) -> str:
+        """See base.IdP.grant_role: enough to take this one, whatever is called so by then."""
+        return f"{self.mappings}/{self.id}"
+
+    @classmethod
+    def of(cls, key: str, name: str) -> Self:
+        mappings, _, pk = key.rpartition("/")
+        return cls(pk, name, False, mappings)
 
 
 class Keycloak:
@@ -76,33 +86,36 @@ class Keycloak:
             raise unreadable() from None
         return frozenset(held)
 
-    def grant_role(self, external_id: str, role: str) -> None:
+    def grant_role(self, external_id: str, role: str) -> str:
         """See base.IdP."""
         with self._realm.within():
             self._refuse_by_name(role)
             found = self._found(role) or self._made(role)
             self._refuse_by_parts(role, found)
             self._map("POST", external_id, role, found)
+            return found.key
 
-    def revoke_role(self, external_id: str, role: str) -> None:
+    def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
         """See base.IdP."""
         if self._is_alias(role):
             return  # never given
         with self._realm.within():
-            found = self._roles.get(role) or self._found(role)
-            if found is None:
+            given = _Role.of(key, self._place(role)[1]) if key else self._roles.get(role) or self._found(role)
+            if given is None:
                 return  # gone, and with it from everybody
             try:
-                self._map("DELETE", external_id, role, found)
+                self._map("DELETE", external_id, role, given)
             except Missing:
-                again = self._found(role)
-                if again == found:
+                now = self._found(role)
+                if now is not None and now.id == given.id:
                     return  # the person is gone, who needs none
-                # The role was made anew under its name, or has another name now; a namesake of it proves nothing.
-                if again is None or role not in self.roles_of(external_id):
-                    again = self._renamed(found)
-                if again is not None:
-                    self._map("DELETE", external_id, role, again)
+                # The role was made anew under its name, has another name, or both: a namesake of it proves nothing.
+                held = now is not None and role in self.roles_of(external_id)
+                if now is not None and held:
+                    self._map("DELETE", external_id, role, now)
+                # Without the key of what this very person was given, the other may be somebody else's gift.
+                if (key or not held) and (renamed := self._renamed(given)):
+                    self._map("DELETE", external_id, role, renamed)
 
     def inspect(self, role: str) -> Finding:
         """See base.IdP."""
@@ -146,15 +159,22 @@ class Keycloak:
 
     def _found(self, role: str) -> _Role | None:
         """The role as it is now, or None. Raises Missing for a client that is not there."""
-        kind, _, rest = role.partition("/")
-        if kind == "realm" and rest:
-            return self._read(role, "roles", rest, "realm")
-        client, _, name = rest.partition("/") if kind == "client" and rest else (self.role_client, "", role)
+        client, name = self._place(role)
+        if client is None:
+            return self._read(role, "roles", name, "realm")
         uuid = self._realm.client(client)
         found = self._read(role, f"clients/{uuid}/roles", name, f"clients/{uuid}")
         if found is None and (now := self._realm.client(client, fresh=True)) != uuid:  # the client was made anew
             found = self._read(role, f"clients/{now}/roles", name, f"clients/{now}")
         return found
+
+    def _place(self, role: str) -> tuple[str | None, str]:
+        """The client whose role it is (None: the realm's), and its name there."""
+        kind, _, rest = role.partition("/")
+        if kind == "realm" and rest:
+            return None, rest
+        client, _, name = rest.partition("/") if kind == "client" and rest else (self.role_client, "", role)
+        return client, name
 
     def _renamed(self, role: _Role) -> _Role | None:
         """The same role under the name that it has now; None when it is gone."""
