@@ -11,7 +11,7 @@ from accounts import roles
 from accounts.models import Membership, Subject
 from grants import clock
 from grants.lifecycle import decide
-from grants.lifecycle.models import Grant
+from grants.lifecycle.models import Grant, Request
 
 THEME_COOKIE = "stint-theme"
 THEMES = ("light", "dark")
@@ -41,9 +41,9 @@ class Shell:
         return (match.url_name or "") if match else ""
 
     @cached_property
-    def waiting(self) -> int:
-        """Requests that this person may decide now."""
-        return len(decide.waiting_for(self.person)) if self.person else 0
+    def waiting(self) -> list[Request]:
+        """The requests that this person may decide now, oldest first."""
+        return decide.waiting_for(self.person) if self.person else []
 
     @cached_property
     def live(self) -> int:
@@ -69,5 +69,14 @@ class Shell:
         return ", ".join(slugs[:3]) or "No team"
 
 
+def shell_of(request: HttpRequest) -> Shell:
+    """The one of this request: what its page has judged is not judged again for the frame."""
+    shell: Shell | None = getattr(request, "_shell", None)
+    if shell is None:
+        shell = Shell(request)
+        request._shell = shell  # type: ignore[attr-defined]  # noqa: SLF001
+    return shell
+
+
 def shell(request: HttpRequest) -> dict[str, Any]:
-    return {"shell": Shell(request), "theme": theme_of(request)}
+    return {"shell": shell_of(request), "theme": theme_of(request)}

@@ -17,10 +17,11 @@ from accounts.models import IdP, Subject
 from grants import clock
 from grants.catalog.models import Connection
 from grants.due import ProcessBeat
-from grants.lifecycle import bindings, decide
+from grants.lifecycle import bindings
 from grants.lifecycle.models import Grant, Request, RequestItem, RoleBinding
 from grants.policy import versions
 from grants.web import history, role_words, timeline, words
+from grants.web.context import shell_of
 from grants.web.lanes import lanes
 from grants.web.signed_in import signed_in
 
@@ -42,7 +43,7 @@ class Trouble(NamedTuple):
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     me, now = signed_in(request), clock.now()
-    waiting = decide.waiting_for(me)
+    waiting = shell_of(request).waiting
     held = list(_held(me, now))
     trouble = list(_trouble(now)) if roles.sees_all(me) else []
     context = {

@@ -20,6 +20,7 @@ from grants.lifecycle.errors import Conflict, LifecycleError
 from grants.lifecycle.models import Decision, Grant, Request
 from grants.lifecycle.stages import Judges, StageView, current
 from grants.web import history, record, timeline, words
+from grants.web.context import shell_of
 from grants.web.params import row_id
 from grants.web.signed_in import signed_in
 
@@ -68,7 +69,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 def inbox(request: HttpRequest) -> HttpResponse:
     """What waits for this person, or (?tab=decided) what they decided."""
     subject, now = signed_in(request), clock.now()
-    waiting = decide.waiting_for(subject)
+    waiting = shell_of(request).waiting
     tab = "decided" if request.GET.get("tab") == "decided" else "waiting"
     context = {
         "now": now,
