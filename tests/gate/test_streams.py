@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import socket
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from grants.gate.limits import Limits
+from grants.gate.types import Body, Drains, Route
 from tests.gate.loop import run
 from tests.gate.recorder import LARGE, recorder
-from tests.gate.toy import RUN, VIEW, Papers, bearer, gate, status
+from tests.gate.toy import RUN, TOY, VIEW, WORK, Papers, bearer, gate, status
 
 MIB = 1 << 20
 
@@ -244,6 +246,37 @@ def test_a_long_answer_ends_with_the_access() -> None:
                     raise ConnectionError
                 assert got < LARGE
                 assert time.monotonic() - began < 5
+                writer.close()
+
+    run(story())
+
+
+@pytest.mark.parametrize(("of", "lives"), [("early", True), ("late", False)])
+def test_a_long_answer_in_the_drain(of: str, lives: bool) -> None:
+    """What a worker still may say of a run is answered to the end; of one that never started, no longer."""
+    slow = Route("POST", "/api/things/{name}/stuck", WORK, body=Body.JSON, drains=Drains.RUN)
+
+    async def story() -> None:
+        async with recorder() as rec:
+            papers = Papers(rec.port)
+            token = papers.token(papers.grant(WORK, seconds=0.6, drain=3600))
+            kind = TOY._replace(routes=(*TOY.routes, slow))
+            async with gate(papers, kind=kind, limits=Limits(after_end=0.3)) as door:
+                reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+                said = json.dumps({"run": of}).encode()
+                head = (
+                    f"POST /api/things/mine/stuck HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\n"
+                    f"Content-Type: application/json\r\nContent-Length: {len(said)}\r\n\r\n"
+                )
+                writer.write(head.encode() + said)
+                assert status(await reader.readuntil(b"\r\n\r\n")) == 200
+                await reader.readexactly(70_000)
+                if lives:
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(reader.read(1), timeout=1.5)
+                else:
+                    with pytest.raises((ConnectionError, EOFError)):
+                        await asyncio.wait_for(reader.readexactly(1), timeout=5)
                 writer.close()
 
     run(story())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 import pytest
 
@@ -84,6 +86,30 @@ def test_what_is_older_than_a_week_is_kept_by_the_day(
         (old, "", "ok", 6), (old, "", "no_grant", 1), (edge, "g", "ok", 2), (today, "g", "ok", 2),
     }  # fmt: skip
     assert usage.of_grant(grant) == before == [Used("GET /flows", 10, 1, old, today)]
+
+
+def test_workers_that_fold_at_once_count_each_row_once(grant: Grant, count: Count, cast: Cast) -> None:
+    tokens = [issue.issue(grant, by=cast.ada).credential for _ in range(3)]
+    old = clock.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=12)
+    for token in tokens:
+        for hour in range(40):
+            count(token, "GET /flows", "ok", old + timedelta(hours=hour), hour + 1)
+    together = Barrier(4)
+
+    def worker(_: int) -> int:
+        with connect("stint_app", autocommit=True) as database:
+            together.wait()
+            return sum(
+                database.execute("SELECT gate_usage_fold(5)").fetchone()[0]  # type: ignore[index]
+                for _ in range(40)
+            )
+
+    with ThreadPoolExecutor(4) as crew:
+        folded = list(crew.map(worker, range(4)))
+    assert sum(folded) == 120
+    assert GateUsage.objects.exclude(gate="").count() == 0
+    assert GateUsage.objects.count() == 6  # three tokens, two days
+    assert usage.of_grant(grant) == [Used("GET /flows", 3 * 820, 0, old, old + timedelta(days=1))]
 
 
 def test_the_job_comes_back_at_once_while_there_is_more(monkeypatch: pytest.MonkeyPatch, cast: Cast) -> None:
