@@ -8,7 +8,7 @@ import re
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -118,6 +118,8 @@ class FakeKeycloak:
                     return httpx.Response(409, json={"errorMessage": "Role exists"})
                 self.role(body["name"], client)
                 return httpx.Response(201)
+            case "GET", ["roles-by-id", pk]:
+                return self._one(next((role for role in self._all() if role["id"] == pk), None))
             case "GET", ["roles-by-id", pk, "composites"]:
                 return _json(self.composites[pk])
             case "GET", ["users"]:
@@ -140,6 +142,8 @@ class FakeKeycloak:
         container = "" if rest == ["realm"] else rest[1]
         if container and container not in self.clients.values():
             return httpx.Response(404, json={"error": "Client not found"})
+        if method == "GET":
+            return _json([role for role in self.roles[container].values() if role["id"] in held[container]])
         if body is None:  # the trap: without a body, all of them go
             if method == "DELETE":
                 held[container].clear()
@@ -152,8 +156,11 @@ class FakeKeycloak:
             (held[container].add if method == "POST" else held[container].discard)(role["id"])
         return httpx.Response(204)
 
+    def _all(self) -> Iterator[dict[str, Any]]:
+        return (role for roles in self.roles.values() for role in roles.values())
+
     def _held(self, held: dict[str, set[str]]) -> dict[str, Any]:
-        by_id = {role["id"]: role for roles in self.roles.values() for role in roles.values()}
+        by_id = {role["id"]: role for role in self._all()}
         answer: dict[str, Any] = {}
         for container, ids in held.items():
             mappings = [by_id[pk] for pk in sorted(ids) if pk in by_id]

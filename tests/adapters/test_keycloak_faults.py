@@ -27,10 +27,13 @@ def server() -> FakeKeycloak:
     return FakeKeycloak()
 
 
+def keycloak(server: FakeKeycloak) -> Keycloak:
+    return Keycloak("http://fake", "test", client_id="p", secret=SECRET, transport=server.transport())
+
+
 @pytest.fixture
 def idp(server: FakeKeycloak) -> Iterator[Keycloak]:
-    one = Keycloak("http://fake", "test", client_id="p", secret=SECRET, transport=server.transport())
-    with closing(one):
+    with closing(keycloak(server)) as one:
         yield one
 
 
@@ -118,6 +121,25 @@ def test_a_failure_is_a_failure(server: FakeKeycloak, idp: Keycloak, code: int, 
     assert held(server, ada) == {ROLE}
 
 
+@pytest.mark.parametrize("code", [400, 409, 500])
+def test_a_renamed_role_that_was_not_taken_is_not_said_to_be_gone(server: FakeKeycloak, code: int) -> None:
+    """Its old name is held by nobody, which says nothing of what was given."""
+    ada = server.user("ada")
+    with closing(keycloak(server)) as giver:
+        key = giver.grant_role(ada, ROLE)
+    container = server.clients["stint"]
+    role = server.roles[container].pop(ROLE)
+    server.roles[container]["another"] = role
+    role["name"] = "another"
+    with closing(keycloak(server)) as taker:
+        server.fault("DELETE", MAPPINGS, code)
+        with pytest.raises(AdapterError):
+            taker.revoke_role(ada, ROLE, key)
+        assert held(server, ada) == {"another"}
+        taker.revoke_role(ada, ROLE, key)
+        assert held(server, ada) == set()
+
+
 def test_a_role_made_by_somebody_else_a_moment_before(server: FakeKeycloak, idp: Keycloak) -> None:
     ada = server.user("ada")
 
@@ -141,7 +163,7 @@ def test_hidden_parts_of_a_composite_are_refused(server: FakeKeycloak, idp: Keyc
         idp.grant_role(ada, "realm/empty")
     server.hides_clients = True
     server.role("half", "", server.role("harmless"))
-    blind = Keycloak("http://fake", "test", client_id="p", secret=SECRET, transport=server.transport())
+    blind = keycloak(server)
     with closing(blind), pytest.raises(Refused, match="can't see"):
         blind.grant_role(ada, "realm/half")
     assert server.mapped[ada][""] == set()
@@ -288,7 +310,7 @@ def test_a_redirect_is_not_followed(server: FakeKeycloak, idp: Keycloak, code: i
     with pytest.raises(Refused, match="redirect"):
         idp.roles_of(ada)
     server.fault("POST", "token$", lambda _request: away)
-    fresh = Keycloak("http://fake", "test", client_id="p", secret=SECRET, transport=server.transport())
+    fresh = keycloak(server)
     with closing(fresh), pytest.raises(Refused):
         fresh.roles_of(ada)
     assert {request.url.host for request in server.requests} == {"fake"}
@@ -345,7 +367,7 @@ def test_nonsense_is_one_of_three_errors(server: FakeKeycloak, junk: object, cal
         server.faults.clear()
         for method in ("GET", "POST"):
             server.fault(method, f"{path}$", lambda _request: httpx.Response(200, json=junk), times=99)
-        one = Keycloak("http://fake", "test", client_id="p", secret=SECRET, transport=server.transport())
+        one = keycloak(server)
         with closing(one), suppress(AdapterError):
             CALLS[call](one, ada)
 
@@ -388,7 +410,7 @@ def test_no_secret_and_no_token_in_any_error(
             server.faults.clear()
             for method in ("GET", "POST"):
                 server.fault(method, path, code, times=9)
-            fresh = Keycloak("http://fake", "test", client_id="p", secret=SECRET, transport=server.transport())
+            fresh = keycloak(server)
             with closing(fresh), pytest.raises(AdapterError) as caught:
                 fresh.grant_role(ada, ROLE)
                 fresh.roles_of(ada)

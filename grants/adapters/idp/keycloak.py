@@ -92,7 +92,7 @@ class Keycloak:
             self._refuse_by_name(role)
             found = self._found(role) or self._made(role)
             self._refuse_by_parts(role, found)
-            self._map("POST", external_id, role, found)
+            self._map("POST", external_id, found)
             return found.key
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
@@ -104,7 +104,7 @@ class Keycloak:
             if given is None:
                 return  # gone, and with it from everybody
             try:
-                self._map("DELETE", external_id, role, given)
+                self._map("DELETE", external_id, given)
             except Missing:
                 now = self._found(role)
                 if now is not None and now.id == given.id:
@@ -112,10 +112,10 @@ class Keycloak:
                 # The role was made anew under its name, has another name, or both: a namesake of it proves nothing.
                 held = now is not None and role in self.roles_of(external_id)
                 if now is not None and held:
-                    self._map("DELETE", external_id, role, now)
+                    self._map("DELETE", external_id, now)
                 # Without the key of what this very person was given, the other may be somebody else's gift.
                 if (key or not held) and (renamed := self._renamed(given)):
-                    self._map("DELETE", external_id, role, renamed)
+                    self._map("DELETE", external_id, renamed)
 
     def inspect(self, role: str) -> Finding:
         """See base.IdP."""
@@ -147,14 +147,16 @@ class Keycloak:
         except Missing:
             raise Unavailable(f"{WHO} finds nobody, nor Stint's own client: is it there?", 404) from None
 
-    def _map(self, method: str, external_id: str, role: str, found: _Role) -> None:
+    def _map(self, method: str, external_id: str, role: _Role) -> None:
         """Give or take this one role. 400, 409 and 500 may be a race with an equal call: read, and believe that."""
+        mapped = f"users/{q(external_id)}/role-mappings/{role.mappings}"
         try:
-            self._realm.call(method, f"users/{q(external_id)}/role-mappings/{found.mappings}", json=found.body)
+            self._realm.call(method, mapped, json=role.body)
         except (Refused, Unavailable) as error:
             if error.code not in {400, 409, 500}:
                 raise
-            if (role in self.roles_of(external_id)) != (method == "POST"):
+            held = any(row["id"] == role.id for row in self._realm.rows(mapped))  # its name may be another by now
+            if held != (method == "POST"):
                 raise
 
     def _found(self, role: str) -> _Role | None:
