@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import get_close_matches
@@ -107,12 +107,18 @@ def with_people(policy: Policy, people: dict[str, str]) -> Policy:
     A name that is not in `people` becomes nobody: it can't match anyone.
     """
 
+    def key(named: str) -> str:
+        external = people.get(named)
+        return f"{named.partition(':')[0]}:{external}" if external else ""
+
+    return each_person(policy, key)
+
+
+def each_person(policy: Policy, say: Callable[[str], str]) -> Policy:
+    """The policy with `say` of every person that it names."""
+
     def source(given: Source) -> Source:
-        if given.kind != "person":
-            return given
-        idp, _, _ = given.value.partition(":")
-        external = people.get(given.value)
-        return Source("person", f"{idp}:{external}" if external else "")
+        return Source("person", say(given.value)) if given.kind == "person" else given
 
     def each(sources: Sequence[Source]) -> tuple[Source, ...]:
         return tuple(map(source, sources))
@@ -120,9 +126,7 @@ def with_people(policy: Policy, people: dict[str, str]) -> Policy:
     return replace(
         policy,
         owners=tuple(
-            entry._replace(owner=Owner(person=source(Source("person", entry.owner.person)).value))
-            if entry.owner.person
-            else entry
+            entry._replace(owner=Owner(person=say(entry.owner.person))) if entry.owner.person else entry
             for entry in policy.owners
         ),
         fallback=each(policy.fallback),

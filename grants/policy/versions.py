@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -17,7 +17,7 @@ from grants.catalog.models import Resource
 from grants.policy import rules
 from grants.policy.differences import differences
 from grants.policy.models import PolicyRefusal, PolicyVersion
-from grants.policy.parse import Policy, parse_policy, with_people
+from grants.policy.parse import Policy, each_person, parse_policy, with_people
 from grants.policy.rulings import Facts, Person
 from grants.policy.yaml_marks import PolicyErrors, Problem, load
 
@@ -63,7 +63,8 @@ def plan(text: str) -> Plan:
     row = in_force_row()
     if row and row.text == text and row.people == people:
         return Plan(())
-    return Plan(tuple(differences(in_force(), with_people(policy, people))))
+    old, new = in_force(), with_people(policy, people)
+    return Plan(tuple(differences(old and named(old, keys=True), named(new, keys=True))))
 
 
 def apply(text: str, *, by: Subject | None) -> PolicyVersion:
@@ -93,6 +94,33 @@ def apply(text: str, *, by: Subject | None) -> PolicyVersion:
             due.hurry(f"directory:{settings.ENV.idp_slug}")  # which looks at the roles that are mapped
         record(Verb.POLICY_APPLIED, by=actor, policy=row.pk, sha256=sha256)
     return row
+
+
+def named(policy: Policy, *, keys: bool = False) -> Policy:
+    """The policy with people by name (and by key, where one must be told from a namesake): to read, not to judge by."""
+    met: set[str] = set()
+
+    def meet(key: str) -> str:
+        met.add(key)
+        return key
+
+    each_person(policy, meet)
+    names = names_of(met)
+
+    def say(key: str) -> str:
+        name = names.get(key)
+        return f"{name} ({key})" if name and keys else name or key or "nobody known"
+
+    return each_person(policy, say)
+
+
+def names_of(people: Collection[str]) -> dict[str, str]:
+    """ "idp:external id" -> name, of those who are known."""
+    if not people:
+        return {}
+    known = Identity.objects.select_related("subject", "idp")
+    known = known.filter(external_id__in=[person.partition(":")[2] for person in people])
+    return {f"{identity.idp.slug}:{identity.external_id}": identity.subject.name for identity in known}
 
 
 def mapped_roles(policy: Policy | None = None) -> list[str]:

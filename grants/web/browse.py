@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.http import QueryDict
 
-from accounts.models import Identity, Subject
+from accounts.models import Subject
 from grants.catalog.models import Resource
 from grants.catalog.search import search
 from grants.lifecycle import who
@@ -101,17 +101,8 @@ def owners_of(policy: Policy | None, resources: Iterable[Resource]) -> dict[int,
     if policy is None:
         return {resource.pk: Owner() for resource in resources}
     found = {resource.pk: rules.owner_of(policy, versions.facts_of(resource)) for resource in resources}
-    names = _names({owner.person for owner in found.values() if owner.person})
+    names = versions.names_of({owner.person for owner in found.values() if owner.person})
     return {pk: Owner(owner.team, names.get(owner.person, owner.person)) for pk, owner in found.items()}
-
-
-def _names(people: set[str]) -> dict[str, str]:
-    """ "idp:external id" -> name."""
-    if not people:
-        return {}
-    known = Identity.objects.select_related("subject", "idp")
-    known = known.filter(external_id__in=[person.partition(":")[2] for person in people])
-    return {f"{identity.idp.slug}:{identity.external_id}": identity.subject.name for identity in known}
 
 
 def _passes(entry: Entry, chosen: dict[str, set[str]]) -> bool:

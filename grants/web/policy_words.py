@@ -1,4 +1,4 @@
-"""A policy in words, for the policy page. Pure."""
+"""A policy in words, for the policy page: one whose people are named (versions.named). Pure."""
 
 from __future__ import annotations
 
@@ -30,10 +30,7 @@ def rules(policy: Policy, *, hidden_too: bool) -> list[RuleWords]:
 def owners(policy: Policy) -> list[tuple[str, str]]:
     """What is owned by whom, the first match first."""
     told = [
-        (
-            _what(entry.match),
-            f"team {entry.owner.team}" if entry.owner.team else f"person {entry.owner.person}",
-        )
+        (_what(entry.match), f"team {entry.owner.team}" if entry.owner.team else entry.owner.person)
         for entry in policy.owners
     ]
     return [*told, ("anything tagged owner:…", "the team that the tag names")] if policy.owner_tags else told

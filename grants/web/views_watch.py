@@ -91,7 +91,8 @@ def policy(request: HttpRequest) -> HttpResponse:
     """The policy in force in words; its text, owners and versions for admins and auditors."""
     subject = signed_in(request)
     all_seen = roles.sees_all(subject)
-    in_force, row = versions.in_force(), versions.in_force_row()
+    judged, row = versions.in_force(), versions.in_force_row()
+    in_force = versions.named(judged) if judged else None
     context: dict[str, Any] = {
         "now": clock.now(),
         "row": row,

@@ -30,6 +30,12 @@ def test_plan_says_the_difference_in_words(cast: Cast) -> None:
     assert versions.plan(POLICY).lines == ()
 
 
+def test_plan_names_people_and_tells_namesakes_apart(cast: Cast) -> None:
+    text = NAMED.replace("IDP", cast.idp.slug)
+    key = f"{cast.idp.slug}:id-olga"
+    assert versions.plan(text).lines == (f"fallback: team sre → {cast.olga.name} ({key})",)
+
+
 def test_the_same_again_is_no_new_version(cast: Cast) -> None:
     assert versions.apply(POLICY, by=None).pk == cast.policy.pk
     assert PolicyVersion.objects.count() == 1

@@ -73,6 +73,13 @@ class TestPolicy:
         assert "team platform" in page
         assert cast.policy.ref in page
 
+    def test_people_have_names(self, cast: Cast) -> None:
+        versions.apply(POLICY.replace("{team: sre}", "{person: {idp: sso, username: chiara}}"), by=None)
+        page = signed_in(cast.olga).get("/policy").content.decode()
+        assert "Where too few can decide: Chiara" in page
+        assert "stand-ins: Chiara" in page
+        assert "id-chiara" not in page
+
     def test_rules_of_hidden_things_are_hidden(self, cast: Cast) -> None:
         versions.apply(POLICY + HIDING, by=None)
         assert "hush-hush" not in signed_in(cast.oscar).get("/policy").content.decode()
