@@ -17,9 +17,12 @@ class Channel(redis.Channel):
     """
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        if self.connection is None or self.connection.client is None:
-            raise RedisConnectionError("this connection to the broker has been given up")
-        params: dict[str, Any] = super()._connparams(asynchronous)
+        try:
+            params: dict[str, Any] = super()._connparams(asynchronous)
+        except AttributeError:
+            if self.connection is not None and self.connection.client is not None:
+                raise
+            raise RedisConnectionError("this connection to the broker has been given up") from None
         return params
 
 

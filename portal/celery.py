@@ -10,6 +10,8 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+# Django's checks ask the database. A worker that starts while it is away has to wait for it, not to end.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 django.setup()  # the sweeper needs the models
 
 from grants.sweeper import SweeperStep  # noqa: E402

@@ -32,7 +32,7 @@ from grants.lifecycle.errors import Conflict
 from grants.lifecycle.models import Grant, Request
 from portal.demo.__main__ import WORKER, base_env
 from portal.demo.process import Parts, listens
-from portal.embedded import ROLES, Postgres, valkey_command
+from portal.embedded import ROLES, EmbeddedError, Postgres, valkey_command
 from tests import cast as cast_module
 from tests.cast import Cast, make_cast
 from tests.chaos.idp import Kept
@@ -99,6 +99,17 @@ class Stage:
         self.postgres.start("-c", "fsync=off", "-c", "max_connections=60")
         assert self.postgres.process
         self.parts.keep("postgres", self.postgres.process)
+
+    def restart_postgres(self) -> None:
+        """The old backends need a moment to see that their server is gone."""
+        for _ in range(20):
+            try:
+                self.start_postgres()
+            except EmbeddedError:
+                time.sleep(0.2)
+            else:
+                return
+        self.start_postgres()
 
     def start_valkey(self) -> None:
         self.parts.start("valkey", valkey_command(self.ports["valkey"], self.folder), base_env())

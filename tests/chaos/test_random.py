@@ -16,7 +16,6 @@ from pytest_django import DjangoDbBlocker
 
 from grants.due import ProcessBeat
 from grants.lifecycle.models import Grant
-from portal.embedded import EmbeddedError
 from tests.chaos import judge
 from tests.chaos.stage import SEED, Stage, staged, until
 
@@ -62,7 +61,7 @@ class Nemesis:
             case "worker":
                 self.stage.keep_workers(2)
             case "postgres":
-                restart_postgres(self.stage)
+                self.stage.restart_postgres()
             case "valkey":
                 self.stage.start_valkey()
             case "idp":
@@ -71,18 +70,6 @@ class Nemesis:
     def end(self) -> None:
         for part in list(self.down):
             self.bring_back(part)
-
-
-def restart_postgres(stage: Stage) -> None:
-    """The old backends need a moment to see that their server is gone."""
-    for _ in range(20):
-        try:
-            stage.start_postgres()
-        except EmbeddedError:
-            time.sleep(0.2)
-        else:
-            return
-    stage.start_postgres()
 
 
 def test_nothing_is_lost_and_nothing_stays(stage: Stage) -> None:

@@ -1,4 +1,7 @@
-"""SIGTERM: what a worker has claimed is done and written down, or handed on; nothing is done twice, and it ends."""
+"""SIGTERM: what a worker has claimed is done and written down, or handed on; nothing is done twice, and it ends.
+
+And the other end: starting while what it needs is away.
+"""
 
 from __future__ import annotations
 
@@ -140,3 +143,16 @@ def test_one_that_hangs_says_where_and_ends(stage: Stage) -> None:
     assert "Timeout (0:00:02)!" in said
     assert "in end_in_time" not in said
     assert "chaos/worker.py" in said
+
+
+def test_one_that_starts_before_its_database_waits_for_it(stage: Stage) -> None:
+    """After a power cut they all start at once: whoever comes too early is not to be started again by hand."""
+    ProcessBeat.objects.all().delete()
+    for part in ("postgres", "valkey"):
+        stage.kill(part)
+    name = stage.start_worker()
+    until(lambda: stage.parts.log(name).read_text().count("sweeper_waits_for_database") >= 10, "it waits")
+    assert stage.running() == [name]
+    stage.restart_postgres()
+    until(ProcessBeat.objects.exists, "it is at work")
+    assert stage.running() == [name]
