@@ -280,7 +280,9 @@ class RoleBinding(models.Model):
     phase = models.TextField(choices=Phase, default=Phase.ABSENT, db_default=Phase.ABSENT)
     # Was it there before Stint? Judged once, committed before the first call, never judged again.
     found_before = models.BooleanField(null=True)
-    role_key = models.TextField(blank=True, default="", db_default="")  # the provider's, of what we gave last
+    role_key = models.TextField(
+        blank=True, default="", db_default=""
+    )  # the provider's, of what we are about to give or gave
     want_until = models.DateTimeField(null=True)
     # Grows with every intent and every change of what is wanted: a confirmation of something older is void.
     generation = models.BigIntegerField(default=0, db_default=0)

@@ -109,7 +109,7 @@ def named(policy: Policy, *, keys: bool = False) -> Policy:
 
     def say(key: str) -> str:
         name = names.get(key)
-        return f"{name} ({key})" if name and keys else name or key or "nobody known"
+        return f"{name} ({key})" if name and keys else name or key
 
     return each_person(policy, say)
 

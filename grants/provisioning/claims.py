@@ -39,7 +39,7 @@ class Claim(NamedTuple):
     next: Step
     lease: UUID
     begun: float  # when we asked for the lease, by our monotonic clock: it ends no earlier than LEASE_SECONDS later
-    role_key: str  # of what we gave last, as the provider told it
+    role_key: str  # the provider's, of what we are about to give or gave
 
 
 _RECHECK = "recheck_at = stint_now() + %(call)s::interval, due_at = least(stint_now() + %(call)s::interval, v.until)"
@@ -142,23 +142,26 @@ def _intend(cursor: Any, planned: Sequence[Claim]) -> list[Claim]:
 _OURS = "b.id = v.id AND b.lease = v.lease AND b.generation = v.generation"
 
 _INTEND_TO_GIVE = f"""
-UPDATE grants_rolebinding b SET phase = 'adding', found_before = v.there, generation = b.generation + 1
-FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::boolean[]) v (id, lease, generation, there)
+UPDATE grants_rolebinding b SET phase = 'adding', found_before = v.there, role_key = v.key,
+    generation = b.generation + 1
+FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::boolean[], %s::text[]) v (id, lease, generation, there, key)
 WHERE {_OURS} AND b.phase = 'absent' RETURNING b.id
 """  # noqa: S608 (our own text)
 
 
 def intend_to_give(looked: Iterable[tuple[Claim, bool]]) -> list[Claim]:
-    """Commit what was found before the first call, and that we are about to give. Returns those still ours."""
+    """Commit what was found before the first call, and what we are about to give. Returns those still ours."""
     seen = sorted(looked)
     ready = []
     with transaction.atomic(), connection.cursor() as cursor:
         _lock(cursor, [claim for claim, _ in seen])
-        cursor.execute(_INTEND_TO_GIVE, [*_columns([claim for claim, _ in seen]), [there for _, there in seen]])
+        looked_at = [claim for claim, _ in seen]
+        there, keys = [there for _, there in seen], [claim.role_key for claim in looked_at]
+        cursor.execute(_INTEND_TO_GIVE, [*_columns(looked_at), there, keys])
         ours = {pk for (pk,) in cursor.fetchall()}
-        for claim, there in seen:
+        for claim, was_there in seen:
             if claim.id in ours:
-                ready.append(claim._replace(found_before=there, generation=claim.generation + 1, next=Step.GIVE))
+                ready.append(claim._replace(found_before=was_there, generation=claim.generation + 1, next=Step.GIVE))
             else:
                 _let_go(cursor, claim)
     return ready
@@ -293,9 +296,9 @@ def _own_up(cursor: Any, claim: Claim, *, gave: bool, lands: str) -> None:
     )
     if gave and claim.found_before is False:
         cursor.execute(
-            "UPDATE grants_rolebinding SET found_before = false, recheck_at = stint_now() + %s::interval"
-            " WHERE id = %s AND phase = 'absent'",
-            [lands, claim.id],
+            "UPDATE grants_rolebinding SET found_before = false, role_key = %s,"
+            " recheck_at = stint_now() + %s::interval WHERE id = %s AND phase = 'absent'",
+            [claim.role_key, lands, claim.id],
         )
 
 

@@ -151,50 +151,61 @@ def act(idp: IdP, claim: Claim) -> Done:
     """One step at the provider, read back. Raises AdapterError; a lying answer is one, too."""
     match claim.next:
         case Step.LOOK:
-            return claim, _there(idp, claim)
+            return _look(idp, claim)
         case Step.GIVE:
             return _give(idp, claim)
         case Step.CHECK:
-            return (claim, Result.STANDS) if _there(idp, claim) else _give_anew(idp, claim)
+            return _check(idp, claim)
         case Step.TAKE:
-            return claim, _take(idp, claim, Result.TAKEN)
+            return _take(idp, claim, Result.TAKEN)
         case Step.RECHECK:
-            return claim, _take(idp, claim, Result.LINGERED) if _still(idp, claim) else Result.CLEAR
+            return (
+                _take(idp, claim, Result.LINGERED)
+                if _still(idp, claim)
+                else (claim._replace(role_key=""), Result.CLEAR)
+            )
         case Step.SEE:
-            return claim, Result.FOUND if _there(idp, claim) else Result.LOST
+            return _theirs(idp, claim)
     raise AssertionError(claim.next)
 
 
+def _look(idp: IdP, claim: Claim) -> Done:
+    """Its key is committed with the intent: whatever becomes of this process, it can be taken under any name."""
+    if claim.role in idp.roles_of(claim.external_id):
+        return claim, True
+    return claim._replace(role_key=idp.prepare(claim.role)), False
+
+
 def _give(idp: IdP, claim: Claim) -> Done:
-    if claim.found_before:  # theirs is never given by us: if it is gone meanwhile, the next one is ours, and is taken
-        return claim, Result.FOUND if _there(idp, claim) else Result.LOST
-    key = idp.grant_role(claim.external_id, claim.role)
-    if not _there(idp, claim):
+    if claim.found_before:
+        return _theirs(idp, claim)
+    idp.grant_role(claim.external_id, claim.role, claim.role_key)
+    held = idp.roles_of(claim.external_id)
+    if claim.role not in held:
         raise Unavailable("The provider took the role, but does not show it.")
-    return claim._replace(role_key=key), Result.GIVEN
+    return claim._replace(role_key=held[claim.role]), Result.GIVEN
 
 
-def _give_anew(idp: IdP, claim: Claim) -> Done:
-    """What we gave is not there. It may have another name by now, and would be held beside the new one for ever."""
-    if not claim.found_before:
-        idp.revoke_role(claim.external_id, claim.role, claim.role_key)
-    return _give(idp, claim)
+def _check(idp: IdP, claim: Claim) -> Done:
+    return (claim, Result.STANDS) if claim.role in idp.roles_of(claim.external_id) else _give(idp, claim)
 
 
-def _take(idp: IdP, claim: Claim, result: Result) -> Result:
+def _theirs(idp: IdP, claim: Claim) -> Done:
+    """Theirs is never given by us: if it is gone meanwhile, the next one is ours, and is taken."""
+    return claim, Result.FOUND if claim.role in idp.roles_of(claim.external_id) else Result.LOST
+
+
+def _take(idp: IdP, claim: Claim, result: Result) -> Done:
     idp.revoke_role(claim.external_id, claim.role, claim.role_key)
     if _still(idp, claim):
         raise Unavailable("The provider says that it took the role back, but still shows it.")
-    return result
-
-
-def _there(idp: IdP, claim: Claim) -> bool:
-    return claim.role in idp.roles_of(claim.external_id)
+    return claim, result
 
 
 def _still(idp: IdP, claim: Claim) -> bool:
-    """Like _there; somebody whom the provider no longer knows has no role left."""
+    """Under whatever name. Somebody whom the provider no longer knows has no role left."""
     try:
-        return _there(idp, claim)
+        held = idp.roles_of(claim.external_id)
     except Missing:
         return False
+    return claim.role in held or (claim.role_key != "" and claim.role_key in held.values())

@@ -126,7 +126,7 @@ def test_a_renamed_role_that_was_not_taken_is_not_said_to_be_gone(server: FakeKe
     """Its old name is held by nobody, which says nothing of what was given."""
     ada = server.user("ada")
     with closing(keycloak(server)) as giver:
-        key = giver.grant_role(ada, ROLE)
+        giver.grant_role(ada, ROLE, key := giver.prepare(ROLE))
     container = server.clients["stint"]
     role = server.roles[container].pop(ROLE)
     server.roles[container]["another"] = role
@@ -284,6 +284,20 @@ def test_one_role_has_one_name(server: FakeKeycloak, idp: Keycloak) -> None:
     idp.revoke_role(ada, alias)
     assert held(server, ada) == {ROLE}
     assert not idp.inspect(alias).ok
+
+
+def test_what_was_given_under_what_is_an_alias_now(server: FakeKeycloak) -> None:
+    """Somebody has pointed Stint to another client since, whose roles were mapped before."""
+    ada, role = server.user("ada"), "client/airflow/Op"
+    server.role("Op", server.clients["airflow"])
+    with closing(keycloak(server)) as before:
+        before.grant_role(ada, role, key := before.prepare(role))
+    now = Keycloak(
+        "http://fake", "test", client_id="p", secret=SECRET, role_client="airflow", transport=server.transport()
+    )
+    with closing(now):
+        now.revoke_role(ada, role, key)
+    assert server.mapped[ada][server.clients["airflow"]] == set()
 
 
 def test_not_in_the_realm_of_realms() -> None:

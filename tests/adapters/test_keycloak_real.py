@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -63,89 +64,98 @@ def test_a_composite_that_cannot_be_seen_into_is_refused(keycloak: str) -> None:
         blind.drop()
 
 
+def role_of(realm: Realm, role: str, client: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = realm.get(f"{f'/clients/{client}' if client else ''}/roles/{role.replace('/', '%2F')}")
+    return found
+
+
+def rename(realm: Realm, role: dict[str, Any]) -> None:
+    realm.call("PUT", f"/roles-by-id/{role['id']}", {**role, "name": "another"})
+
+
+def given(realm: Realm, ada: str, role: str = ROLE) -> str:
+    """Given by a worker that is gone; the key that it left."""
+    with closing(adapter(realm)) as idp:
+        key = idp.prepare(role)
+        idp.grant_role(ada, role, key)
+        assert idp.roles_of(ada)[role] == key
+    return key
+
+
 def test_a_role_made_anew_under_its_name(realm: Realm) -> None:
-    """Its id is another now: the cached one answers 404, and must not count as taken."""
-    idp = adapter(realm)
+    """Its id is another now: the old one answers 404, and must not count as taken."""
     ada = realm.user("ada")
-    with closing(idp):
-        idp.grant_role(ada, ROLE)
-        name = ROLE.replace("/", "%2F")
-        realm.call("DELETE", f"/clients/{realm.stint}/roles/{name}")
-        realm.map(ada, realm.make(ROLE, realm.stint), realm.stint)
-        idp.revoke_role(ada, ROLE)
-        assert realm.roles(ada) == set()
+    key = given(realm, ada)
+    realm.call("DELETE", f"/roles-by-id/{role_of(realm, ROLE, realm.stint)['id']}")
+    realm.map(ada, realm.make(ROLE, realm.stint), realm.stint)
+    with closing(adapter(realm)) as idp:
+        idp.revoke_role(ada, ROLE, key)
+    assert realm.roles(ada) == set()
 
 
-def test_a_role_with_another_name(realm: Realm) -> None:
-    """It is still held: a 404 for its old name is no proof that it is gone."""
-    idp = adapter(realm)
-    ada = realm.user("ada")
-    with closing(idp):
-        idp.grant_role(ada, ROLE)
-        role = realm.get(f"/clients/{realm.stint}/roles/{ROLE.replace('/', '%2F')}")
-        realm.call("PUT", f"/roles-by-id/{role['id']}", {**role, "name": "another"})
-        assert realm.roles(ada) == {"another"}
-        idp.revoke_role(ada, ROLE)
-        assert realm.roles(ada) == set()
-
-
-@pytest.mark.parametrize("held", [False, True], ids=["not held", "held"])
-def test_a_role_with_another_name_and_a_namesake(realm: Realm, held: bool) -> None:
-    """Whoever may rename roles makes another one under the old name: taking that one takes nothing back.
-
-    Unless that one is what is held: then what has another name may be somebody else's gift, and stays.
-    """
-    idp = adapter(realm)
-    ada = realm.user("ada")
-    with closing(idp):
-        idp.grant_role(ada, ROLE)
-        role = realm.get(f"/clients/{realm.stint}/roles/{ROLE.replace('/', '%2F')}")
-        realm.call("PUT", f"/roles-by-id/{role['id']}", {**role, "name": "another"})
-        namesake = realm.make(ROLE, realm.stint)
-        if held:
-            realm.map(ada, namesake, realm.stint)
-        idp.revoke_role(ada, ROLE)
-        assert realm.roles(ada) == ({"another"} if held else set())
-
-
-@pytest.mark.parametrize("held", [False, True], ids=["namesake not held", "namesake held"])
+@pytest.mark.parametrize("namesake", ["none", "made", "held"])
 @pytest.mark.parametrize("role", [ROLE, "realm/given"])
-def test_its_key_is_enough_for_another_worker(realm: Realm, role: str, held: bool) -> None:
-    """Who takes a renamed role has never heard of it: what its giver wrote down says which one it was."""
+def test_a_role_with_another_name(realm: Realm, role: str, namesake: str) -> None:
+    """It is still held: a 404 for its old name is no proof that it is gone, nor is taking what is called so now."""
     ada = realm.user("ada")
     client, name = ("", "given") if role == "realm/given" else (realm.stint, role)
-    at = f"/clients/{client}/roles" if client else "/roles"
     if not client:
         realm.make(name)
     before = realm.roles(ada) | realm.realm_roles(ada)
-    with closing(adapter(realm)) as giver:
-        key = giver.grant_role(ada, role)
-    was = realm.get(f"{at}/{name.replace('/', '%2F')}")
-    realm.call("PUT", f"/roles-by-id/{was['id']}", {**was, "name": "another"})
-    namesake = realm.make(name, client)
-    if held:
-        realm.map(ada, namesake, client)
-    with closing(adapter(realm)) as taker:
-        taker.revoke_role(ada, role, key)
+    key = given(realm, ada, role)
+    rename(realm, was := role_of(realm, name, client))
+    if namesake != "none":
+        new = realm.make(name, client)
+        if namesake == "held":
+            realm.map(ada, new, client)
+    with closing(adapter(realm)) as idp:
+        idp.revoke_role(ada, role, key)
         assert realm.roles(ada) | realm.realm_roles(ada) == before
-        taker.revoke_role(ada, role, key)
+        idp.revoke_role(ada, role, key)
         realm.call("DELETE", f"/roles-by-id/{was['id']}")
-        taker.revoke_role(ada, role, key)
+        idp.revoke_role(ada, role, key)
 
 
-def test_a_role_with_another_name_is_not_held_beside_the_new_one(realm: Realm) -> None:
+@pytest.mark.parametrize("step", [Step.CHECK, Step.GIVE])
+def test_a_role_with_another_name_is_not_held_beside_the_new_one(realm: Realm, step: Step) -> None:
     """It is looked at again, for an extension say: not there, so it is given anew, and what was given first goes."""
-    idp = adapter(realm)
     ada = realm.user("ada")
-    claim = Claim(1, 1, ada, ROLE, False, 1, None, Step.CHECK, uuid4(), 0.0, "")
-    with closing(idp):
-        idp.grant_role(ada, ROLE)
-        role = realm.get(f"/clients/{realm.stint}/roles/{ROLE.replace('/', '%2F')}")
-        realm.call("PUT", f"/roles-by-id/{role['id']}", {**role, "name": "another"})
-        done, result = act(idp, claim)
+    key = given(realm, ada)
+    rename(realm, role_of(realm, ROLE, realm.stint))
+    with closing(adapter(realm)) as idp:
+        done, result = act(idp, Claim(1, 1, ada, ROLE, False, 1, None, step, uuid4(), 0.0, key))
         assert result is Result.GIVEN
-        assert done.role_key.endswith(realm.get(f"/clients/{realm.stint}/roles/{ROLE.replace('/', '%2F')}")["id"])
         assert realm.roles(ada) == {ROLE}
+        assert done.role_key == idp.roles_of(ada)[ROLE] != key
+
+
+def test_what_lingers_is_found_under_another_name(realm: Realm) -> None:
+    ada = realm.user("ada")
+    key = given(realm, ada)
+    rename(realm, role_of(realm, ROLE, realm.stint))
+    claim = Claim(1, 1, ada, ROLE, False, 1, None, Step.RECHECK, uuid4(), 0.0, key)
+    with closing(adapter(realm)) as idp:
+        assert act(idp, claim) == (claim, Result.LINGERED)
+        assert realm.roles(ada) == set()
+        assert act(idp, claim) == (claim._replace(role_key=""), Result.CLEAR)  # what is held so later is not ours
+
+
+def test_a_role_whose_client_has_another_name_or_is_gone(realm: Realm) -> None:
+    ada, path = realm.user("ada"), "/clients?clientId=other"
+    realm.call("POST", "/clients", {"clientId": "other"})
+    other = realm.get(path)[0]
+    realm.make("given", other["id"])
+    role = "client/other/given"
+    key = given(realm, ada, role)
+    rename(realm, role_of(realm, "given", other["id"]))
+    realm.call("PUT", f"/clients/{other['id']}", {**other, "clientId": "moved"})
+    with closing(adapter(realm)) as idp:
+        assert "client/moved/another" in idp.roles_of(ada)
+        idp.revoke_role(ada, role, key)
+        assert "client/moved/another" not in idp.roles_of(ada)
+        realm.call("DELETE", f"/clients/{other['id']}")
+        idp.revoke_role(ada, role, key)
+        idp.revoke_role(ada, role)
 
 
 def test_only_what_is_given_directly_is_read_and_taken(realm: Realm) -> None:

@@ -16,7 +16,7 @@ class FakeIdP:
         self.roles: dict[str, set[str]] = defaultdict(set)
         self.gone: set[str] = set()
         self.calls: list[tuple[str, str, str]] = []
-        self.keys: list[str] = []  # that revoke_role was called with
+        self.keys: list[str] = []  # that grant_role and revoke_role were called with
         # Called before a call takes effect, with (verb, person, role); may raise, or do something else first.
         self.before: Callable[[str, str, str], None] = lambda *_: None
         self.after: Callable[[str, str, str], None] = lambda *_: None
@@ -31,14 +31,17 @@ class FakeIdP:
             effect(self.roles[person])
         self.after(verb, person, role)
 
-    def roles_of(self, external_id: str) -> frozenset[str]:
+    def roles_of(self, external_id: str) -> dict[str, str]:
         held: set[str] = set()
         self._do("read", external_id, "", held.update)
-        return frozenset(held)
+        return {role: f"key of {role}" for role in held}
 
-    def grant_role(self, external_id: str, role: str) -> str:
-        self._do("grant", external_id, role, lambda roles: roles.add(role))
+    def prepare(self, role: str) -> str:
         return f"key of {role}"
+
+    def grant_role(self, external_id: str, role: str, key: str = "") -> None:
+        self.keys.append(key)
+        self._do("grant", external_id, role, lambda roles: roles.add(role))
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
         self.keys.append(key)

@@ -74,14 +74,28 @@ def test_revoked_is_taken_at_once(cast: Cast, idp: FakeIdP, run: Settle) -> None
     assert idp.roles[ADA] == set()
 
 
-def test_what_was_given_is_taken_by_its_key(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+def test_what_was_given_is_taken_by_its_key(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
     """Names change: whoever takes it must know which one it was, however many workers later."""
     grant = granted(cast)
+    key = f"key of {grant.role}"
+
+    def dies(verb: str, *_: str) -> None:
+        if verb == "grant":
+            raise Unavailable("gone in the middle of it")
+
+    idp.before = dies
     run()
-    assert binding(grant).role_key == f"key of {grant.role}"
+    assert (binding(grant).phase, binding(grant).role_key) == ("adding", key), "written down before the call"
+    idp.before = lambda *_: None
+    at(timedelta(seconds=5))
+    run()
     hold.revoke(grant, by=cast.priya)
     run()
-    assert idp.keys == [f"key of {grant.role}"]
+    assert idp.keys == [key, key, key]
+    assert binding(grant).role_key == key, "for the recheck"
+    at(RECHECK)
+    run()
+    assert binding(grant).role_key == "", "what is held under it later is not ours"
 
 
 @pytest.mark.parametrize("first_ends_first", [True, False])

@@ -52,28 +52,33 @@ class IdP(Directory, Protocol):
     idempotent, and neither's success proves anything: the caller reads back.
     """
 
-    def roles_of(self, external_id: str) -> frozenset[str]:
-        """The roles given to this person directly, by the names above, read now and never from a cache.
+    def roles_of(self, external_id: str) -> dict[str, str]:
+        """The roles given to this person directly, by the names above, with their keys; read now, from no cache.
 
-        Raises Missing when the provider no longer knows the person.
+        Names change at the provider, keys do not. Where it has no keys, they are empty. Raises Missing when the
+        provider no longer knows the person.
         """
         ...
 
-    def grant_role(self, external_id: str, role: str) -> str:
-        """Give the role, making it first if it is one of Stint's own.
+    def prepare(self, role: str) -> str:
+        """The key of a role that is about to be given, made first if it is one of Stint's own.
 
-        Returns the provider's key of what was given, for revoke_role: names change, keys don't. Empty where there
-        are none.
+        Raises Missing (it is not there, and not Stint's to make), Refused (it reaches the provider's own
+        administration, or can't be seen into; or Stint lacks the right), Unavailable.
+        """
+        ...
 
-        Raises Missing (the person, or a role that is not Stint's to make, is not there), Refused (the role
-        reaches the provider's own administration, or can't be seen into; or Stint lacks the right), Unavailable.
+    def grant_role(self, external_id: str, role: str, key: str = "") -> None:
+        """Give the role of this name; what had the name when `key` was told, and has another now, is taken.
+
+        Raises as prepare does; Missing also for a person who is not there.
         """
         ...
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
-        """Take the role away, and what has this key (as grant_role gave it) under whatever name it has now.
+        """Take the role of this name, and what has this key under whatever name.
 
-        A role that is gone, or was not held, is no error. Raises as grant_role does.
+        What is gone, or was not held, is no error. Raises as prepare does.
         """
         ...
 

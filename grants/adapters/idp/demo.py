@@ -31,17 +31,20 @@ class Demo:
     def close(self) -> None:
         self._http.close()
 
-    def roles_of(self, external_id: str) -> frozenset[str]:
-        """See base.IdP."""
+    def roles_of(self, external_id: str) -> dict[str, str]:
+        """See base.IdP. Its roles are names and nothing else."""
         match self._send("GET", external_id):
             case {"id": str(pk), "roles": [*roles]} if pk == external_id:
-                return frozenset(str(role) for role in roles)
+                return {str(role): "" for role in roles}
         raise self._unreadable()
 
-    def grant_role(self, external_id: str, role: str) -> str:
-        """See base.IdP. Its roles are names and nothing else."""
-        self._send("PUT", external_id, role)
+    def prepare(self, role: str) -> str:  # noqa: ARG002 (nothing to make)
+        """See base.IdP."""
         return ""
+
+    def grant_role(self, external_id: str, role: str, key: str = "") -> None:  # noqa: ARG002 (has none)
+        """See base.IdP."""
+        self._send("PUT", external_id, role)
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:  # noqa: ARG002 (has none)
         """See base.IdP."""

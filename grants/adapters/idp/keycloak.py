@@ -7,7 +7,8 @@ sent, and a DELETE always carries the one role that it means: without a body it 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -33,13 +34,8 @@ class _Role(NamedTuple):
 
     @property
     def key(self) -> str:
-        """See base.IdP.grant_role: enough to take this one, whatever is called so by then."""
+        """See base.IdP.roles_of: where it is mapped, and its id."""
         return f"{self.mappings}/{self.id}"
-
-    @classmethod
-    def of(cls, key: str, name: str) -> Self:
-        mappings, _, pk = key.rpartition("/")
-        return cls(pk, name, False, mappings)
 
 
 class Keycloak:
@@ -62,14 +58,13 @@ class Keycloak:
             raise Refused(f"{WHO}'s realm master administers all others, so Stint gives no roles in it.")
         self.role_client = role_client
         self._realm = Realm(url, realm, client_id=client_id, secret=secret, transport=transport)
-        self._roles: dict[str, _Role] = {}
 
     def close(self) -> None:
         self._realm.close()
 
     # Roles.
 
-    def roles_of(self, external_id: str) -> frozenset[str]:
+    def roles_of(self, external_id: str) -> dict[str, str]:
         """See base.IdP."""
         with self._realm.within():
             try:
@@ -78,44 +73,47 @@ class Keycloak:
                 self._here()
                 raise Missing(f"{WHO} does not know this person any more.", error.code) from None
         try:
-            held = {f"realm/{role['name']}" for role in answer.get("realmMappings", [])}
+            held = {f"realm/{role['name']}": f"realm/{role['id']}" for role in answer.get("realmMappings", [])}
             for client, mapped in answer.get("clientMappings", {}).items():
                 prefix = "" if client == self.role_client else f"client/{client}/"
-                held |= {f"{prefix}{role['name']}" for role in mapped["mappings"]}
+                at = f"clients/{mapped['id']}"
+                held |= {f"{prefix}{role['name']}": f"{at}/{role['id']}" for role in mapped["mappings"]}
         except (AttributeError, KeyError, TypeError):
             raise unreadable() from None
-        return frozenset(held)
+        return held
 
-    def grant_role(self, external_id: str, role: str) -> str:
+    def prepare(self, role: str) -> str:
         """See base.IdP."""
         with self._realm.within():
-            self._refuse_by_name(role)
-            found = self._found(role) or self._made(role)
-            self._refuse_by_parts(role, found)
+            return self._givable(role).key
+
+    def grant_role(self, external_id: str, role: str, key: str = "") -> None:
+        """See base.IdP."""
+        with self._realm.within():
+            found = self._givable(role)
+            if key not in {"", found.key} and (renamed := self._renamed(self._keyed(role, key))):
+                self._drop(external_id, renamed)
             self._map("POST", external_id, found)
-            return found.key
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
         """See base.IdP."""
-        if self._is_alias(role):
+        if not key and self._is_alias(role):
             return  # never given
         with self._realm.within():
-            given = _Role.of(key, self._place(role)[1]) if key else self._roles.get(role) or self._found(role)
+            given = self._keyed(role, key) if key else self._there(role)
             if given is None:
                 return  # gone, and with it from everybody
             try:
                 self._map("DELETE", external_id, given)
             except Missing:
-                now = self._found(role)
+                now = self._there(role)
                 if now is not None and now.id == given.id:
                     return  # the person is gone, who needs none
-                # The role was made anew under its name, has another name, or both: a namesake of it proves nothing.
-                held = now is not None and role in self.roles_of(external_id)
-                if now is not None and held:
-                    self._map("DELETE", external_id, now)
-                # Without the key of what this very person was given, the other may be somebody else's gift.
-                if (key or not held) and (renamed := self._renamed(given)):
-                    self._map("DELETE", external_id, renamed)
+                # The role was made anew under its name, has another name now, or both.
+                if now is not None:
+                    self._drop(external_id, now)
+                if key and (renamed := self._renamed(given)):
+                    self._drop(external_id, renamed)
 
     def inspect(self, role: str) -> Finding:
         """See base.IdP."""
@@ -155,19 +153,44 @@ class Keycloak:
         except (Refused, Unavailable) as error:
             if error.code not in {400, 409, 500}:
                 raise
-            held = any(row["id"] == role.id for row in self._realm.rows(mapped))  # its name may be another by now
+            # Not by its name, which may be another by now.
+            held = any(row["id"] == role.id for row in self._realm.rows(mapped))
             if held != (method == "POST"):
                 raise
+
+    def _drop(self, external_id: str, role: _Role) -> None:
+        """Take it if it is held. What is not there (the person, say) is seen by who reads back."""
+        with suppress(Missing):
+            self._map("DELETE", external_id, role)
+
+    def _givable(self, role: str) -> _Role:
+        """The role, there and safe to give. Raises as base.IdP.prepare does."""
+        self._refuse_by_name(role)
+        found = self._found(role) or self._made(role)
+        self._refuse_by_parts(role, found)
+        return found
+
+    def _keyed(self, role: str, key: str) -> _Role:
+        """What had this key, as if it still had this name."""
+        mappings, _, pk = key.rpartition("/")
+        return _Role(pk, self._place(role)[1], False, mappings)
+
+    def _there(self, role: str) -> _Role | None:
+        """The role as it is now; None also where its client is gone."""
+        try:
+            return self._found(role)
+        except Missing:
+            return None
 
     def _found(self, role: str) -> _Role | None:
         """The role as it is now, or None. Raises Missing for a client that is not there."""
         client, name = self._place(role)
         if client is None:
-            return self._read(role, "roles", name, "realm")
+            return self._read("roles", name, "realm")
         uuid = self._realm.client(client)
-        found = self._read(role, f"clients/{uuid}/roles", name, f"clients/{uuid}")
+        found = self._read(f"clients/{uuid}/roles", name, f"clients/{uuid}")
         if found is None and (now := self._realm.client(client, fresh=True)) != uuid:  # the client was made anew
-            found = self._read(role, f"clients/{now}/roles", name, f"clients/{now}")
+            found = self._read(f"clients/{now}/roles", name, f"clients/{now}")
         return found
 
     def _place(self, role: str) -> tuple[str | None, str]:
@@ -189,16 +212,14 @@ class Keycloak:
                 return role._replace(name=name)
         raise unreadable()
 
-    def _read(self, role: str, base: str, name: str, mappings: str) -> _Role | None:
+    def _read(self, base: str, name: str, mappings: str) -> _Role | None:
         try:
             answer = self._realm.call("GET", f"{base}/{q(name)}")
         except Missing:
-            self._roles.pop(role, None)
             return None
         match answer:
             case {"id": str(pk), "name": str(called), "composite": bool(composite)} if called == name:
-                found = self._roles[role] = _Role(pk, called, composite, mappings)
-                return found
+                return _Role(pk, called, composite, mappings)
         raise unreadable()
 
     def _made(self, role: str) -> _Role:
