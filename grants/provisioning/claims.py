@@ -58,6 +58,7 @@ class Result(Enum):
     CLEAR = "found_before = NULL, recheck_at = NULL, due_at = v.until", None
     LOST = "phase = 'absent', found_before = NULL, recheck_at = NULL, due_at = stint_now()", Verb.BINDING_LOST
     KEPT = "phase = 'kept', due_at = v.until", Verb.BINDING_KEPT
+    ANEW = "due_at = stint_now()", None  # what has the role's name is another one by now: once more, with its key
     IDLE = "due_at = least(b.recheck_at, v.until)", None
 
     def __init__(self, sets: str, verb: Verb | None) -> None:

@@ -159,11 +159,7 @@ def act(idp: IdP, claim: Claim) -> Done:
         case Step.TAKE:
             return _take(idp, claim, Result.TAKEN)
         case Step.RECHECK:
-            return (
-                _take(idp, claim, Result.LINGERED)
-                if _still(idp, claim)
-                else (claim._replace(role_key=""), Result.CLEAR)
-            )
+            return _recheck(idp, claim)
         case Step.SEE:
             return _theirs(idp, claim)
     raise AssertionError(claim.next)
@@ -171,23 +167,36 @@ def act(idp: IdP, claim: Claim) -> Done:
 
 def _look(idp: IdP, claim: Claim) -> Done:
     """Its key is committed with the intent: whatever becomes of this process, it can be taken under any name."""
-    if claim.role in idp.roles_of(claim.external_id):
+    held = idp.roles_of(claim.external_id)
+    if claim.role in held:
         return claim, True
-    return claim._replace(role_key=idp.prepare(claim.role)), False
+    key = idp.prepare(claim.role)
+    if key and key in held.values():
+        raise Unavailable("The provider gave the role another name just now; looking again.")
+    return claim._replace(role_key=key), False
 
 
 def _give(idp: IdP, claim: Claim) -> Done:
     if claim.found_before:
         return _theirs(idp, claim)
-    idp.grant_role(claim.external_id, claim.role, claim.role_key)
+    key = idp.grant_role(claim.external_id, claim.role, claim.role_key)
     held = idp.roles_of(claim.external_id)
+    if claim.role_key and key != claim.role_key:
+        if claim.role_key in held.values():
+            raise Unavailable("What was given has another name at the provider now, and is still held.")
+        return claim._replace(role_key=key), Result.ANEW
     if claim.role not in held:
         raise Unavailable("The provider took the role, but does not show it.")
-    return claim._replace(role_key=held[claim.role]), Result.GIVEN
+    return claim._replace(role_key=key), Result.GIVEN
 
 
 def _check(idp: IdP, claim: Claim) -> Done:
-    return (claim, Result.STANDS) if claim.role in idp.roles_of(claim.external_id) else _give(idp, claim)
+    held = idp.roles_of(claim.external_id)
+    if claim.role not in held:
+        return _give(idp, claim)
+    if claim.found_before:
+        return claim, Result.STANDS
+    return claim._replace(role_key=claim.role_key or held[claim.role]), Result.STANDS
 
 
 def _theirs(idp: IdP, claim: Claim) -> Done:
@@ -197,15 +206,28 @@ def _theirs(idp: IdP, claim: Claim) -> Done:
 
 def _take(idp: IdP, claim: Claim, result: Result) -> Done:
     idp.revoke_role(claim.external_id, claim.role, claim.role_key)
-    if _still(idp, claim):
-        raise Unavailable("The provider says that it took the role back, but still shows it.")
-    return claim, result
+    held = _held(idp, claim)
+    if not _still(held, claim):
+        return claim, result
+    if claim.role_key not in held.values() and held[claim.role] != claim.role_key:
+        return claim._replace(role_key=held[claim.role]), Result.ANEW
+    raise Unavailable("The provider says that it took the role back, but still shows it.")
 
 
-def _still(idp: IdP, claim: Claim) -> bool:
-    """Under whatever name. Somebody whom the provider no longer knows has no role left."""
+def _recheck(idp: IdP, claim: Claim) -> Done:
+    if _still(_held(idp, claim), claim):
+        return _take(idp, claim, Result.LINGERED)
+    return claim._replace(role_key=""), Result.CLEAR
+
+
+def _held(idp: IdP, claim: Claim) -> dict[str, str]:
+    """Somebody whom the provider no longer knows has no role left."""
     try:
-        held = idp.roles_of(claim.external_id)
+        return idp.roles_of(claim.external_id)
     except Missing:
-        return False
+        return {}
+
+
+def _still(held: dict[str, str], claim: Claim) -> bool:
+    """Under whatever name."""
     return claim.role in held or (claim.role_key != "" and claim.role_key in held.values())

@@ -123,8 +123,11 @@ def test_a_role_with_another_name_is_not_held_beside_the_new_one(realm: Realm, s
     key = given(realm, ada)
     rename(realm, role_of(realm, ROLE, realm.stint))
     with closing(adapter(realm)) as idp:
-        done, result = act(idp, Claim(1, 1, ada, ROLE, False, 1, None, step, uuid4(), 0.0, key))
-        assert result is Result.GIVEN
+        anew, result = act(idp, Claim(1, 1, ada, ROLE, False, 1, None, step, uuid4(), 0.0, key))
+        assert result is Result.ANEW
+        assert realm.roles(ada) == set(), "nothing is given whose key is not written down"
+        done, result = act(idp, anew)
+        assert (done, result) == (anew, Result.GIVEN)
         assert realm.roles(ada) == {ROLE}
         assert done.role_key == idp.roles_of(ada)[ROLE] != key
 

@@ -39,9 +39,10 @@ class FakeIdP:
     def prepare(self, role: str) -> str:
         return f"key of {role}"
 
-    def grant_role(self, external_id: str, role: str, key: str = "") -> None:
+    def grant_role(self, external_id: str, role: str, key: str = "") -> str:
         self.keys.append(key)
         self._do("grant", external_id, role, lambda roles: roles.add(role))
+        return f"key of {role}"
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
         self.keys.append(key)

@@ -68,17 +68,18 @@ class IdP(Directory, Protocol):
         """
         ...
 
-    def grant_role(self, external_id: str, role: str, key: str = "") -> None:
-        """Give the role of this name; what had the name when `key` was told, and has another now, is taken.
+    def grant_role(self, external_id: str, role: str, key: str = "") -> str:
+        """Give the role of this name, and say its key.
 
-        Raises as prepare does; Missing also for a person who is not there.
+        Where that is not `key`, it is another role by now: nothing is given, and what has `key` under another name
+        is taken. With no `key`, any is right. Raises as prepare does; Missing also for a person who is not there.
         """
         ...
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
-        """Take the role of this name, and what has this key under whatever name.
+        """Take what has this key, under whatever name; what is gone, or was not held, is no error.
 
-        What is gone, or was not held, is no error. Raises as prepare does.
+        With no key, or where nothing has it under this name, take the role of this name. Raises as prepare does.
         """
         ...
 

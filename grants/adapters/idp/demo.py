@@ -42,9 +42,10 @@ class Demo:
         """See base.IdP."""
         return ""
 
-    def grant_role(self, external_id: str, role: str, key: str = "") -> None:  # noqa: ARG002 (has none)
+    def grant_role(self, external_id: str, role: str, key: str = "") -> str:  # noqa: ARG002 (has none)
         """See base.IdP."""
         self._send("PUT", external_id, role)
+        return ""
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:  # noqa: ARG002 (has none)
         """See base.IdP."""

@@ -38,6 +38,11 @@ class _Role(NamedTuple):
         return f"{self.mappings}/{self.id}"
 
 
+def _is_mapped(role: str) -> bool:
+    """An existing role of the realm or of another client; not one that Stint makes."""
+    return role.startswith(("realm/", "client/"))
+
+
 class Keycloak:
     """An IdP (base.py) that is a realm of a Keycloak.
 
@@ -75,9 +80,12 @@ class Keycloak:
         try:
             held = {f"realm/{role['name']}": f"realm/{role['id']}" for role in answer.get("realmMappings", [])}
             for client, mapped in answer.get("clientMappings", {}).items():
-                prefix = "" if client == self.role_client else f"client/{client}/"
-                at = f"clients/{mapped['id']}"
-                held |= {f"{prefix}{role['name']}": f"{at}/{role['id']}" for role in mapped["mappings"]}
+                own, at = client == self.role_client, f"clients/{mapped['id']}"
+                for role in mapped["mappings"]:
+                    if not own:
+                        held[f"client/{client}/{role['name']}"] = f"{at}/{role['id']}"
+                    elif not _is_mapped(role["name"]):  # else it would pass for another's
+                        held[role["name"]] = f"{at}/{role['id']}"
         except (AttributeError, KeyError, TypeError):
             raise unreadable() from None
         return held
@@ -87,13 +95,15 @@ class Keycloak:
         with self._realm.within():
             return self._givable(role).key
 
-    def grant_role(self, external_id: str, role: str, key: str = "") -> None:
+    def grant_role(self, external_id: str, role: str, key: str = "") -> str:
         """See base.IdP."""
         with self._realm.within():
             found = self._givable(role)
-            if key not in {"", found.key} and (renamed := self._renamed(self._keyed(role, key))):
+            if key in {"", found.key}:
+                self._map("POST", external_id, found)
+            elif renamed := self._renamed(self._keyed(role, key)):
                 self._drop(external_id, renamed)
-            self._map("POST", external_id, found)
+            return found.key
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
         """See base.IdP."""
@@ -109,11 +119,11 @@ class Keycloak:
                 now = self._there(role)
                 if now is not None and now.id == given.id:
                     return  # the person is gone, who needs none
-                # The role was made anew under its name, has another name now, or both.
-                if now is not None:
-                    self._drop(external_id, now)
+                # The role has another name now, was made anew under its name, or both.
                 if key and (renamed := self._renamed(given)):
                     self._drop(external_id, renamed)
+                if now is not None and self._holds(external_id, now):
+                    self._drop(external_id, now)
 
     def inspect(self, role: str) -> Finding:
         """See base.IdP."""
@@ -122,7 +132,7 @@ class Keycloak:
                 self._refuse_by_name(role)
                 found = self._found(role)
                 if found is None:
-                    own = not role.startswith(("realm/", "client/"))
+                    own = not _is_mapped(role)
                     return Finding(own, f"Role {role} is not there yet.", "" if own else "Make it, or map another.")
                 self._refuse_by_parts(role, found)
             except Missing as error:
@@ -147,16 +157,21 @@ class Keycloak:
 
     def _map(self, method: str, external_id: str, role: _Role) -> None:
         """Give or take this one role. 400, 409 and 500 may be a race with an equal call: read, and believe that."""
-        mapped = f"users/{q(external_id)}/role-mappings/{role.mappings}"
         try:
-            self._realm.call(method, mapped, json=role.body)
+            self._realm.call(method, f"users/{q(external_id)}/role-mappings/{role.mappings}", json=role.body)
         except (Refused, Unavailable) as error:
             if error.code not in {400, 409, 500}:
                 raise
-            # Not by its name, which may be another by now.
-            held = any(row["id"] == role.id for row in self._realm.rows(mapped))
-            if held != (method == "POST"):
+            if self._holds(external_id, role) != (method == "POST"):
                 raise
+
+    def _holds(self, external_id: str, role: _Role) -> bool:
+        """By its id: its name may be another by now."""
+        try:
+            rows = self._realm.rows(f"users/{q(external_id)}/role-mappings/{role.mappings}")
+        except Missing:
+            return False
+        return any(row["id"] == role.id for row in rows)
 
     def _drop(self, external_id: str, role: _Role) -> None:
         """Take it if it is held. What is not there (the person, say) is seen by who reads back."""
@@ -224,7 +239,7 @@ class Keycloak:
 
     def _made(self, role: str) -> _Role:
         """Make a role of Stint's own. Raises Missing for any other."""
-        if role.startswith(("realm/", "client/")):
+        if _is_mapped(role):
             raise Missing(f"{WHO} has no role {role}, and it is not Stint's to make.")
         body = {"name": role, "description": "Given and taken by Stint, for as long as a grant lasts."}
         try:

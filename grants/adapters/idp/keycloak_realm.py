@@ -18,6 +18,7 @@ WHO = "Keycloak"
 MANAGEMENT = "realm-management"  # the client whose roles administer the realm
 _TIMEOUT = httpx.Timeout(3, connect=1.5)
 _EARLY = 30.0  # seconds before its end that a token is renewed
+_CLIENT_SECONDS = 60.0  # that the uuid of a client is believed: another may get its name
 _PAGE = 200
 _MOST_PAGES = 5_000
 
@@ -37,7 +38,7 @@ class Realm:
         self._all: list[Http] = []
         self._lock = threading.Lock()
         self._token = ("", 0.0)  # and until when, by the monotonic clock
-        self._clients: dict[str, str] = {}  # client id -> uuid
+        self._clients: dict[str, tuple[str, float]] = {}  # client id -> uuid, and until when it is believed
 
     def close(self) -> None:
         with self._lock:
@@ -89,13 +90,15 @@ class Realm:
         raise Unavailable(f"{WHO} lists {path} without end.")
 
     def client(self, client_id: str, *, fresh: bool = False) -> str:
-        """The uuid of a client, remembered unless it is to be `fresh`. Raises Missing."""
-        if fresh or client_id not in self._clients:
+        """The uuid of a client, remembered for a minute unless it is to be `fresh`. Raises Missing."""
+        uuid, until = self._clients.get(client_id, ("", 0.0))
+        if fresh or time.monotonic() > until:
             named = [row for row in self.rows("clients", clientId=client_id) if row.get("clientId") == client_id]
             if len(named) != 1:
                 raise Missing(f"{WHO} shows Stint no client {client_id}.")
-            self._clients[client_id] = named[0]["id"]
-        return self._clients[client_id]
+            uuid = named[0]["id"]
+            self._clients[client_id] = uuid, time.monotonic() + _CLIENT_SECONDS
+        return uuid
 
     def _send(self, method: str, path: str, token: str, content: Mapping[str, Any]) -> Any:
         left = self._left()
