@@ -59,6 +59,9 @@ def test_a_browsers_session() -> None:
     assert who(cookie(SESSION.token)) == Principal(1, 8, None, NOW + HOUR, browser=True)
 
 
+ALMOST = TOKEN.token[:-1] + ("y" if TOKEN.token.endswith("x") else "x")
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "code"),
     [
@@ -67,7 +70,7 @@ def test_a_browsers_session() -> None:
         ((("Cookie", f"{COOKIE}x={SESSION.token}"),), 401, Code.CREDENTIAL),
         ((("Authorization", ""),), 401, Code.UNKNOWN),
         ((("Authorization", "Bearer"),), 401, Code.UNKNOWN),
-        ((("Authorization", f"Bearer {TOKEN.token[:-1]}x"),), 401, Code.UNKNOWN),
+        ((("Authorization", f"Bearer {ALMOST}"),), 401, Code.UNKNOWN),
         ((("Authorization", f"Bearer {TOKEN.token},{TOKEN.token}"),), 401, Code.UNKNOWN),
         ((("Authorization", f"Token {TOKEN.token}"),), 401, Code.UNKNOWN),
         ((("Authorization", TOKEN.token),), 401, Code.UNKNOWN),
