@@ -34,12 +34,13 @@ class ProcessBeat(models.Model):
 # Mail is due when the record has what its cursor has not read.
 _WANTED = "(name <> 'mail' OR (SELECT seq FROM grants_audithead) > (SELECT seq FROM grants_cursor WHERE name = 'mail'))"
 _CLAIM = f"""
-UPDATE grants_duejob j SET lease_until = stint_now() + %s FROM (
+WITH due AS MATERIALIZED (  -- else the planner may ask for them again and again, and take more than LIMIT
     SELECT name FROM grants_duejob
     WHERE due_at <= stint_now() AND (lease_until IS NULL OR lease_until < stint_now()) AND (name = 'heads') = %s
         AND {_WANTED}
     ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
-) due WHERE j.name = due.name RETURNING j.name
+)
+UPDATE grants_duejob j SET lease_until = stint_now() + %s FROM due WHERE j.name = due.name RETURNING j.name
 """  # noqa: S608 (two constants)
 
 
@@ -54,7 +55,7 @@ def claim(*, heads: bool, limit: int = 20) -> list[str]:
     The export of heads, which is done in place, or the others, which are published.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [str(LEASE), heads, limit])
+        cursor.execute(_CLAIM, [heads, limit, str(LEASE)])
         return [name for (name,) in cursor.fetchall()]
 
 

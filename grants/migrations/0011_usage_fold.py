@@ -10,12 +10,12 @@ CREATE FUNCTION gate_usage_fold(most integer) RETURNS integer LANGUAGE plpgsql S
     SET search_path = pg_catalog, pg_temp AS $$
 DECLARE folded integer;
 BEGIN
-    WITH old AS (
-        DELETE FROM public.grants_gateusage u USING (
-            SELECT minute, gate, credential_id, route, code FROM public.grants_gateusage
-            WHERE minute < date_trunc('day', public.stint_now() - interval '7 days', 'UTC') AND gate <> ''
-            ORDER BY minute LIMIT most FOR UPDATE SKIP LOCKED
-        ) o
+    WITH o AS MATERIALIZED (
+        SELECT minute, gate, credential_id, route, code FROM public.grants_gateusage
+        WHERE minute < date_trunc('day', public.stint_now() - interval '7 days', 'UTC') AND gate <> ''
+        ORDER BY minute LIMIT most FOR UPDATE SKIP LOCKED
+    ), old AS (
+        DELETE FROM public.grants_gateusage u USING o
         WHERE (u.minute, u.gate, u.credential_id, u.route, u.code)
             = (o.minute, o.gate, o.credential_id, o.route, o.code)
         RETURNING u.*

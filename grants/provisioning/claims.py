@@ -70,14 +70,16 @@ _CHANGED = {Result.GIVEN, Result.TAKEN, Result.LINGERED}
 _MAY_GIVE = {Step.GIVE, Step.CHECK}
 _MAY_TAKE = {Step.TAKE, Step.RECHECK}
 
+# MATERIALIZED: within a join the planner may ask for the due ones again and again, and take more than LIMIT.
 _CLAIM = """
-UPDATE grants_rolebinding b SET lease = %s, lease_until = stint_now() + %s::interval, attempts = b.attempts + 1,
-    owed_since = coalesce(b.owed_since, b.due_at)
-FROM (
+WITH due AS MATERIALIZED (
     SELECT id FROM grants_rolebinding
     WHERE due_at <= stint_now() AND (lease_until IS NULL OR lease_until < stint_now())
     ORDER BY due_at, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
-) due WHERE b.id = due.id
+)
+UPDATE grants_rolebinding b SET lease = %s, lease_until = stint_now() + %s::interval, attempts = b.attempts + 1,
+    owed_since = coalesce(b.owed_since, b.due_at)
+FROM due WHERE b.id = due.id
 """
 
 # What is wanted is counted from live grants, by the clock, each time anew: no message and no sweep decides it.
@@ -105,7 +107,7 @@ def claim(limit: int) -> tuple[int, list[Claim]]:
     lease, begun = uuid4(), time.monotonic()
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute(_CLAIM, [lease, f"{LEASE_SECONDS} seconds", limit])
+            cursor.execute(_CLAIM, [limit, lease, f"{LEASE_SECONDS} seconds"])
             if not cursor.rowcount:
                 return 0, []
             cursor.execute(_WANTED, {"lease": lease})
