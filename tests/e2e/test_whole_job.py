@@ -28,7 +28,7 @@ from portal.demo.realm import PASSWORD
 from portal.embedded import EmbeddedError
 from tests.e2e.running import ROOT, Running, fresh
 from tests.real.keycloak import Admin
-from tests.real.prefect import missing
+from tests.real.prefect import Patient, missing
 
 pytestmark = [pytest.mark.e2e]
 ROLE = "prefect-demo:deployment:orders/nightly:run"
@@ -140,7 +140,8 @@ class Shell:
         return self.begin("-m", "prefect", *arguments)
 
     def call(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        return httpx.request(method, self.url + path, json=body, headers=self.headers, timeout=20)
+        with httpx.Client(transport=Patient()) as client:
+            return client.request(method, self.url + path, json=body, headers=self.headers, timeout=20)
 
 
 def said(process: subprocess.Popen[str], *, fails: bool = False) -> str:

@@ -28,7 +28,7 @@ from grants.gate.types import Credential, Upstream
 from grants.tokens.mint import mint
 from tests.gate.loop import run
 from tests.gate.toy import Gate, Papers, gate
-from tests.real.prefect import PrefectServer, missing, running_prefect
+from tests.real.prefect import Patient, PrefectServer, missing, running_prefect
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -62,11 +62,9 @@ class Direct:
         return self._ask("POST", path, json=body)
 
     def _ask(self, method: str, path: str, **more: Any) -> Any:
-        return (
-            httpx.request(method, self._url + path, auth=tuple(AUTH.split(":")), timeout=20, **more)
-            .raise_for_status()
-            .json()
-        )
+        name, word = AUTH.split(":")
+        with httpx.Client(transport=Patient(), auth=(name, word), timeout=20) as client:
+            return client.request(method, self._url + path, **more).raise_for_status().json()
 
     def pool(self, name: str) -> str:
         return str(self.get(f"/work_pools/{name}")["id"])
