@@ -280,9 +280,8 @@ class RoleBinding(models.Model):
     phase = models.TextField(choices=Phase, default=Phase.ABSENT, db_default=Phase.ABSENT)
     # Was it there before Stint? Judged once, committed before the first call, never judged again.
     found_before = models.BooleanField(null=True)
-    role_key = models.TextField(
-        blank=True, default="", db_default=""
-    )  # the provider's, of what we are about to give or gave
+    # The provider's, of what we are about to give or gave: its name may be another by the time it is taken.
+    role_key = models.TextField(blank=True, default="", db_default="")
     want_until = models.DateTimeField(null=True)
     # Grows with every intent and every change of what is wanted: a confirmation of something older is void.
     generation = models.BigIntegerField(default=0, db_default=0)

@@ -155,16 +155,16 @@ WHERE {_OURS} AND b.phase = 'absent' RETURNING b.id
 def intend_to_give(looked: Iterable[tuple[Claim, bool]]) -> list[Claim]:
     """Commit what was found before the first call, and what we are about to give. Returns those still ours."""
     seen = sorted(looked)
+    looked_at = [claim for claim, _ in seen]
     ready = []
     with transaction.atomic(), connection.cursor() as cursor:
-        _lock(cursor, [claim for claim, _ in seen])
-        looked_at = [claim for claim, _ in seen]
-        there, keys = [there for _, there in seen], [claim.role_key for claim in looked_at]
-        cursor.execute(_INTEND_TO_GIVE, [*_columns(looked_at), there, keys])
+        _lock(cursor, looked_at)
+        keys = [claim.role_key for claim in looked_at]
+        cursor.execute(_INTEND_TO_GIVE, [*_columns(looked_at), [there for _, there in seen], keys])
         ours = {pk for (pk,) in cursor.fetchall()}
-        for claim, was_there in seen:
+        for claim, there in seen:
             if claim.id in ours:
-                ready.append(claim._replace(found_before=was_there, generation=claim.generation + 1, next=Step.GIVE))
+                ready.append(claim._replace(found_before=there, generation=claim.generation + 1, next=Step.GIVE))
             else:
                 _let_go(cursor, claim)
     return ready

@@ -209,7 +209,7 @@ def _take(idp: IdP, claim: Claim, result: Result) -> Done:
     held = _held(idp, claim)
     if not _still(held, claim):
         return claim, result
-    if claim.role_key not in held.values() and held[claim.role] != claim.role_key:
+    if claim.role_key not in held.values():  # what has the name is another one
         return claim._replace(role_key=held[claim.role]), Result.ANEW
     raise Unavailable("The provider says that it took the role back, but still shows it.")
 

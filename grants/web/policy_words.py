@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from grants.policy import wording
 from grants.policy.parse import Match, Policy, Rule, StageRule
 from grants.policy.rulings import Source
 from grants.web import timeline, words
@@ -29,10 +30,7 @@ def rules(policy: Policy, *, hidden_too: bool) -> list[RuleWords]:
 
 def owners(policy: Policy) -> list[tuple[str, str]]:
     """What is owned by whom, the first match first."""
-    told = [
-        (_what(entry.match), f"team {entry.owner.team}" if entry.owner.team else entry.owner.person)
-        for entry in policy.owners
-    ]
+    told = [(_what(entry.match), wording.owner(entry.owner)) for entry in policy.owners]
     return [*told, ("anything tagged owner:…", "the team that the tag names")] if policy.owner_tags else told
 
 

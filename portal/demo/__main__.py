@@ -24,7 +24,7 @@ from portal.embedded import ROLES, EmbeddedError, Postgres, reachable, valkey_co
 HERE = Path(__file__).resolve().parent
 PYTHON = sys.executable
 # Prefect is reached by the gate's port; its own is nobody's but the gate's.
-# None that systems give to outgoing connections (from 32768 on): one of those would hold it now and then.
+# All lie below 32768, where ports for outgoing connections begin: one of those would hold it now and then.
 PORTS = {"WEB": 8000, "GATE": 4200, "GATE_ADMIN": 4290, "PREFECT": 4201, "OIDC": 9400,
          "POSTGRES": 15432, "VALKEY": 16379}  # fmt: skip
 SECRETS = ("secret_key", "client", "directory", "provider_key", "metrics", "prefect", *ROLES)

@@ -58,6 +58,11 @@ class FakeKeycloak:
         self.composites[role["id"]] = list(parts)
         return role
 
+    def rename(self, name: str, to: str, client: str = "stint") -> None:
+        roles = self.roles[self.clients[client]]
+        roles[to] = roles.pop(name)
+        roles[to]["name"] = to
+
     def fault(
         self, method: str, path: str, act: Callable[[httpx.Request], httpx.Response] | int, times: int = 1
     ) -> None:

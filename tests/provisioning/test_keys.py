@@ -50,12 +50,6 @@ def given(idp: Keycloak, ada: str, role: str = ROLE) -> Claim:
     return done
 
 
-def rename(server: FakeKeycloak, name: str = ROLE, to: str = "another", client: str = "stint") -> None:
-    roles = server.roles[server.clients[client]]
-    roles[to] = roles.pop(name)
-    roles[to]["name"] = to
-
-
 def held(server: FakeKeycloak, ada: str) -> set[str]:
     names = {role["id"]: role["name"] for roles in server.roles.values() for role in roles.values()}
     return {names[pk] for ids in server.mapped[ada].values() for pk in ids if pk in names}
@@ -63,7 +57,7 @@ def held(server: FakeKeycloak, ada: str) -> set[str]:
 
 def test_nothing_is_given_whose_key_is_not_written_down(server: FakeKeycloak, idp: Keycloak, ada: str) -> None:
     looked, _ = act(idp, claim(ada, Step.LOOK, found_before=None))
-    rename(server)
+    server.rename(ROLE, "another")
     anew, result = act(idp, looked._replace(found_before=False, next=Step.GIVE))
     assert result is Result.ANEW
     assert anew.role_key != looked.role_key
@@ -75,7 +69,7 @@ def test_nothing_is_given_whose_key_is_not_written_down(server: FakeKeycloak, id
 def test_what_is_still_held_is_not_forgotten_for_another(server: FakeKeycloak, idp: Keycloak, ada: str) -> None:
     """One wrong 404 for what was given, while its name is another one's."""
     has = given(idp, ada)
-    rename(server)
+    server.rename(ROLE, "another")
     server.fault("GET", "roles-by-id", 404)
     with pytest.raises(Unavailable, match="still held"):
         act(idp, has._replace(next=Step.CHECK))
@@ -111,7 +105,7 @@ def test_what_somebody_has_under_another_name_is_theirs(
 
     def renamed(request: httpx.Request) -> httpx.Response:
         answer = server._real(request)
-        rename(server, "theirs", ROLE)
+        server.rename("theirs", ROLE)
         return answer
 
     server.fault("GET", "role-mappings$", renamed)
@@ -135,7 +129,7 @@ def test_a_binding_from_before_there_were_keys_gets_one(server: FakeKeycloak, id
 def test_the_keys_of_nobody(server: FakeKeycloak, idp: Keycloak, ada: str) -> None:
     """Somebody who is gone holds nothing: taken, and the end of it."""
     has = given(idp, ada)
-    rename(server)
+    server.rename(ROLE, "another")
     del server.users[ada]
     assert act(idp, has._replace(next=Step.TAKE))[1] is Result.TAKEN
     assert act(idp, has._replace(next=Step.RECHECK)) == (has._replace(next=Step.RECHECK, role_key=""), Result.CLEAR)
