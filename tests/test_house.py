@@ -43,6 +43,12 @@ def test_edges_write_nothing_themselves(path: Path) -> None:
     assert calls == []
 
 
+def test_the_root_holds_no_binary() -> None:
+    for path in (path for path in ROOT.iterdir() if not path.name.startswith(".")):
+        if path.is_file():
+            path.read_text(encoding="utf-8")  # raises for what is no text
+
+
 def test_migrations_are_named() -> None:
     for path in (*(ROOT / "grants/migrations").glob("0*.py"), *(ROOT / "accounts/migrations").glob("0*.py")):
         assert "_auto_" not in path.name

@@ -4,6 +4,7 @@ AdapterError
 ├── Unavailable   no usable answer: down, slow, 5xx, 429, garbage. Ask again later and change nothing.
 ├── Missing       it answered that the thing asked about is not there (404, 410).
 └── Refused       it answered no: credentials, rights, a redirect, a request that it does not take.
+    └── Unsupported   Stint does not serve a server of this version.
 """
 
 from __future__ import annotations
@@ -31,4 +32,8 @@ class Missing(AdapterError):
 
 
 class Refused(AdapterError):
+    pass
+
+
+class Unsupported(Refused):
     pass

@@ -27,6 +27,7 @@ class Connection(models.Model):
     seen_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True, db_default="")
     held = models.IntegerField(default=0, db_default=0)
+    server_version = models.TextField(blank=True, db_default="")  # as the server said at the last sync
 
     class Meta:
         constraints: ClassVar = [

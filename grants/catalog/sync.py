@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from django.db.models import Q
 from grants import clock
 from grants.adapters.errors import AdapterError
 from grants.adapters.orchestrators.base import Found, Listing, Orchestrator
-from grants.adapters.orchestrators.prefect import Prefect
+from grants.adapters.orchestrators.prefect import RELEASES, Prefect
 from grants.adapters.secrets import resolve_secret
 from grants.audit import Verb, record
 from grants.catalog.models import Connection, Resource
@@ -97,7 +98,7 @@ def sync_connection(
     """
     read_at = clock.now()
     try:
-        listing = _listing(connection, client)
+        version, listing = _read(connection, client)
     except AdapterError as error:
         Connection.objects.filter(Q(seen_at=None) | Q(seen_at__lte=read_at), pk=connection.pk).update(
             error=error.reason
@@ -110,13 +111,25 @@ def sync_connection(
             locked.seen_at and locked.seen_at > read_at
         ):
             return Outcome(connection.slug, State.OVERTAKEN)
+        locked.server_version = version
         return _apply(locked, listing, read_at, accept_vanished=accept_vanished, by=by)
 
 
-def _listing(connection: Connection, client: Orchestrator | None) -> Listing:
+def server_version(connection: Connection) -> str:
+    """Ask the server of `connection`, which need not be saved, for its version. Raises as Orchestrator.version does."""
+    with closing(ORCHESTRATORS[connection.kind](connection)) as reader:
+        return reader.version()
+
+
+def version_warning(connection: Connection) -> str:
+    """What to expect of a server newer than any that Stint was tested with, a sentence; "" where it is none."""
+    return RELEASES.warning(connection.server_version)
+
+
+def _read(connection: Connection, client: Orchestrator | None) -> tuple[str, Listing]:
     reader = client or ORCHESTRATORS[connection.kind](connection)
     try:
-        return reader.listing()
+        return reader.version(), reader.listing()
     finally:
         if client is None:
             reader.close()
@@ -151,7 +164,7 @@ def _apply(connection: Connection, listing: Listing, read_at: datetime, *, accep
         retired=len(retired),
         returned=len(changes.returned),
         held=held,
-        why=listing.why,
+        why=" ".join(filter(None, [listing.why, version_warning(connection)])),
     )
 
 
@@ -233,4 +246,4 @@ def _note(connection: Connection, listing: Listing, read_at: datetime, held: int
         connection.seen_at, connection.held, connection.error = read_at, held, ""
     else:
         connection.error = listing.why
-    connection.save(update_fields=["seen_at", "held", "error"])
+    connection.save(update_fields=["seen_at", "held", "error", "server_version"])

@@ -22,6 +22,7 @@ from grants.audit import export
 from grants.audit.models import AuditEvent, AuditHead
 from grants.catalog.idps import CAPABILITIES
 from grants.catalog.models import Connection
+from grants.catalog.sync import version_warning
 from grants.due import DueJob, ProcessBeat
 from grants.lifecycle import bindings
 from grants.lifecycle.models import Grant, Request, RoleBinding
@@ -79,6 +80,8 @@ def health_of(connection: Connection, now: datetime) -> Health:
         return Health("warning", f"{connection.held} vanished, held", text)
     if now - connection.seen_at > _stale():
         return Health("warning", "Sync is late", f"Last synced {words.ago(connection.seen_at, now)}.")
+    if warning := version_warning(connection):
+        return Health("warning", "Newer than tested", warning)
     return Health("good", "Working")
 
 

@@ -29,6 +29,7 @@ class FakePrefect(httpx.BaseTransport):
         }
         self.faults: list[Fault] = []
         self.asked: list[httpx.Request] = []
+        self.version: object = "3.9.1"
         self.auth: str | None = None  # the Authorization header it insists on
         self.before: Callable[[httpx.Request], None] = lambda request: None
 
@@ -101,6 +102,8 @@ class FakePrefect(httpx.BaseTransport):
             return httpx.Response(401, json={"exception_message": "Unauthorized"})
         self.before(request)
         _, _, what, action = request.url.path.split("/")
+        if (what, action) == ("admin", "version"):
+            return httpx.Response(200, json=self.version)
         if what not in self.rows or action not in ("count", "filter"):
             return httpx.Response(404, json={"detail": "Not Found"})
         rows = list(self.rows[what].values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -75,6 +76,11 @@ def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
 
 def by_id(listing: Listing) -> dict[str, Found]:
     return {found.remote_id: found for found in listing.found}
+
+
+def test_says_its_version(peer: Peer) -> None:
+    with closing(Prefect.at(peer.url, who="prefect-prod", transport=peer.recorder)) as client:
+        assert re.fullmatch(r"3\.\d+\.\d+", client.version())
 
 
 def test_lists_what_the_server_has(peer: Peer) -> None:

@@ -19,6 +19,9 @@ class Stub:
         self.error: Exception | None = None
         self.meanwhile: Callable[[], object] = lambda: None
 
+    def version(self) -> str:
+        return "3.9.1"
+
     def listing(self) -> Listing:
         listing = Listing((SERVER, *self.has), self.complete, "" if self.complete else "It kept changing.")
         self.meanwhile()

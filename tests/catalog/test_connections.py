@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from django.db import transaction
 
 from grants import clock
-from grants.adapters.errors import Unavailable
+from grants.adapters.errors import AdapterError, Unavailable, Unsupported
 from grants.audit.models import AuditEvent
 from grants.catalog import sync
 from grants.catalog.connections import HostTaken, KindChanged, apply_connections
@@ -165,3 +165,73 @@ def test_the_list_tells_how_the_last_sync_went(db: None, stub: Stub, at: Callabl
     with pytest.raises(CommandError):
         run("sync", "prefect-prod")
     assert run("connections", "list").endswith("UTC, last try failed: It is down.\n")
+
+
+# The version of the server.
+
+
+class Aged(Stub):
+    """One that says of itself what it is told to, or fails with it."""
+
+    def __init__(self, version: str | AdapterError) -> None:
+        super().__init__()
+        self.says = version
+
+    def version(self) -> str:
+        if isinstance(self.says, AdapterError):
+            raise self.says
+        return self.says
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | AdapterError], None]:
+    def is_(version: str | AdapterError) -> None:
+        monkeypatch.setattr(sync, "ORCHESTRATORS", {"prefect": lambda connection: Aged(version)})
+
+    return is_
+
+
+def test_a_server_below_the_floor_is_not_applied(server: Callable[..., None], tmp_path: Path) -> None:
+    file = tmp_path / "connections.yaml"
+    file.write_text(FILE)
+    server(Unsupported("prefect-prod cannot be served. It is Prefect 3.6.13; Stint needs 3.6.14 or later: why."))
+    with pytest.raises(CommandError, match=r"3\.6\.13.*Nothing was changed"):
+        run("connections", "apply", str(file))
+    assert not Connection.objects.exists()
+
+
+def test_a_server_that_cannot_be_asked_is_applied_and_it_is_said(server: Callable[..., None], tmp_path: Path) -> None:
+    file, err = tmp_path / "connections.yaml", io.StringIO()
+    file.write_text(FILE)
+    server(Unavailable("prefect-prod cannot be reached."))
+    call_command("connections", "apply", str(file), stdout=io.StringIO(), stderr=err)
+    assert "its version is not known yet" in err.getvalue()
+    assert "prefect-prod cannot be reached." in err.getvalue()
+    assert Connection.objects.get().server_version == ""
+
+
+def test_the_version_is_kept_at_each_sync_and_a_newer_one_is_warned_of(server: Callable[..., None]) -> None:
+    apply_connections([PROD], by="cli")
+    connection = Connection.objects.get()
+    server("3.10.2")
+    assert "Prefect 3.10.2 is newer than 3.9" in run("sync", "prefect-prod")
+    assert "prefect 3.10.2" in run("connections", "list")
+    server("3.6.14")
+    outcome = sync.sync_connection(connection)
+    assert (outcome.ok, outcome.why) == (True, "")
+    connection.refresh_from_db()
+    assert connection.server_version == "3.6.14"
+
+
+def test_a_server_that_was_downgraded_below_the_floor_is_not_synced(server: Callable[..., None]) -> None:
+    apply_connections([PROD], by="cli")
+    connection = Connection.objects.get()
+    server("3.9.1")
+    sync.sync_connection(connection)
+    server(Unsupported("prefect-prod cannot be served."))
+    assert not sync.sync_connection(connection).ok
+    connection.refresh_from_db()
+    assert connection.error == "prefect-prod cannot be served."

@@ -30,6 +30,10 @@ class Listing(NamedTuple):
 
 
 class Orchestrator(Protocol):
+    def version(self) -> str:
+        """The version that the server says it is. Raises Unavailable, Missing, Refused, or its kind Unsupported."""
+        ...
+
     def listing(self) -> Listing:
         """Everything that can be asked for. Raises Unavailable, Missing or Refused."""
         ...

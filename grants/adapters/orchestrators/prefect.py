@@ -1,4 +1,4 @@
-"""A Prefect server (3.9 or later) as a catalog: pools, deployments, blocks. Reads only, never a secret."""
+"""A Prefect server as a catalog: its version, pools, deployments, blocks. Reads only, never a secret."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ from uuid import UUID
 
 import httpx
 
-from grants.adapters.errors import Unavailable
+from grants.adapters.errors import Unavailable, Unsupported
 from grants.adapters.http import Http, basic
 from grants.adapters.orchestrators.base import Found, Listing
+from grants.adapters.orchestrators.releases import Releases
 from grants.adapters.text import clean
 
-API_VERSION = "0.8.4"  # what Prefect 3.9 speaks; a server that no longer serves it says so (400)
+API_VERSION = "0.8.4"  # the same from 3.2 to 3.9: it tells no releases apart
+RELEASES = Releases(
+    brand="Prefect",
+    floor=(3, 6, 14),
+    newest=(3, 9),
+    too_old="an older server takes events without its auth string, and no older worker gets through the gate",
+    too_new="calls that it added are refused until a newer Stint knows them",
+)
 SERVER = Found("server", "server", "server")
 
 _PASSES = 4  # over everything, until two agree
@@ -53,6 +61,15 @@ class Prefect:
 
     def close(self) -> None:
         self._http.close()
+
+    def version(self) -> str:
+        """What /admin/version says. Raises Unavailable, Missing, Refused, or Unsupported for one below the floor."""
+        version = self._http.get("/admin/version")
+        if not isinstance(version, str):
+            raise self._unreadable("a version")
+        if why := RELEASES.refusal(version):
+            raise Unsupported(f"{self._http.who} cannot be served. {why}")
+        return version
 
     def listing(self) -> Listing:
         """The server, its pools, deployments and blocks, every page of them.

@@ -8,8 +8,11 @@ from typing import Any, override
 
 from django.core.management.base import BaseCommand, CommandError
 
+from grants.adapters.errors import AdapterError, Unsupported
 from grants.catalog.connections import HostTaken, KindChanged, apply_connections
 from grants.catalog.models import Connection
+from grants.catalog.specs import ConnectionSpec
+from grants.catalog.sync import server_version, version_warning
 from grants.policy.parse import PolicyErrors, parse_connections
 
 
@@ -38,16 +41,31 @@ class Command(BaseCommand):
         except PolicyErrors as errors:
             lines = [f"{file}:{problem.line}:{problem.column}: {problem.message}" for problem in errors.problems]
             raise CommandError("\n".join([*lines, "Nothing was changed."])) from None
+        notes = [note for spec in specs if (note := self._version_note(spec))]
         try:
             applied = apply_connections(specs, by="cli")
         except (KindChanged, HostTaken) as error:
             raise CommandError(f"{error.reason} Nothing was changed.") from None
         for one in applied:
             self.stdout.write(one.sentence)
+        for note in notes:
+            self.stderr.write(note)
+
+    def _version_note(self, spec: ConnectionSpec) -> str:
+        """What is to be said of the server's version; "" for one that was tested. One below the floor stops it all."""
+        connection = Connection(slug=spec.slug, kind=spec.kind, url=spec.url, secret_ref=spec.secret)
+        try:
+            connection.server_version = server_version(connection)
+        except Unsupported as error:
+            raise CommandError(f"{error.reason} Nothing was changed.") from None
+        except AdapterError as error:
+            return f"{spec.slug}: its version is not known yet, and is looked at by each sync. {error.reason}"
+        return version_warning(connection)
 
     def _list(self) -> None:
         for row in Connection.objects.order_by("slug"):
             seen = f"synced {row.seen_at:%Y-%m-%d %H:%M:%S} UTC" if row.seen_at else "never synced"
             held = f", {row.held} vanished and held" if row.held else ""
             error = f", last try failed: {row.error}" if row.error else ""
-            self.stdout.write(f"{row.slug}: {row.kind}, {row.environment}, {row.url}, {seen}{held}{error}")
+            kind = f"{row.kind} {row.server_version}".rstrip()
+            self.stdout.write(f"{row.slug}: {kind}, {row.environment}, {row.url}, {seen}{held}{error}")
