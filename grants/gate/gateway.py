@@ -18,7 +18,7 @@ from grants.gate.answers import abort, pass_on, send
 from grants.gate.bodies import dump, parse
 from grants.gate.calls import STALE, Call, Judge, Passed, Refused, no
 from grants.gate.enter import PREFIX, Enter
-from grants.gate.incoming import Stream, read_json
+from grants.gate.incoming import Stream, read_json, too_long
 from grants.gate.kinds import Kind, Served
 from grants.gate.limits import Limits
 from grants.gate.lookup import LookupFailed
@@ -28,7 +28,7 @@ from grants.gate.snapshot import Feed, now_of
 from grants.gate.sockets import Sockets
 from grants.gate.table import Table
 from grants.gate.target import canonical
-from grants.gate.types import Answer, Body, Code, Drain, Drains, Fold, Json, Refusal, Send, Target, Upstream
+from grants.gate.types import Answer, Body, Code, Drain, Drains, Fold, Json, Refusal, Route, Send, Target, Upstream
 from grants.gate.upstream import Asking, Client, Unanswered, whole
 from grants.gate.usage import Usage
 
@@ -102,7 +102,7 @@ class Gateway:
             self.judge.who(call)  # nobody's body is waited for before it is known whose it is
             if call.principal is not None:
                 self.sockets.passers.heard(request.remote, call.principal.credential)
-        body = await self._body(request, route.body)
+        body = await self._body(request, route)
         if route.need is None:
             return await self._send(request, call, Send(request.method, call.match.target.raw, body), None)
         passed = await self.judge.judge(call, body)
@@ -112,11 +112,13 @@ class Gateway:
             return await self._send(request, call, Send(request.method, call.match.target.raw, body), passed)
         return await self._narrowed(request, call, body, passed)
 
-    async def _body(self, request: web.BaseRequest, body: Body) -> Json:
-        if body is Body.JSON:
-            return await read_json(request, self.limits.body)
-        if body is Body.NONE and request.can_read_body:
+    async def _body(self, request: web.BaseRequest, route: Route) -> Json:
+        if route.body is Body.JSON:
+            return await read_json(request, self.limits.body, route.most)
+        if route.body is Body.NONE and request.can_read_body:
             raise Refused(Refusal(400, Code.BODY, why="This call takes no body."))
+        if (request.content_length or 0) > route.most:
+            raise Refused(too_long(route.most))
         return None
 
     async def _narrowed(self, request: web.BaseRequest, call: Call, body: Json, passed: Passed) -> web.StreamResponse:
@@ -164,7 +166,7 @@ class Gateway:
         if _is_read(call):
             head["Accept-Encoding"] = "identity"
         if call.match.route.body is Body.STREAM and request.can_read_body:
-            stream = Stream(request, self.limits.body)
+            stream = Stream(request, self.limits.body, call.match.route.most)
             if request.content_length is not None:
                 head["Content-Length"] = str(request.content_length)
         else:

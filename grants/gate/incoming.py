@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from grants.gate.bodies import LARGEST, parse, refused_kind
+from grants.gate.bodies import parse, refused_kind
 from grants.gate.calls import Refused, no
 from grants.gate.types import Code, Json, Refusal
 
 _LATE = Refusal(408, Code.BODY, why="The body did not come in time.")
 _BROKEN = Refusal(400, Code.BODY, why="The body cannot be read as it was sent.")
-_LONG = Refusal(413, Code.TOO_LARGE, why=f"The body is longer than {LARGEST // 1024 // 1024} MiB.")
+
+
+def too_long(most: int) -> Refusal:
+    return Refusal(413, Code.TOO_LARGE, why=f"The body is longer than the {most // 1024} KiB that this route takes.")
 
 
 async def continued(request: web.BaseRequest) -> None:
@@ -23,11 +26,11 @@ async def continued(request: web.BaseRequest) -> None:
         request.writer.output_size = 0  # no part of the answer: aiohttp would take it for one
 
 
-async def read_json(request: web.BaseRequest, seconds: float) -> Json:
+async def read_json(request: web.BaseRequest, seconds: float, most: int) -> Json:
     """The body of a route that is looked into. Raises Refused."""
     length = request.content_length
-    if length is not None and length > LARGEST:
-        raise Refused(_LONG)
+    if length is not None and length > most:
+        raise Refused(too_long(most))
     empty = not request.can_read_body
     if refusal := refused_kind(request.headers, empty=empty):
         raise Refused(refusal)
@@ -39,8 +42,8 @@ async def read_json(request: web.BaseRequest, seconds: float) -> Json:
         async with asyncio.timeout(seconds):
             async for piece in request.content.iter_any():
                 raw += piece
-                if len(raw) > LARGEST:
-                    raise Refused(_LONG)
+                if len(raw) > most:
+                    raise Refused(too_long(most))
     except TimeoutError:
         raise Refused(_LATE) from None
     except web.RequestPayloadError:
@@ -51,8 +54,8 @@ async def read_json(request: web.BaseRequest, seconds: float) -> Json:
 class Stream:
     """A body that nobody looks into, for the orchestrator's request. `failure` says why it broke off, if it did."""
 
-    def __init__(self, request: web.BaseRequest, seconds: float) -> None:
-        self._request, self._seconds = request, seconds
+    def __init__(self, request: web.BaseRequest, seconds: float, most: int) -> None:
+        self._request, self._seconds, self._most = request, seconds, most
         self._whole = False
         self.failure: Refusal | None = None
 
@@ -62,8 +65,14 @@ class Stream:
             self.failure = refusal
             self._request.content.set_exception(web.RequestPayloadError())
 
+    def _checked(self, came: int) -> None:
+        if came > self._most:
+            self.failure = too_long(self._most)
+            raise web.RequestPayloadError
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         await continued(self._request)
+        came = 0
         try:
             while True:
                 async with asyncio.timeout(self._seconds):
@@ -71,6 +80,8 @@ class Stream:
                 if not piece:
                     self._whole = True
                     return
+                came += len(piece)
+                self._checked(came)
                 yield piece
         except TimeoutError:
             self.failure = _LATE

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+# Bytes of a body, by what a route takes. Each line of a table has one of these.
+COMPUTED = 16 * 1024  # what the orchestrator works on for the caller: schemas, templates, times
+SMALL = 64 * 1024  # one thing and its fields
+LISTED = 256 * 1024  # what asks for a list, or names many things
+DEFINED = 1024 * 1024  # definitions, states with their errors, parameters (of which Prefect takes 512 KiB)
+LARGE = 4 * 1024 * 1024  # logs, which Prefect's clients send by 4 MB; artifacts, events, a hundred runs at once
+
 
 class Limits(NamedTuple):
     """Seconds, but for the last three."""

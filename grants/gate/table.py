@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import combinations, groupby
 from typing import NamedTuple
 
-from grants.gate.types import Code, Match, Refusal, Route, Target
+from grants.gate.limits import LARGE, LISTED
+from grants.gate.types import Body, Code, Match, Refusal, Route, Target
 
 _PARAMETER = re.compile(r"\{(?P<name>\w+)(?::(?P<kind>str|uuid|path))?\}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -15,6 +16,10 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 class TwoLines(Exception):
     """Both could be meant by one call."""
+
+
+class Boundless(Exception):
+    """A body may be as long as anybody likes, or nothing of it may come."""
 
 
 class _Line(NamedTuple):
@@ -35,12 +40,13 @@ class _Node:
 
 
 class Table:
-    """The routes of one connection, compiled. Raises TwoLines for lines that could both be meant."""
+    """The routes of one connection, compiled. Raises TwoLines or Boundless for lines that are no table."""
 
     def __init__(self, routes: Sequence[Route], connection: str) -> None:
         self.connection = connection
         self.routes = tuple(routes)
         _no_two(self.routes)
+        _bounded(self.routes)
         self._root = _Node()
         for route in self.routes:
             self._add(route)
@@ -113,6 +119,14 @@ def _no_two(routes: Sequence[Route]) -> None:
         for one, other in combinations(lines, 2):
             if _both(one.template, other.template):
                 raise TwoLines(f"{one.method} {one.template} and {other.template}")
+
+
+def _bounded(routes: Sequence[Route]) -> None:
+    """What is read whole is held in memory, and a list is worked on by both sides."""
+    for route in routes:
+        largest = {Body.JSON: LISTED if route.scope else LARGE}.get(route.body, route.most)
+        if route.body is not Body.NONE and not 0 < route.most <= largest:
+            raise Boundless(f"{route.method} {route.template}: {route.most}")
 
 
 def _both(one: str, other: str) -> bool:

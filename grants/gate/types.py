@@ -8,6 +8,7 @@ from enum import Enum, StrEnum, auto
 from typing import Any, NamedTuple
 
 from grants.catalog.levels import Key, Level
+from grants.gate.limits import SMALL
 
 type Json = Any  # what json.loads gives
 
@@ -30,8 +31,8 @@ class Body(Enum):
     """What the door does with a request's body before it decides."""
 
     NONE = auto()  # there is none; one that comes is refused
-    JSON = auto()  # read whole (8 MiB at most), parsed strictly, sent on re-serialised
-    STREAM = auto()  # nobody needs it: passed on as it comes
+    JSON = auto()  # read whole (`most` bytes), parsed strictly, sent on re-serialised
+    STREAM = auto()  # nobody needs it: passed on as it comes, up to `most` bytes
 
 
 class Drains(Enum):
@@ -85,6 +86,7 @@ class Route(NamedTuple):
     scope: str = ""  # the name of a line of narrow's table: what is answered is narrowed to what may be seen
     drains: Drains = Drains.NOTHING
     needs: Needs | None = None  # what to look up, where `find` cannot say it
+    most: int = SMALL  # bytes of its body (limits.py has the steps); one that is longer is refused
 
     @property
     def name(self) -> str:

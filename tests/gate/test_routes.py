@@ -17,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grants.catalog.levels import WORDS, Level
+from grants.gate.limits import COMPUTED, LARGE, LISTED
+from grants.gate.prefect.kind import PREFECT
 from grants.gate.prefect.routes import ROUTES, table
-from grants.gate.table import Table, TwoLines, match
+from grants.gate.table import Boundless, Table, TwoLines, match
 from grants.gate.target import canonical
 from grants.gate.types import ANY, Body, Code, Match, Refusal, Route
 from tests.adapters.contract_files import description
@@ -288,3 +290,60 @@ def test_bodies_that_decide_are_read() -> None:
             assert route.body is Body.NONE
         elif route.method != "WS" and (route.guard is not None or route.scope):
             assert route.body is Body.JSON, route
+
+
+# How much of a body each takes.
+
+LARGER = {  # than a list may be, and why
+    "POST /api/deployments/": "a definition: schema, parameters, job variables",
+    "PATCH /api/deployments/{id:uuid}": "the same",
+    "POST /api/deployments/{id:uuid}/create_flow_run": "parameters, of which Prefect takes 512 KiB",
+    "POST /api/deployments/{id:uuid}/create_flow_run/bulk": "a hundred of them",
+    "POST /api/flow_runs/": "parameters",
+    "PATCH /api/flow_runs/{id:uuid}": "parameters",
+    "POST /api/flow_runs/{id:uuid}/set_state": "a state with its error",
+    "POST /api/flow_runs/{id:uuid}/resume": "what a paused run is told",
+    "POST /api/flow_runs/{id:uuid}/input": "what a run is told",
+    "POST /api/task_runs/": "a state with its error",
+    "POST /api/task_runs/{id:uuid}/set_state": "a state with its error",
+    "POST /api/logs/": "Prefect's clients send 4 MB at once",
+    "POST /api/artifacts/": "a report",
+    "PATCH /api/artifacts/{id:uuid}": "a report",
+    "POST /api/events": "what a client has saved up",
+    "POST /api/work_pools/": "a job template",
+    "PATCH /api/work_pools/{name}": "a job template",
+    "POST /api/block_types/": "a logo, an example",
+    "PATCH /api/block_types/{id:uuid}": "a logo, an example",
+    "POST /api/block_schemas/": "a schema with those it is made of",
+    "POST /api/block_documents/": "certificates, whole kubeconfigs",
+    "PATCH /api/block_documents/{id:uuid}": "the same",
+}
+COMPUTES = {
+    "POST /api/ui/schemas/validate",
+    "POST /api/templates/validate",
+    "POST /api/automations/templates/validate",
+    "POST /api/deployments/{id:uuid}/schedule",
+}
+
+
+def test_each_body_has_its_bound() -> None:
+    """Of the table as it is served."""
+    bodied = {route.name: route for route in PREFECT.routes if route.body is not Body.NONE}
+    assert {route.name for route in PREFECT.routes if route.method in {"POST", "PUT", "PATCH"}} == bodied.keys()
+    assert {name for name, route in bodied.items() if route.most > LISTED} == LARGER.keys()
+    for name, route in bodied.items():
+        assert 0 < route.most <= LARGE, name
+        assert not route.scope or route.most <= LISTED, name
+        assert name not in COMPUTES or route.most <= COMPUTED, name
+
+
+@pytest.mark.parametrize(
+    ("scope", "most"),
+    [("", 0), ("", -1), ("", LARGE + 1), ("things", LISTED + 1)],
+    ids=["none", "less", "more", "list"],
+)
+def test_a_line_whose_body_has_no_bound_is_not_compiled(scope: str, most: int) -> None:
+    line = Route("POST", "/a", ANY, body=Body.JSON, scope=scope)
+    Table([line], "p")
+    with pytest.raises(Boundless):
+        Table([line._replace(most=most)], "p")

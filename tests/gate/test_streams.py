@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from grants.gate.limits import Limits
+from grants.gate.limits import SMALL, Limits
 from grants.gate.types import Body, Drains, Route
 from tests.gate.loop import run
 from tests.gate.recorder import LARGE, recorder
@@ -189,6 +189,32 @@ def test_who_does_not_read_is_cut(what: str) -> None:
                         break
                     await asyncio.sleep(0.02)
                 assert not door.gateway.client.session.connector._acquired
+
+    run(story())
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize("path", ["create_run", "note"])
+def test_a_body_that_is_longer_than_its_route_takes_does_nothing(path: str, *, chunked: bool) -> None:
+    async def story() -> None:
+        async with recorder() as rec:
+            papers = Papers(rec.port)
+            token = papers.token(papers.grant(RUN))
+            async with gate(papers) as door:
+                for size, code in ((SMALL, 201 if path == "create_run" else 200), (SMALL + 1, 413)):
+                    text = b'"%s"' % (b"x" * (size - 2))
+                    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
+                    body = b"%x\r\n%s\r\n0\r\n\r\n" % (size, text) if chunked else text
+                    answer = await door.ask(
+                        "POST",
+                        f"/api/things/mine/{path}",
+                        bearer(token),
+                        "Content-Type: application/json",
+                        length,
+                        body=body,
+                    )
+                    assert status(answer) == code, answer
+                assert [got.body for got in rec.got] == [SMALL]
 
     run(story())
 

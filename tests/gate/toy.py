@@ -16,7 +16,7 @@ from grants.catalog.levels import Key, Level
 from grants.gate.enter import Enter
 from grants.gate.gateway import Gateway
 from grants.gate.kinds import Kind, Sockets, Started
-from grants.gate.limits import Limits
+from grants.gate.limits import LARGE, Limits
 from grants.gate.line import Server
 from grants.gate.snapshot import Feed
 from grants.gate.types import (
@@ -54,12 +54,13 @@ ROUTES = (
     Route("GET", "/api/things/{name}", VIEW),
     Route("HEAD", "/api/things/{name}", VIEW),
     Route("POST", "/api/things/filter", ANY, body=Body.JSON, scope="things"),
-    Route("POST", "/api/things/{name}", RUN, body=Body.JSON),
+    Route("POST", "/api/things/{name}", RUN, body=Body.JSON, most=LARGE),
     Route("POST", "/api/things/{name}/create_run", RUN, body=Body.JSON),
     Route("POST", "/api/things/{name}/poll", WORK, body=Body.JSON, drains=Drains.EMPTY),
     Route("POST", "/api/things/{name}/report", WORK, body=Body.JSON, drains=Drains.RUN),
     Route("DELETE", "/api/things/{name}", RUN),
-    Route("POST", "/api/things/{name}/upload", RUN, body=Body.STREAM),
+    Route("POST", "/api/things/{name}/upload", RUN, body=Body.STREAM, most=1 << 28),
+    Route("POST", "/api/things/{name}/note", RUN, body=Body.STREAM),
     Route("GET", "/{page}", ANY),
     Route("GET", "/pages/{page}", ANY),
     Route("WS", "/api/things/{name}/in", WORK, drains=Drains.RUN),

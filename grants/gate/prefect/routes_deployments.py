@@ -1,6 +1,7 @@
 """The lines of flows, deployments, work pools and queues."""
 
 from grants.catalog.levels import Level
+from grants.gate.limits import COMPUTED, DEFINED, LARGE, LISTED
 from grants.gate.prefect import guards_deployments as guards
 from grants.gate.prefect.lines import guarded, listed
 from grants.gate.types import Body, Drains, Route
@@ -20,14 +21,14 @@ ROUTES = (
     Route("GET", "/api/flows/name/{name}", VIEW, ("flow_name:path:name", "any:work"), drains=ALWAYS),
     Route("PATCH", "/api/flows/{id:uuid}", ADMIN, body=STREAM),
     Route("DELETE", "/api/flows/{id:uuid}", ADMIN),
-    Route("POST", "/api/flows/bulk_delete", ADMIN, body=STREAM),
+    Route("POST", "/api/flows/bulk_delete", ADMIN, body=STREAM, most=LISTED),
     *listed("flows", "flows/count", "flows/filter", "flows/paginate"),
     *listed("deployments_of_flows", "ui/flows/count-deployments"),
     *listed("next_runs_of_flows", "ui/flows/next-runs"),
     # Deployments.
-    guarded("POST", "/api/deployments/", MANAGE, guards.upsert_asks, guards.upsert_needs),
+    guarded("POST", "/api/deployments/", MANAGE, guards.upsert_asks, guards.upsert_needs, most=DEFINED),
     Route("GET", "/api/deployments/{id:uuid}", VIEW, DEPLOYMENT, drains=ALWAYS),
-    guarded("PATCH", "/api/deployments/{id:uuid}", MANAGE, guards.update_asks, guards.update_needs),
+    guarded("PATCH", "/api/deployments/{id:uuid}", MANAGE, guards.update_asks, guards.update_needs, most=DEFINED),
     Route("DELETE", "/api/deployments/{id:uuid}", MANAGE, DEPLOYMENT, guard=guards.delete_asks),
     Route(
         "GET",
@@ -40,18 +41,20 @@ ROUTES = (
     Route("PATCH", SCHEDULE, OPERATE, DEPLOYMENT, JSON, guards.schedule_asks),
     Route("DELETE", SCHEDULE, OPERATE, DEPLOYMENT),
     Route("GET", "/api/deployments/{id:uuid}/work_queue_check", VIEW, DEPLOYMENT, scope="queues_of_deployment"),
-    Route("POST", "/api/deployments/{id:uuid}/schedule", OPERATE, DEPLOYMENT, STREAM),
-    Route("POST", "/api/deployments/{id:uuid}/pause_deployment", OPERATE, DEPLOYMENT, STREAM),
-    Route("POST", "/api/deployments/{id:uuid}/resume_deployment", OPERATE, DEPLOYMENT, STREAM),
-    guarded("POST", "/api/deployments/{id:uuid}/create_flow_run", RUN, guards.run_asks, guards.run_needs),
-    guarded("POST", "/api/deployments/{id:uuid}/create_flow_run/bulk", RUN, guards.run_asks, guards.run_needs),
+    Route("POST", "/api/deployments/{id:uuid}/schedule", OPERATE, DEPLOYMENT, STREAM, most=COMPUTED),
+    Route("POST", "/api/deployments/{id:uuid}/pause_deployment", OPERATE, DEPLOYMENT, STREAM, most=COMPUTED),
+    Route("POST", "/api/deployments/{id:uuid}/resume_deployment", OPERATE, DEPLOYMENT, STREAM, most=COMPUTED),
+    guarded("POST", "/api/deployments/{id:uuid}/create_flow_run", RUN, guards.run_asks, guards.run_needs, most=DEFINED),
+    guarded(
+        "POST", "/api/deployments/{id:uuid}/create_flow_run/bulk", RUN, guards.run_asks, guards.run_needs, most=LARGE
+    ),
     guarded("POST", "/api/deployments/get_scheduled_flow_runs", WORK, guards.polled_asks, guards.polled, EMPTY),
-    Route("POST", "/api/deployments/bulk_delete", ADMIN, body=STREAM),
+    Route("POST", "/api/deployments/bulk_delete", ADMIN, body=STREAM, most=LISTED),
     *listed("deployments", "deployments/count", "deployments/filter", "deployments/paginate"),
     # Work pools.
-    Route("POST", "/api/work_pools/", ADMIN, body=STREAM),
+    Route("POST", "/api/work_pools/", ADMIN, body=STREAM, most=DEFINED),
     Route("GET", "/api/work_pools/{name}", VIEW, NAME, drains=ALWAYS),
-    guarded("PATCH", "/api/work_pools/{name}", MANAGE, guards.pool_update_asks, guards.pool_update_needs),
+    guarded("PATCH", "/api/work_pools/{name}", MANAGE, guards.pool_update_asks, guards.pool_update_needs, most=DEFINED),
     Route("DELETE", "/api/work_pools/{name}", ADMIN),
     Route("POST", "/api/work_pools/{name}/concurrency_status", VIEW, NAME, STREAM),
     Route("POST", "/api/work_pools/{name}/get_scheduled_flow_runs", WORK, NAME, STREAM, drains=EMPTY),

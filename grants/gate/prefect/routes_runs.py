@@ -1,6 +1,7 @@
 """The lines of runs, their states, logs, artifacts and events."""
 
 from grants.catalog.levels import Level
+from grants.gate.limits import DEFINED, LARGE, LISTED
 from grants.gate.prefect import guards_runs as guards
 from grants.gate.prefect.lines import guarded, listed
 from grants.gate.types import ANY, Body, Drains, Route
@@ -12,32 +13,39 @@ ONGOING, ALWAYS = Drains.RUN, Drains.ALWAYS
 
 ROUTES = (
     # Flow runs.
-    Route(
-        "POST", "/api/flow_runs/", WORK, body=JSON, guard=guards.create_asks, needs=guards.create_needs, drains=ONGOING
-    ),
+    guarded("POST", "/api/flow_runs/", WORK, guards.create_asks, guards.create_needs, ONGOING, DEFINED),
     Route("GET", "/api/flow_runs/{id:uuid}", VIEW, FLOW_RUN, drains=ONGOING),
-    Route("PATCH", "/api/flow_runs/{id:uuid}", WORK, FLOW_RUN, JSON, guards.patch_asks, drains=ONGOING),
+    Route("PATCH", "/api/flow_runs/{id:uuid}", WORK, FLOW_RUN, JSON, guards.patch_asks, drains=ONGOING, most=DEFINED),
     Route("DELETE", "/api/flow_runs/{id:uuid}", MANAGE, FLOW_RUN),
     Route("GET", "/api/flow_runs/{id:uuid}/graph", VIEW, FLOW_RUN),
     Route("GET", "/api/flow_runs/{id:uuid}/graph-v2", VIEW, FLOW_RUN, scope="graph"),
     Route("GET", "/api/flow_runs/{id:uuid}/logs/download", VIEW, FLOW_RUN),
-    Route("POST", "/api/flow_runs/{id:uuid}/set_state", RUN, FLOW_RUN, JSON, guards.set_state_asks, drains=ONGOING),
-    Route("POST", "/api/flow_runs/{id:uuid}/resume", RUN, FLOW_RUN, JSON, guards.resume_asks),
-    Route("POST", "/api/flow_runs/{id:uuid}/input", RUN, FLOW_RUN, STREAM, drains=ONGOING),
+    Route(
+        "POST",
+        "/api/flow_runs/{id:uuid}/set_state",
+        RUN,
+        FLOW_RUN,
+        JSON,
+        guards.set_state_asks,
+        drains=ONGOING,
+        most=DEFINED,
+    ),
+    Route("POST", "/api/flow_runs/{id:uuid}/resume", RUN, FLOW_RUN, JSON, guards.resume_asks, most=DEFINED),
+    Route("POST", "/api/flow_runs/{id:uuid}/input", RUN, FLOW_RUN, STREAM, drains=ONGOING, most=DEFINED),
     Route("POST", "/api/flow_runs/{id:uuid}/input/filter", VIEW, FLOW_RUN, STREAM, drains=ONGOING),
     Route("GET", "/api/flow_runs/{id:uuid}/input/{key}", VIEW, FLOW_RUN, drains=ONGOING),
     Route("DELETE", "/api/flow_runs/{id:uuid}/input/{key}", WORK, FLOW_RUN, drains=ONGOING),
     Route("PATCH", "/api/flow_runs/{id:uuid}/labels", WORK, FLOW_RUN, STREAM, drains=ONGOING),
-    Route("POST", "/api/flow_runs/bulk_delete", ADMIN, body=STREAM),
-    Route("POST", "/api/flow_runs/bulk_set_state", ADMIN, body=STREAM),
+    Route("POST", "/api/flow_runs/bulk_delete", ADMIN, body=STREAM, most=LISTED),
+    Route("POST", "/api/flow_runs/bulk_set_state", ADMIN, body=STREAM, most=LISTED),
     *listed("flow_runs", "flow_runs/count", "flow_runs/filter", "flow_runs/lateness", "flow_runs/paginate"),
     *listed("flow_run_history", "flow_runs/history"),
     # Task runs.
-    guarded("POST", "/api/task_runs/", WORK, guards.task_run_asks, guards.task_run_needs, ONGOING),
+    guarded("POST", "/api/task_runs/", WORK, guards.task_run_asks, guards.task_run_needs, ONGOING, DEFINED),
     Route("GET", "/api/task_runs/{id:uuid}", VIEW, TASK_RUN, drains=ONGOING),
     Route("PATCH", "/api/task_runs/{id:uuid}", WORK, TASK_RUN, STREAM, drains=ONGOING),
     Route("DELETE", "/api/task_runs/{id:uuid}", MANAGE, TASK_RUN),
-    Route("POST", "/api/task_runs/{id:uuid}/set_state", WORK, TASK_RUN, STREAM, drains=ONGOING),
+    Route("POST", "/api/task_runs/{id:uuid}/set_state", WORK, TASK_RUN, STREAM, drains=ONGOING, most=DEFINED),
     Route("WS", "/api/task_runs/subscriptions/scheduled", WORK),
     Route("GET", "/api/ui/task_runs/{id:uuid}", VIEW, TASK_RUN),
     *listed("task_runs", "task_runs/count", "task_runs/filter", "task_runs/paginate"),
@@ -48,17 +56,17 @@ ROUTES = (
     Route("GET", "/api/task_run_states/", VIEW, ("task_run:query:task_run_id",), drains=ONGOING),
     Route("GET", "/api/task_run_states/{id:uuid}", VIEW),
     # Logs and artifacts.
-    guarded("POST", "/api/logs/", WORK, guards.logs_asks, guards.logs_needs, ONGOING),
+    guarded("POST", "/api/logs/", WORK, guards.logs_asks, guards.logs_needs, ONGOING, LARGE),
     Route("WS", "/api/logs/out", ANY, scope="logs_out", drains=ALWAYS),
     *listed("logs", "logs/filter"),
-    guarded("POST", "/api/artifacts/", WORK, guards.artifact_asks, guards.artifact_needs, ONGOING),
+    guarded("POST", "/api/artifacts/", WORK, guards.artifact_asks, guards.artifact_needs, ONGOING, LARGE),
     Route("GET", "/api/artifacts/{id:uuid}", VIEW, ARTIFACT, drains=ONGOING),
-    Route("PATCH", "/api/artifacts/{id:uuid}", WORK, ARTIFACT, STREAM, drains=ONGOING),
+    Route("PATCH", "/api/artifacts/{id:uuid}", WORK, ARTIFACT, STREAM, drains=ONGOING, most=LARGE),
     Route("DELETE", "/api/artifacts/{id:uuid}", MANAGE, ARTIFACT),
     Route("GET", "/api/artifacts/{key}/latest", VIEW, ("artifact_key:path:key",)),
     *listed("artifacts", "artifacts/count", "artifacts/filter", "artifacts/latest/count", "artifacts/latest/filter"),
     # Events. A socket's frames are judged one by one (frames.py); to open it takes `work` on anything.
-    guarded("POST", "/api/events", WORK, guards.events_asks, guards.events_needs, ONGOING),
+    guarded("POST", "/api/events", WORK, guards.events_asks, guards.events_needs, ONGOING, LARGE),
     Route("WS", "/api/events/in", WORK, ("any:work",), drains=ONGOING),
     Route("WS", "/api/events/out", ANY, scope="events_out", drains=ALWAYS),
     *listed("events", "events/filter"),

@@ -1,6 +1,7 @@
 """The lines of what belongs to the whole server: blocks, variables, limits, automations, settings, pages."""
 
 from grants.catalog.levels import Level
+from grants.gate.limits import COMPUTED, DEFINED, LISTED
 from grants.gate.prefect import guards_rest as guards
 from grants.gate.prefect.lines import administered, guarded, listed, opened
 from grants.gate.types import ANY, Body, Drains, Route
@@ -25,13 +26,17 @@ ROUTES = (
     # Blocks. Types and schemas hold no values.
     *opened("GET", "/api/block_capabilities/", "/api/block_types/{id:uuid}", "/api/block_types/slug/{slug}"),
     *opened("GET", "/api/block_schemas/{id:uuid}", "/api/block_schemas/checksum/{checksum}"),
-    *opened("POST", "/api/block_types/filter", "/api/block_schemas/filter", body=STREAM),
-    *administered("POST", "/api/block_types/", "/api/block_types/install_system_block_types", "/api/block_schemas/"),
-    *administered("PATCH", "/api/block_types/{id:uuid}", "/api/block_documents/{id:uuid}"),
+    *(
+        Route("POST", path, ANY, body=Body.JSON, drains=ALWAYS, most=LISTED)
+        for path in ("/api/block_types/filter", "/api/block_schemas/filter")
+    ),
+    *administered("POST", "/api/block_types/", "/api/block_schemas/", most=DEFINED),
+    *administered("POST", "/api/block_types/install_system_block_types"),
+    *administered("PATCH", "/api/block_types/{id:uuid}", "/api/block_documents/{id:uuid}", most=DEFINED),
     *administered(
         "DELETE", "/api/block_types/{id:uuid}", "/api/block_schemas/{id:uuid}", "/api/block_documents/{id:uuid}"
     ),
-    *administered("POST", "/api/block_documents/"),
+    *administered("POST", "/api/block_documents/", most=DEFINED),
     Route("GET", "/api/block_documents/{id:uuid}", SECRET, ("block:path:id",), guard=guards.block_asks, scope="block"),
     Route(
         "GET",
@@ -66,8 +71,8 @@ ROUTES = (
     *administered("DELETE", "/api/concurrency_limits/{id:uuid}", "/api/concurrency_limits/tag/{tag}"),
     *administered("DELETE", "/api/v2/concurrency_limits/{id_or_name}"),
     # Automations act inside the server, where nobody asks what they may.
-    *administered("POST", "/api/automations/"),
-    *administered("PUT", "/api/automations/{id:uuid}"),
+    *administered("POST", "/api/automations/", most=LISTED),
+    *administered("PUT", "/api/automations/{id:uuid}", most=LISTED),
     *administered("PATCH", "/api/automations/{id:uuid}"),
     *administered("DELETE", "/api/automations/{id:uuid}"),
     Route("GET", "/api/automations/{id:uuid}", VIEW, scope="server"),
@@ -83,12 +88,15 @@ ROUTES = (
     *listed("server_list", "automations/filter"),
     *listed("server_count", "automations/count"),
     # Saved searches, task workers.
-    *administered("PUT", "/api/saved_searches/"),
+    *administered("PUT", "/api/saved_searches/", most=LISTED),
     *administered("DELETE", "/api/saved_searches/{id:uuid}"),
     Route("GET", "/api/saved_searches/{id:uuid}", VIEW, scope="server"),
     *listed("server_list", "saved_searches/filter", "task_workers/filter"),
     # What Prefect works out of what it is sent.
-    *opened("POST", "/api/templates/validate", "/api/automations/templates/validate", body=STREAM),
+    *(
+        Route("POST", path, ANY, body=STREAM, drains=ALWAYS, most=COMPUTED)
+        for path in ("/api/templates/validate", "/api/automations/templates/validate")
+    ),
     Route(
         "POST",
         "/api/ui/schemas/validate",
@@ -97,5 +105,6 @@ ROUTES = (
         guard=guards.validate_asks,
         scope="schema_values",
         drains=ALWAYS,
+        most=COMPUTED,
     ),
 )
