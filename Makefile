@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RUN := . .ci/env.sh &&
 DUMMY := set -a && . .ci/check.env && set +a &&
 
-.PHONY: help demo demo-reset test check format docs bench-provisioning bench-gate
+.PHONY: help demo demo-reset test check format docs bench-provisioning bench-gate bench-pages
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -34,3 +34,6 @@ docs: ## make docs/settings.md from portal/env.py
 
 bench-provisioning: ## how soon roles come and go at a real Keycloak, beside the bare calls
 	@$(RUN) exec "$$VENV/bin/python" -m tests.bench.provisioning $(ARGS)
+
+bench-pages: ## what each page costs at a million grants; ARGS="--grants 20000 --keep DIR --only catalog"
+	@$(RUN) exec "$$VENV/bin/python" -m tests.bench.pages $(ARGS)
