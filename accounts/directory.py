@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
 from django.db import transaction
 
-from accounts import teams
+from accounts import names, teams
 from accounts.clock import StintNow
 from accounts.models import Identity, IdP, Membership, Subject
 from accounts.signals import changed_by, coming_back, happened
+
+log = structlog.get_logger(__name__)
 
 # Fewer may vanish in an ordinary week; more at once looks like a broken listing.
 HELD_SHARE = 0.2
@@ -37,12 +40,16 @@ class Listed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How many people came, changed, left; and how many vanished but are held, because they are too many."""
+    """How many people came, changed, left; and how many vanished but are held, because they are too many.
+
+    `left_out` says which names were no names (names.odd).
+    """
 
     added: int
     changed: int
     left: int
     held: int
+    left_out: str = ""
 
 
 def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False, trouble: str = "") -> Outcome:
@@ -57,7 +64,7 @@ def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False, 
         )  # two syncs at once: one after the other
         identities = Identity.objects.select_related("subject").filter(idp=idp).order_by("subject_id")
         known = {identity.external_id: identity for identity in identities}
-        listed = {person.external_id: person for person in people if person.external_id}
+        listed = {person.external_id: person for person in people if not names.odd(person.external_id, names.ID_MAX)}
         back = [
             identity.subject
             for key, identity in known.items()
@@ -79,7 +86,11 @@ def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False, 
             _switch(subject, active=False)
         told = f"{held} people vanished at once, so nobody was switched off. Look at the directory." if held else ""
         newly_held = bool(held) and not before.startswith(told)  # told once, not at every sync
-        IdP.objects.filter(pk=idp.pk).update(seen_at=StintNow(), error=f"{told} {trouble}".strip())
+        left_out = _left_out(people)
+        if left_out and left_out not in before:  # told once, not at every sync
+            log.warning("names_left_out", idp=idp.slug, what=left_out)
+        error = " ".join(filter(None, [told, trouble, left_out]))
+        IdP.objects.filter(pk=idp.pk).update(seen_at=StintNow(), error=error)
         if added or changed or left or newly_held:
             happened.send(
                 sender=IdP,
@@ -94,7 +105,22 @@ def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False, 
                     "held": held,
                 },
             )
-    return Outcome(len(added), len(changed), len(left), held)
+    return Outcome(len(added), len(changed), len(left), held, left_out)
+
+
+def _left_out(people: Sequence[Listed]) -> str:
+    """The names in this listing that are none, in a sentence."""
+    return names.said(
+        {
+            "person": [
+                (names.shown(one.external_id), why)
+                for one in people
+                if (why := names.odd(one.external_id, names.ID_MAX))
+            ],
+            "user name": [odd for one in people for odd in teams.odd_user_name(one.username)],
+            "group": [odd for one in people for odd in teams.read(one.groups).left_out],
+        }
+    )
 
 
 def failed(idp: IdP, reason: str) -> None:
@@ -125,7 +151,7 @@ def _follow(identity: Identity, person: Listed) -> bool:
 
 
 def _groups(subject: Subject, person: Listed) -> bool:
-    groups = teams.clean(person.groups) if person.enabled else frozenset()
+    groups = teams.read(person.groups).names if person.enabled else frozenset()
     changed = teams.set_teams(subject, groups, Membership.Source.DIRECTORY)
     given, taken = teams.set_roles(subject, groups, person.external_id)
     return changed or bool(given or taken)

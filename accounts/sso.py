@@ -22,7 +22,7 @@ from mozilla_django_oidc.middleware import SessionRefresh
 from mozilla_django_oidc.utils import absolutify
 from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthenticationRequestView
 
-from accounts import sessions, teams
+from accounts import names, sessions, teams
 from accounts.clock import now
 from accounts.idp import provider, this_idp
 from accounts.jose import BadToken, UnknownKey, verify_id_token
@@ -105,8 +105,9 @@ class Backend(OIDCAuthenticationBackend):
 
 def _person(request: HttpRequest, claims: dict[str, Any]) -> Subject:
     """The subject of these claims, made at their first sign-in, brought up to date; one event."""
-    groups = teams.groups_in(claims)
-    username = claims.get("preferred_username", "")
+    read = teams.groups_in(claims)
+    groups = read and read.names
+    username = claims.get("preferred_username")
     name, email = claims.get("name") or username, claims.get("email", "")
     with transaction.atomic():
         idp = this_idp()
@@ -134,6 +135,8 @@ def _person(request: HttpRequest, claims: dict[str, Any]) -> Subject:
                     "new": known is None,
                 },
             )
+    if odd := names.said({"group": read.left_out if read else (), "user name": teams.odd_user_name(username)}):
+        log.warning("names_left_out", subject=subject.ref, what=odd)
     return subject
 
 

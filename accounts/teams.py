@@ -7,75 +7,87 @@ from typing import Any
 
 from django.conf import settings
 
+from accounts import names
 from accounts.models import Identity, IdP, Membership, PortalRole, Subject, Team
-
-GROUPS_MAX = 500
-NAME_MAX = 200
+from accounts.names import Groups
 
 Role = PortalRole.Role
 Source = PortalRole.Source
 
 
-def groups_in(claims: Mapping[str, Any]) -> frozenset[str] | None:
-    """The groups a token names, or None: it says nothing of groups, so nothing changes.
-
-    Groups are cut to a sane number and length; what is not text is left out.
-    """
+def groups_in(claims: Mapping[str, Any]) -> Groups | None:
+    """The groups a token names, or None: it says nothing of groups, so nothing changes."""
     value = claims.get(settings.ENV.oidc_groups_claim)
     if value is None:
-        return frozenset() if settings.ENV.absent_groups_mean_none else None
+        return Groups(frozenset()) if settings.ENV.absent_groups_mean_none else None
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list):
         return None
-    return clean(listed)
+    return read(listed)
 
 
-def clean(groups: Iterable[object]) -> frozenset[str]:
-    """Group names without Keycloak's leading slash, the unusable ones left out."""
-    named = [group.removeprefix("/") for group in groups if isinstance(group, str)]
-    return frozenset([name for name in named if 0 < len(name) <= NAME_MAX and name.isprintable()][:GROUPS_MAX])
+def read(listed: Iterable[object]) -> Groups:
+    """Group names as this portal's kind of provider writes them, in a claim and in its directory alike."""
+    env = settings.ENV
+    return names.read_groups(
+        listed, paths=env.idp_kind == "keycloak", first=_portals_own(), prefix=env.oidc_team_prefix
+    )
+
+
+def _portals_own() -> set[str]:
+    return {settings.ENV.oidc_admin_group, settings.ENV.oidc_auditor_group}
 
 
 def teams_in(groups: Iterable[str]) -> set[str]:
     """The teams among groups: those with the prefix, without it; the portal's own groups are none."""
-    env = settings.ENV
-    roles = {env.oidc_admin_group, env.oidc_auditor_group}
-    return {
-        group.removeprefix(env.oidc_team_prefix)
-        for group in groups
-        if group.startswith(env.oidc_team_prefix) and group not in roles and group != env.oidc_team_prefix
-    }
+    prefix = settings.ENV.oidc_team_prefix
+    named = set(groups) - _portals_own() - {prefix}
+    return {group.removeprefix(prefix) for group in named if group.startswith(prefix)}
 
 
-def add_person(idp: IdP, external_id: str, *, name: str, email: str, username: str, active: bool = True) -> Subject:
+def add_person(
+    idp: IdP, external_id: str, *, name: object, email: object, username: object, active: bool = True
+) -> Subject:
     """Somebody new, with an identity. The caller records the subject in this transaction."""
     subject = Subject.objects.create(
         kind=Subject.Kind.PERSON, name=line(name) or external_id, email=mail_address(email), active=active
     )
-    Identity.objects.create(subject=subject, idp=idp, external_id=external_id, username=line(username))
+    Identity.objects.create(subject=subject, idp=idp, external_id=external_id, username=user_name(username))
     return subject
 
 
-def update_person(identity: Identity, *, name: str, email: str, username: str) -> None:
+def update_person(identity: Identity, *, name: object, email: object, username: object) -> None:
     """Names and addresses follow the provider. They give no right, so they are not in the record."""
     subject = identity.subject
     wanted = {"name": line(name) or subject.name, "email": mail_address(email)}
     if any(getattr(subject, field) != value for field, value in wanted.items()):
         Subject.objects.filter(pk=subject.pk).update(**wanted)
         subject.name, subject.email = wanted["name"], wanted["email"]
-    if line(username) and identity.username != line(username):
-        Identity.objects.filter(pk=identity.pk).update(username=line(username))
+    if username is not None and identity.username != user_name(username):
+        Identity.objects.filter(pk=identity.pk).update(username=user_name(username))
+
+
+def user_name(given: object) -> str:
+    """What a policy may name somebody by: exactly what the provider says, or nothing. A look-alike is nobody."""
+    return given if isinstance(given, str) and not names.odd(given) else ""
+
+
+def odd_user_name(given: object) -> list[tuple[str, str]]:
+    """What names.said() says of a user name that is left out; one that was not sent is not."""
+    why = "" if given is None else names.odd(given)
+    return [(names.shown(given), why)] if why else []
 
 
 def line(text: object) -> str:
-    """One printable line: a name goes into mail headers and pages."""
+    """One printable line, to show: a name goes into mail headers and pages. Nothing is compared with it."""
     said = "".join(sign if sign.isprintable() else " " for sign in text) if isinstance(text, str) else ""
-    return " ".join(said.split())[:NAME_MAX]
+    return " ".join(said.split())[: names.NAME_MAX]
 
 
 def mail_address(text: object) -> str:
-    said = line(text)
-    return said if said.count("@") == 1 and " " not in said and len(said) <= 254 else ""  # RFC 5321
+    """An address to write to, exactly as it came, or none. RFC 5321: at most 254 characters."""
+    fits = isinstance(text, str) and not names.odd(text, 254) and text.count("@") == 1 and " " not in text
+    return text if isinstance(text, str) and fits else ""
 
 
 def set_teams(subject: Subject, groups: Iterable[str], source: Membership.Source) -> bool:

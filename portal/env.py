@@ -56,12 +56,15 @@ class Env(BaseSettings):
     oidc_client_id: str = Field("stint", description="Client id of the portal at the provider.")
     oidc_client_secret: SecretStr = Field(description="Client secret of the portal at the provider.")
     oidc_scopes: str = Field("openid profile email", description="Scopes asked for; add the one that carries groups.")
-    oidc_groups_claim: str = Field("groups", description="Claim that lists a person's groups.")
+    oidc_groups_claim: str = Field("groups", description="Claim that lists a person's groups. Keycloak: full paths.")
     oidc_absent_groups_mean_none: bool = Field(
         False, description="A missing groups claim means no groups (Keycloak never sends an empty list)."
     )
     oidc_team_prefix: str = Field("", description="Only groups with this prefix are teams; it is cut off.")
-    oidc_admin_group: str = Field("stint-admins", description="Members are portal admins.")
+    oidc_admin_group: str = Field(
+        "stint-admins",
+        description="Members are portal admins. Letter by letter; of a Keycloak, the path after its slash.",
+    )
     oidc_auditor_group: str = Field("stint-auditors", description="Members are portal auditors.")
     first_admin: str = Field(
         "", description="External id (`sub`) at the identity provider of the first admin. Never an e-mail."

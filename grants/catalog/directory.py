@@ -41,7 +41,7 @@ class DirectoryOutcome(NamedTuple):
         counts = {"new": done.added, "changed": done.changed, "left": done.left}
         said = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing new"
         held = f" {done.held} vanished at once and are held." if done.held else ""
-        return " ".join([f"People of {self.idp}: {said}.{held}", *self.refused])
+        return " ".join(filter(None, [f"People of {self.idp}: {said}.{held}", *self.refused, done.left_out]))
 
 
 def sync_directory(

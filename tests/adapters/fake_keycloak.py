@@ -186,4 +186,5 @@ class FakeKeycloak:
 
 
 def _json(value: Any) -> Answer:
-    return httpx.Response(200, json=value)
+    # As escapes, so that a name may be anything that JSON can say.
+    return httpx.Response(200, content=json.dumps(value), headers={"Content-Type": "application/json"})

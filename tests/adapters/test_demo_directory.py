@@ -48,7 +48,6 @@ def test_everybody_over_all_pages() -> None:
         {"users": [ADA], "next": True},
         {"users": None, "next": None},
         {"users": [{**ADA, "id": ""}], "next": None},
-        {"users": [{**ADA, "id": "a\u0000"}], "next": None},
         {"users": [{**ADA, "id": 7}], "next": None},
         {"users": [{**ADA, "enabled": "no"}], "next": None},
         {"users": [{**ADA, "groups": "stint-admins"}], "next": None},

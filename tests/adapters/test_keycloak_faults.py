@@ -50,7 +50,7 @@ def test_all_traffic_is_as_keycloak_describes_it(server: FakeKeycloak, idp: Keyc
     idp.grant_role(ada, "realm/engineer")
     idp.roles_of(ada)
     idp.revoke_role(ada, ROLE)
-    assert [person.groups for person in idp.people()] == [("sre",)]
+    assert [person.groups for person in idp.people()] == [("/sre",)]
     assert len(server.exchanges) > 10
     for request, response in server.exchanges:
         check("keycloak-admin-openapi.json", request, response)

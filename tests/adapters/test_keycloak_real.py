@@ -241,7 +241,7 @@ def test_a_list_in_many_pages_is_whole(realm: Realm, monkeypatch: pytest.MonkeyP
         deep = realm.get(f"/groups/{parent}/children?max=20")[7]
         realm.call("PUT", f"/users/{realm.user('ada')}/groups/{deep['id']}")
         ada = next(person for person in idp.people() if person.username == "ada")
-        assert f"team-ingest/{deep['name']}" in ada.groups
+        assert f"/team-ingest/{deep['name']}" in ada.groups
 
 
 def test_without_the_right_it_is_said(keycloak: str) -> None:

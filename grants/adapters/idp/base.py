@@ -12,12 +12,14 @@ from typing import NamedTuple, Protocol
 
 
 class DirectoryPerson(NamedTuple):
+    """All as the provider writes it, letter by letter: accounts judges it, as it does what a sign-in says."""
+
     external_id: str  # the `sub` of their tokens; never changes
     username: str
     name: str
     email: str
     enabled: bool
-    groups: tuple[str, ...]
+    groups: tuple[str, ...]  # as in the claims of their tokens; of Keycloak full paths, "/parent/child"
 
 
 class Capabilities(NamedTuple):

@@ -11,7 +11,6 @@ import httpx
 from grants.adapters.errors import Missing, Unavailable
 from grants.adapters.http import Http, bearer
 from grants.adapters.idp.base import CALL_SECONDS, DirectoryPerson, Finding
-from grants.adapters.text import clean
 
 _MOST_PAGES = 200
 
@@ -100,14 +99,14 @@ class Demo:
                 "email": str(email),
                 "enabled": bool(enabled),
                 "groups": [*groups],
-            } if external_id == clean(external_id, 255) != "" and all(isinstance(group, str) for group in groups):
+            } if external_id and all(isinstance(group, str) for group in groups):
                 return DirectoryPerson(
                     external_id=external_id,
-                    username=clean(username, 200),
-                    name=clean(name, 200),
-                    email=clean(email, 254),
+                    username=username,
+                    name=name,
+                    email=email,
                     enabled=enabled,
-                    groups=tuple(sorted({clean(group, 200) for group in groups})),
+                    groups=tuple(sorted(set(groups))),
                 )
         raise self._unreadable()
 

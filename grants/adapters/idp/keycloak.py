@@ -16,7 +16,6 @@ from grants.adapters.errors import Missing, Refused, Unavailable
 from grants.adapters.idp import keycloak_doctor
 from grants.adapters.idp.base import DirectoryPerson, Finding
 from grants.adapters.idp.keycloak_realm import MANAGEMENT, WHO, Realm, q, unreadable
-from grants.adapters.text import clean
 
 _DEEPEST = 200  # roles within a composite one; more than this can't be seen into
 _NESTED = 20  # groups within groups
@@ -298,13 +297,13 @@ class Keycloak:
     # People.
 
     def people(self) -> list[DirectoryPerson]:
-        """See base.Directory. Groups are full paths without the first slash, as sign-in has them."""
+        """See base.Directory. Groups are full paths, as its mapper writes them into claims."""
         groups: dict[str, set[str]] = {}
         for group in self._groups("groups"):
             if not isinstance(path := group.get("path"), str):
                 raise unreadable()
             for member in self._realm.pages(f"groups/{q(group['id'])}/members", briefRepresentation="true"):
-                groups.setdefault(member["id"], set()).add(clean(path.removeprefix("/"), 200))
+                groups.setdefault(member["id"], set()).add(path)
         people: dict[str, DirectoryPerson] = {}
         for user in self._realm.pages("users", briefRepresentation="true"):
             person = _person(user, groups)
@@ -325,14 +324,14 @@ class Keycloak:
 
 def _person(user: Mapping[str, Any], groups: Mapping[str, set[str]]) -> DirectoryPerson:
     match user:
-        case {"id": str(pk), "username": str(username), "enabled": bool(enabled)} if pk == clean(pk, 255) != "":
+        case {"id": str(pk), "username": str(username), "enabled": bool(enabled)} if pk:
             name = " ".join(part for key in ("firstName", "lastName") if isinstance(part := user.get(key), str))
             email = user.get("email")
             return DirectoryPerson(
                 external_id=pk,
-                username=clean(username, 200),
-                name=clean(name or username, 200),
-                email=clean(email, 254) if isinstance(email, str) else "",
+                username=username,
+                name=name or username,
+                email=email if isinstance(email, str) else "",
                 enabled=enabled,
                 groups=tuple(sorted(groups.get(pk, ()))),
             )
