@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from multidict import CIMultiDictProxy
 
+from grants.gate.aside import aside
 from grants.gate.check import check, may_finish
 from grants.gate.credentials import authenticate, known_by
 from grants.gate.kinds import Served
@@ -29,6 +30,7 @@ from grants.gate.types import (
 )
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
+MOST_LOOKUPS = 2_000  # of one call: each may be a question to the orchestrator
 STALE = Refusal(503, Code.STALE, why="Stint cannot tell at the moment who may do what. Nothing was passed on.")
 
 
@@ -53,6 +55,7 @@ class Call:
     match: Match
     headers: CIMultiDictProxy[str]
     principal: Principal | None = None  # None on a public route, too
+    size: int = 0  # bytes of the body, or of a socket's message: what grows with them is done aside
 
 
 @dataclass(slots=True, frozen=True)
@@ -90,14 +93,16 @@ class Judge:
     async def judge(self, call: Call, body: Json, *, opening: bool = False) -> Passed:
         """A request with its body, or the `opening` of a socket."""
         kind = call.served.kind
-        found = await self._found(call, no(kind.needs(call.match, body)))
-        return self.granted(call, no(kind.asks(call.match, body, found)), found, opening=opening)
+        found = await self._found(call, no(await aside(call.size, kind.needs, call.match, body)))
+        asks = no(await aside(call.size, kind.asks, call.match, body, found))
+        return self.granted(call, asks, found, opening=opening)
 
     async def frame(self, call: Call, number: int, message: Json) -> Passed:
         """A message of the caller's on a socket."""
         words = call.served.kind.sockets
-        found = await self._found(call, no(words.needs(call.match, number, message)))
-        return self.granted(call, no(words.asks(call.match, number, message, found)), found)
+        found = await self._found(call, no(await aside(call.size, words.needs, call.match, number, message)))
+        asks = no(await aside(call.size, words.asks, call.match, number, message, found))
+        return self.granted(call, asks, found)
 
     def granted(self, call: Call, asks: tuple[Ask, ...], found: Found, *, opening: bool = False) -> Passed:
         """By what is known now: looking up took its time, and so does a socket that is open."""
@@ -137,6 +142,8 @@ class Judge:
     async def _found(self, call: Call, wanted: tuple[Lookup, ...]) -> Found:
         if not wanted:
             return {}
+        if len(wanted) > MOST_LOOKUPS:
+            raise Refused(Refusal(413, Code.TOO_LARGE, why=f"It names more than {MOST_LOOKUPS:,} things."))
         try:
             return await call.served.lookups.resolve(wanted)
         except LookupFailed:

@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 
 from grants.gate import heads, refusals
 from grants.gate.answers import abort, pass_on, send
-from grants.gate.bodies import dump, parse
+from grants.gate.aside import aside, dumped, parsed
 from grants.gate.calls import STALE, Call, Judge, Passed, Refused, no
 from grants.gate.enter import PREFIX, Enter
 from grants.gate.incoming import Stream, read_json, too_long
@@ -28,7 +28,7 @@ from grants.gate.snapshot import Feed, now_of
 from grants.gate.sockets import Sockets
 from grants.gate.table import Table
 from grants.gate.target import canonical
-from grants.gate.types import Answer, Body, Code, Drain, Drains, Fold, Json, Refusal, Route, Send, Target, Upstream
+from grants.gate.types import Answer, Body, Code, Drain, Drains, Fold, Json, Refusal, Send, Target, Upstream
 from grants.gate.upstream import Asking, Client, Unanswered, whole
 from grants.gate.usage import Usage
 
@@ -102,19 +102,21 @@ class Gateway:
             self.judge.who(call)  # nobody's body is waited for before it is known whose it is
             if call.principal is not None:
                 self.sockets.passers.heard(request.remote, call.principal.credential)
-        body = await self._body(request, route)
+        body = await self._body(request, call)
         if route.need is None:
             return await self._send(request, call, Send(request.method, call.match.target.raw, body), None)
         passed = await self.judge.judge(call, body)
         if isinstance(passed.outcome, Drain) and route.drains is Drains.EMPTY:
-            return await self._say(request, call, Answer([]))
+            return await self._say(request, call, Answer([]), 0)
         if not route.scope:
             return await self._send(request, call, Send(request.method, call.match.target.raw, body), passed)
         return await self._narrowed(request, call, body, passed)
 
-    async def _body(self, request: web.BaseRequest, route: Route) -> Json:
+    async def _body(self, request: web.BaseRequest, call: Call) -> Json:
+        route = call.match.route
         if route.body is Body.JSON:
-            return await read_json(request, self.limits.body, route.most)
+            body, call.size = await read_json(request, self.limits.body, route.most)
+            return body
         if route.body is Body.NONE and request.can_read_body:
             raise Refused(Refusal(400, Code.BODY, why="This call takes no body."))
         if (request.content_length or 0) > route.most:
@@ -125,31 +127,38 @@ class Gateway:
         step = await narrowed(self.judge, call, body, passed)
         if isinstance(step, Send):
             return await self._send(request, call, step, passed)
+        size = call.size
         if isinstance(step, Fold):
-            step = await self._fold(call, step)
-        return await self._say(request, call, step)
+            step, size = await self._fold(call, step)
+        return await self._say(request, call, step, size)
 
-    async def _fold(self, call: Call, step: Fold) -> Answer:
-        """Several questions instead of the one that was asked. What one of them is refused with is the answer."""
-        upstream, answers = call.served.upstream, []
+    async def _fold(self, call: Call, step: Fold) -> tuple[Answer, int]:
+        """Several questions instead of the one that was asked. What one of them is refused with is the answer.
+
+        And the bytes that it was made from.
+        """
+        upstream, answers, size = call.served.upstream, [], call.size
         head = {name: call.headers[name] for name in call.served.kind.headers if name in call.headers}
         for ask in step.sends:
-            status, answer = await self.client.json(upstream, ask.method, ask.target, ask.body, headers=head)
+            status, answer, length = await self.client.json(
+                upstream, ask.method, ask.target, ask.body, headers=head, size=call.size
+            )
+            size += length
             if not 200 <= status < 300:
-                return Answer(answer, status)
+                return Answer(answer, status), size
             answers.append(answer)
         try:
-            return Answer(step.fold(answers))
+            return Answer(await aside(size, step.fold, answers)), size
         except LookupFailed:
             raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer cannot be read.")) from None
 
     # Answers.
 
-    async def _say(self, request: web.BaseRequest, call: Call, answer: Answer) -> web.StreamResponse:
-        """What the gate answers itself."""
+    async def _say(self, request: web.BaseRequest, call: Call, answer: Answer, size: int) -> web.StreamResponse:
+        """What the gate answers itself; `size` is of what it was made from, in bytes."""
         self._count(call, "ok")
         head = CIMultiDict({"Content-Type": "application/json", "Cache-Control": "no-store"})
-        response = web.Response(status=answer.status, body=dump(answer.body), headers=head)
+        response = web.Response(status=answer.status, body=await dumped(answer.body, size), headers=head)
         return await send(request, response, self.limits)
 
     async def _send(
@@ -173,7 +182,7 @@ class Gateway:
             head.popall("Content-Type", None)
             if step.body is not None:
                 head["Content-Type"] = "application/json"
-        data = stream or (None if step.body is None else dump(step.body))
+        data = stream or (None if step.body is None else await dumped(step.body, call.size))
         self._count(call, "ok")
         try:
             with self._coming(call, passed, stream):
@@ -204,21 +213,21 @@ class Gateway:
         if not heads.stays(head.get("Location"), call.served.upstream):
             raise Unanswered(Refusal(503, Code.UPSTREAM, why="The orchestrator answered with another address."))
         if upstream.status < 300 and _is_read(call):
-            body = self._heard(call, await whole(upstream), passed)
+            body = await self._heard(call, await whole(upstream), passed)
             return await send(request, web.Response(status=upstream.status, body=body, headers=head), self.limits)
         if passed is None:
             return await pass_on(request, upstream, head, self.limits)
         with self.sockets.held(call, passed, lambda _why: abort(request), after=self.limits.after_end):
             return await pass_on(request, upstream, head, self.limits)
 
-    def _heard(self, call: Call, raw: bytes, passed: Passed | None) -> bytes:
+    async def _heard(self, call: Call, raw: bytes, passed: Passed | None) -> bytes:
         """An answer that tells what was started, or that the caller must not hear as it is."""
-        kind, template, said = call.served.kind, call.match.route.template, parse(raw)
+        kind, template, said = call.served.kind, call.match.route.template, await parsed(raw)
         if (make := kind.answers.get(template)) is not None:
             if isinstance(said, Refusal):
                 raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer cannot be read."))
             said = no(make(call.match, said, passed.found if passed is not None else {}))
-            raw = dump(said)
+            raw = await dumped(said, len(raw))
         if passed is not None and template in kind.started.templates:
             self._started(call, passed, (None,) if isinstance(said, Refusal) else kind.started.runs(said))
         return raw

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from grants.gate.bodies import parse, refused_kind
+from grants.gate.aside import parsed
+from grants.gate.bodies import refused_kind
 from grants.gate.calls import Refused, no
 from grants.gate.types import Code, Json, Refusal
 
@@ -26,8 +27,8 @@ async def continued(request: web.BaseRequest) -> None:
         request.writer.output_size = 0  # no part of the answer: aiohttp would take it for one
 
 
-async def read_json(request: web.BaseRequest, seconds: float, most: int) -> Json:
-    """The body of a route that is looked into. Raises Refused."""
+async def read_json(request: web.BaseRequest, seconds: float, most: int) -> tuple[Json, int]:
+    """The body of a route that is looked into, and how many bytes it had. Raises Refused."""
     length = request.content_length
     if length is not None and length > most:
         raise Refused(too_long(most))
@@ -35,7 +36,7 @@ async def read_json(request: web.BaseRequest, seconds: float, most: int) -> Json
     if refusal := refused_kind(request.headers, empty=empty):
         raise Refused(refusal)
     if empty:
-        return None
+        return None, 0
     await continued(request)
     raw = bytearray()
     try:
@@ -48,7 +49,7 @@ async def read_json(request: web.BaseRequest, seconds: float, most: int) -> Json
         raise Refused(_LATE) from None
     except web.RequestPayloadError:
         raise Refused(_BROKEN) from None
-    return no(parse(bytes(raw)))
+    return no(await parsed(bytes(raw))), len(raw)
 
 
 class Stream:

@@ -19,3 +19,7 @@ SNAPSHOT_AGE = Gauge("stint_gate_snapshot_age_seconds", "Since the last check th
 SNAPSHOT_VERSION = Gauge("stint_gate_snapshot_version", "Version of the record that is known.", registry=REGISTRY)
 WAITING = Gauge("stint_gate_unwritten", "Counts and events that wait for the database.", registry=REGISTRY)
 LOST = Counter("stint_gate_lost", "Counts and events that there was no room to keep.", ["what"], registry=REGISTRY)
+LAG = Histogram(
+    "stint_gate_loop_lag_seconds", "How late the loop comes to what is due: nothing may hold it.", registry=REGISTRY,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)  # fmt: skip

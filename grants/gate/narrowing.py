@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grants.gate.aside import aside
 from grants.gate.calls import Call, Judge, Passed, Refused, no
 from grants.gate.lookup import LookupFailed
 from grants.gate.types import Answer, Code, Fold, Json, Refusal, Send
@@ -13,13 +14,13 @@ async def narrowed(judge: Judge, call: Call, body: Json, passed: Passed) -> Send
     """What is sent or said instead, decided on once more after what was looked up. Raises Refused."""
     kind, lookups = call.served.kind, call.served.lookups
     visible = judge.sees(passed.outcome)
-    wanted = no(kind.named(call.match, body, visible))
+    wanted = no(await aside(call.size, kind.named, call.match, body, visible))
     try:
         sight = await lookups.sight(visible, queues=call.match.route.scope in kind.queues)
         found = await lookups.resolve(wanted) if wanted else {}
     except LookupFailed:
         raise Refused(_UNASKED) from None
-    step = kind.narrow(call.match, body, sight, found)
+    step = await aside(call.size, kind.narrow, call.match, body, sight, found)
     if isinstance(step, Refusal):
         raise Refused(step)
     # What anybody may ask for passes still, but perhaps no longer for what it was cut down to.

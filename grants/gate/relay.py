@@ -10,7 +10,8 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from grants.gate.answers import cut
-from grants.gate.bodies import dump, parse
+from grants.gate.aside import dumped, parsed
+from grants.gate.bodies import dump
 from grants.gate.calls import Call, Judge, Passed, Refused
 from grants.gate.limits import Limits
 from grants.gate.narrowing import narrowed
@@ -110,7 +111,7 @@ class Relay:
     async def _sign_in(self, raw: bytes) -> Goodbye | None:
         """The first message: with our secret in the place of the caller's token, which has to be the handshake's."""
         words = self.call.served.kind.sockets
-        said = parse(raw)
+        said = await parsed(raw)
         token = said if isinstance(said, Refusal) else words.first(said)
         if isinstance(token, Refusal):
             return _refusing(WSCloseCode.PROTOCOL_ERROR, "no sign-in")
@@ -139,19 +140,20 @@ class Relay:
 
     async def _judged(self, number: int, raw: bytes) -> bytes | None:
         """The frame as it goes up; None for one that is answered by silence, for nothing of it may be seen."""
-        body: Json = parse(raw)
+        body: Json = await parsed(raw)
         if isinstance(body, Refusal):
             raise Refused(body)
+        self.call.size = len(raw)
         passed = await self.judge.frame(self.call, number, body)
         body = self.call.served.kind.sockets.sends(self.call.match, number, body)
         if not self.call.match.route.scope:
-            return dump(body)
+            return await dumped(body, len(raw))
         step = await narrowed(self.judge, self.call, body, passed)
         if self.held is not None:
             self.held.passed = passed  # from now on it lives by what this asked for, and shows what could be seen now
         self._shown = _Shown(number, body, self.judge.sees(passed.outcome), _words(step))
         if isinstance(step, Send):
-            return dump(step.body)
+            return await dumped(step.body, len(raw))
         assert isinstance(step, Answer)
         return None
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from grants.gate import heads
 from grants.gate.calls import STALE, Call, Judge, Passed, Refused
-from grants.gate.limits import Limits
+from grants.gate.limits import LISTED, Limits
 from grants.gate.metrics import OPEN_SOCKETS
 from grants.gate.passers import Passers
 from grants.gate.relay import Relay
@@ -26,7 +26,8 @@ from grants.gate.usage import Usage
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.25  # how often it is looked whether an access has ended
-LARGEST_FRAME = 4 * 1024 * 1024
+LARGEST_FRAME = 4 * 1024 * 1024  # of the orchestrator's, which nobody looks into
+LARGEST_SAID = 2 * 1024 * 1024  # of a caller's: Prefect takes events of 1.5 MB
 
 
 @dataclass(eq=False, slots=True)
@@ -60,7 +61,7 @@ class Sockets:
             raise Refused(Refusal(400, Code.HEADERS, why=f"A socket here speaks the subprotocol {words.protocol}."))
         down = web.WebSocketResponse[bool](
             protocols=(words.protocol,), autoping=False, autoclose=False, compress=False, decode_text=False,
-            max_msg_size=LARGEST_FRAME, timeout=self.limits.closing,
+            max_msg_size=LISTED if call.match.route.scope else LARGEST_SAID, timeout=self.limits.closing,
         )  # fmt: skip
         if not down.can_prepare(request):
             raise Refused(Refusal(400, Code.HEADERS, why="This is no proper WebSocket handshake."))

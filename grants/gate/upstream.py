@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterable, Mapping
 from types import TracebackType
@@ -16,7 +15,8 @@ from yarl import URL
 from grants.adapters.errors import Unavailable
 from grants.adapters.http import basic
 from grants.adapters.secrets import resolve_secret
-from grants.gate.bodies import LARGEST, dump
+from grants.gate.aside import dumped, loaded
+from grants.gate.bodies import LARGEST_ANSWER
 from grants.gate.limits import Limits
 from grants.gate.lookup import LookupFailed
 from grants.gate.types import Code, Json, Refusal, Upstream
@@ -135,8 +135,12 @@ class Client:
         body: Json = None,
         *,
         headers: Mapping[str, str] | None = None,
-    ) -> tuple[int, Json]:
-        """Ask something ourselves; an answer without a body is None. Raises Unanswered."""
+        size: int = 0,
+    ) -> tuple[int, Json, int]:
+        """Ask something ourselves: status, what it says (None without a body), and its bytes. Raises Unanswered.
+
+        `size` is of what the question was made from, in bytes.
+        """
         head: CIMultiDict[str] = CIMultiDict(headers or {})
         head.update({"Host": upstream.host, "X-Forwarded-Proto": self.scheme, "Accept": "application/json"})
         head.update(self.authorization(upstream))
@@ -144,11 +148,11 @@ class Client:
         data = None
         if body is not None:
             head["Content-Type"] = "application/json"
-            data = dump(body)
+            data = await dumped(body, size)
         answer = await self.send(upstream, method, target, headers=head, data=data)
         try:
             raw = await whole(answer)
-            return answer.status, json.loads(raw) if raw else None
+            return answer.status, await loaded(raw), len(raw)
         except ValueError:
             raise Unanswered(_trouble()) from None
         finally:
@@ -163,9 +167,10 @@ class Asking(NamedTuple):
 
     async def json(self, method: str, target: str, body: Json = None) -> tuple[int, Json]:
         try:
-            return await self.client.json(self.upstream, method, target, body)
+            status, said, _ = await self.client.json(self.upstream, method, target, body)
         except Unanswered as error:
             raise LookupFailed(error.refusal.why) from error
+        return status, said
 
 
 async def whole(answer: aiohttp.ClientResponse) -> bytes:
@@ -174,7 +179,7 @@ async def whole(answer: aiohttp.ClientResponse) -> bytes:
     try:
         async for piece in answer.content.iter_any():
             size += len(piece)
-            if size > LARGEST:
+            if size > LARGEST_ANSWER:
                 answer.close()
                 raise Unanswered(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer is too long."))
             pieces.append(piece)

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import http_parser
 from pydantic import ValidationError
 
+from grants.gate.aside import GIVES_WAY
 from grants.gate.prefect.kind import PREFECT
 from portal import log
 from portal.env import read_gate_env
@@ -28,6 +29,8 @@ def main() -> int:
     if not hasattr(http_parser, "HttpRequestParserC"):
         print("aiohttp has no C parser here, and its other one lets more pass.", file=sys.stderr)  # noqa: T201
         return 2
+
+    sys.setswitchinterval(GIVES_WAY)
 
     async def gate() -> int:
         return await Gate(env, KINDS).run()

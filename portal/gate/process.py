@@ -22,6 +22,7 @@ from grants.gate.metrics import REGISTRY, SNAPSHOT_AGE, SNAPSHOT_VERSION
 from grants.gate.snapshot import Feed
 from grants.gate.upstream import Client
 from grants.gate.usage import Usage
+from grants.gate.watchdog import watch
 from grants.gate.writes import Unwritten, Writes
 from portal.env import GateEnv
 
@@ -55,7 +56,7 @@ class Gate:
         async with self.client:
             teller = web.Server(self._tell, access_log=None)
             admin = await loop.create_server(teller, self.env.gate_host, self.env.gate_admin_port)
-            self._begin(self.feed.run(), self.usage.run(), self.gateway.sockets.watch())
+            self._begin(self.feed.run(), self.usage.run(), self.gateway.sockets.watch(), watch())
             try:
                 # Nobody is listened to who could not be answered.
                 if await self._first(self.feed.until(lambda _: True, seconds=float("inf"))):

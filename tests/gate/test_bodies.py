@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grants.gate.bodies import DEEPEST, dump, parse
+from grants.gate.bodies import DEEPEST, MOST_ESCAPES, MOST_SIGNS, dump, dump_in_parts, parse
 from grants.gate.types import Refusal
 
 VALUES = st.recursive(
@@ -43,7 +43,7 @@ def test_what_is_deep_enough(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1), b'{"a":' * 65 + b"1" + b"}" * 65, b"[" * 8_000_000]
+    "raw", [b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1), b'{"a":' * 65 + b"1" + b"}" * 65, b"[" * 50_000]
 )
 def test_what_is_too_deep(raw: bytes) -> None:
     refusal = parse(raw)
@@ -55,3 +55,41 @@ def test_a_refusal_does_not_repeat_what_was_sent() -> None:
     refusal = parse(b'{"password": hunter2}')
     assert isinstance(refusal, Refusal)
     assert "hunter2" not in refusal.why
+
+
+@given(VALUES)
+def test_parts_are_the_whole(value: object) -> None:
+    try:
+        whole = dump(value)
+    except UnicodeEncodeError:
+        return
+    assert dump_in_parts(value) == whole
+
+
+# Each would hold the loop, or a thread that does not give way, for longer than its length says.
+COSTLY = {
+    "objects": b"[" + b"{}," * MOST_SIGNS + b"0]",
+    "numbers": b"[" + b"0," * (MOST_SIGNS + 1) + b"0]",
+    "keys": b"{" + b",".join(b'"%x":0' % number for number in range(MOST_SIGNS + 2)) + b"}",
+    "open": b"[" * 8_000_000,
+    "quotes": b"[" * 100 + b'"' * 4_000_000,
+    "escapes": b'"' + b"\\n" * (MOST_ESCAPES + 1) + b'"',
+    "behind a text": b'["' + b'\\"' * 3 + b'\\\\",' + b"[]," * MOST_SIGNS + b"0]",
+}
+
+
+@pytest.mark.parametrize("raw", COSTLY.values(), ids=COSTLY)
+def test_what_costs_too_much_is_not_read(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(json, "loads", read)
+    refusal = parse(raw)
+    assert isinstance(refusal, Refusal)
+    assert refusal.status == 413
+
+
+@pytest.mark.parametrize("text", ["a,b;[c]{d}" * 50_000, '"\\,' * 100_000, "\n\t" * 100_000])
+def test_signs_in_a_text_cost_nothing(text: str) -> None:
+    """A log line may hold a table."""
+    assert parse(json.dumps([text] * 2 + [[]] * 70).encode()) == [text] * 2 + [[]] * 70

@@ -77,7 +77,9 @@ REFUSED = [
     (400, "POST", "/api/things/mine", ("TOKEN", "Content-Type: application/json", "BODY:" + "[" * 100_000)),
     (400, "POST", "/api/things/mine", ("TOKEN", "Content-Type: application/json", "BODY:{'a':1}")),
     (400, "POST", "/api/things/mine", ("TOKEN", "Content-Type: application/json", "BODY:" + "1" * 5000)),
-    (413, "POST", "/api/things/mine", ("TOKEN", "Content-Type: application/json", "Content-Length: 8388609")),
+    (413, "POST", "/api/things/mine", ("TOKEN", "Content-Type: application/json", "Content-Length: 4194305")),
+    (413, "POST", "/api/things/mine", ("TOKEN", "Content-Type: application/json", "BODY:[" + "{}," * 200_000 + "0]")),
+    (413, "POST", "/api/things/filter", ("TOKEN", "Content-Type: application/json", "Content-Length: 262145")),
     (403, "POST", "/api/things/filter", ("TOKEN", "Content-Type: application/json", 'BODY:{"type":"forbidden"}')),
 ]
 
