@@ -6,16 +6,17 @@ import sys
 
 import django
 from celery import Celery
-from celery.signals import worker_shutting_down
+from celery.signals import worker_init, worker_shutting_down
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-# Django's checks ask the database. A worker that starts while it is away has to wait for it, not to end.
+# Celery ends where Django's checks fail for any reason. A worker that starts while the database is away has to wait for
+# it, not to end; what must end it is asked below.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 django.setup()  # the sweeper needs the models
 
 from grants.sweeper import SweeperStep  # noqa: E402
-from portal import broker  # noqa: E402
+from portal import broker, checks  # noqa: E402
 
 app = Celery("stint")
 app.conf.update(
@@ -47,6 +48,12 @@ app.conf.update(
 )
 app.set_default()  # the sweeper's threads publish, too
 app.steps["worker"].add(SweeperStep)
+
+
+@worker_init.connect(weak=False)  # type: ignore[untyped-decorator]
+def refuse_a_wrong_start(**_: object) -> None:
+    checks.before_start()
+
 
 LAST_SECONDS = 60  # after being told to end; longer than any turn or job
 

@@ -7,41 +7,30 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, HttpUrl, RedisDsn, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from portal.env_values import Origin, Postgres, Redis, SecretRef, Smtp, Url, WebUrl
 
 PREFIX = "STINT_"
 
 
-def _url(url: str) -> str:
-    return str(HttpUrl(url)).rstrip("/")
-
-
-Url = Annotated[str, AfterValidator(_url)]
-
-
-def _postgres(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
-        raise ValueError("write postgresql://role:password@host:port/database, or …/database?host=/socket/folder")
-    return url
-
-
-Postgres = Annotated[str, AfterValidator(_postgres)]
-Redis = Annotated[str, AfterValidator(lambda url: str(RedisDsn(url)))]
+class BadSettings(SystemExit):
+    """Settings that no process starts with. Uncaught, it ends the process with one line a variable, no traceback."""
 
 
 class Env(BaseSettings):
-    """Read once, by portal/settings.py. Raises pydantic.ValidationError naming every bad variable."""
+    """Read once, by portal/settings.py."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     secret_key: SecretStr = Field(min_length=32, description="Signs sessions and forms. 50 random characters.")
-    public_url: Url = Field(description="Where people reach the portal. https in production.")
+    public_url: Origin = Field(description="Where people reach the portal: https, but for this machine alone.")
     database_url: Postgres = Field(description="PostgreSQL, as the role `stint_app`.")
     database_owner_url: Postgres | None = Field(
         None, description="PostgreSQL, as the role `stint_owner`: for `manage.py migrate` alone."
@@ -52,7 +41,9 @@ class Env(BaseSettings):
 
     idp_slug: str = Field("sso", pattern=r"^[a-z0-9-]+$", description="Short name of the identity provider.")
     idp_kind: Literal["oidc", "demo", "keycloak"] = Field("oidc", description="What else than sign-in it can do.")
-    oidc_issuer: Url = Field(description="Issuer URL; its discovery document is read at the first sign-in.")
+    oidc_issuer: WebUrl = Field(
+        description="Issuer URL, https but on this machine; its discovery document is read at the first sign-in."
+    )
     oidc_client_id: str = Field("stint", description="Client id of the portal at the provider.")
     oidc_client_secret: SecretStr = Field(description="Client secret of the portal at the provider.")
     oidc_scopes: str = Field("openid profile email", description="Scopes asked for; add the one that carries groups.")
@@ -73,12 +64,12 @@ class Env(BaseSettings):
         None, description="Where people are read, roles given and taken. Keycloak: found by the issuer if not given."
     )
     idp_admin_client_id: str = Field("stint-provisioner", description="Keycloak: the client of Stint's own account.")
-    idp_admin_secret_ref: str = Field("", description="`env:NAME` or `file:PATH` of that account's secret.")
+    idp_admin_secret_ref: SecretRef = Field("", description="`env:NAME` or `file:PATH` of that account's secret.")
     idp_role_client: str = Field("stint", description="Keycloak: the client that has the roles which Stint makes.")
 
     mail_from: str = Field("Stint <stint@localhost>", description="Sender of mail.")
     mail_dir: Path | None = Field(None, description="Write mail into files here instead of sending it.")
-    smtp_url: str = Field("", description="`smtp://user:password@host:587` (STARTTLS) or `smtps://…`.")
+    smtp_url: Smtp = Field("", description="`smtp://user:password@host:587` (STARTTLS) or `smtps://…`.")
 
     audit_key_file: Path = Field(description="Ed25519 private key (PEM) that signs the head of the record.")
     audit_heads_file: Path = Field(description="JSON lines; the signed head is added every minute.")
@@ -98,10 +89,24 @@ class Env(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["json", "console"] = Field("json", description="json for machines, console for eyes.")
 
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _opens_an_id_token(cls, scopes: str) -> str:
+        if "openid" not in scopes.split():
+            raise ValueError("without the scope `openid` no provider says who signs in")
+        return scopes
+
     @model_validator(mode="after")
-    def _mail_goes_somewhere(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.mail_dir and self.smtp_url:
             raise ValueError("set STINT_MAIL_DIR or STINT_SMTP_URL, not both")
+        if self.idp_kind != "oidc" and not self.idp_admin_secret_ref:
+            raise ValueError(f"STINT_IDP_KIND={self.idp_kind} needs STINT_IDP_ADMIN_SECRET_REF: env:NAME or file:PATH")
+        if self.idp_kind == "demo" and not self.idp_admin_url:
+            raise ValueError("STINT_IDP_KIND=demo needs STINT_IDP_ADMIN_URL")
+        realm = urlsplit(self.oidc_issuer).path.rpartition("/realms/")[2]
+        if self.idp_kind == "keycloak" and ("/realms/" not in self.oidc_issuer or not realm or "/" in realm):
+            raise ValueError("STINT_OIDC_ISSUER: a Keycloak's issuer is https://host/realms/NAME")
         return self
 
     @property
@@ -130,7 +135,7 @@ class GateEnv(BaseSettings):
     gate_database_url: Postgres = Field(
         description="PostgreSQL, as the role `stint_gate`. Not through a pooler by transaction: the gate LISTENs."
     )
-    public_url: Url = Field(description="Where people reach the portal.")
+    public_url: Origin = Field(description="Where people reach the portal.")
     gate_host: str = Field("127.0.0.1", description="Address to listen on.")
     gate_port: int = Field(4200, ge=1, le=65535, description="Port for callers of the orchestrators.")
     gate_admin_port: int = Field(
@@ -153,21 +158,51 @@ class GateEnv(BaseSettings):
 
 
 def read_env() -> Env:
+    """The portal's settings. Raises BadSettings, which names every bad variable."""
     return _read(Env)
 
 
 def read_gate_env() -> GateEnv:
+    """The gate's settings. Raises BadSettings, which names every bad variable."""
     return _read(GateEnv)
 
 
 def _read[S: BaseSettings](settings: type[S]) -> S:
     """The settings of this process's environment, NAME_FILE variables resolved."""
     given: dict[str, str] = {}
-    for name, value in os.environ.items():
+    wrong: list[str] = []
+    for name, field in _files(settings):
+        if name.removesuffix("_FILE") in os.environ:
+            wrong.append(f"{name}: Stint reads this or {name.removesuffix('_FILE')}; both are set")
+        else:
+            try:
+                given[field] = Path(os.environ[name]).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+                wrong.append(f"{name}: the file cannot be read ({reason})")
+    unread = {name.removesuffix("_FILE") for name, field in _files(settings) if field not in given}
+    try:
+        read = settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong += [line for line in _lines(error) if line.partition(":")[0] not in unread]
+    if wrong:
+        raise BadSettings("\n".join(["Stint's settings are wrong (docs/settings.md):", *sorted(wrong)]))
+    return read
+
+
+def _files(settings: type[BaseSettings]) -> Iterator[tuple[str, str]]:
+    """The variables NAME_FILE that are set, each with the field whose value its file holds."""
+    for name in os.environ:
         field = name.removesuffix("_FILE").removeprefix(PREFIX).lower()
         if name.startswith(PREFIX) and name.endswith("_FILE") and field in settings.model_fields:
-            given[field] = Path(value).read_text(encoding="utf-8").strip()
-    return settings(**given)  # type: ignore[arg-type]
+            yield name, field
+
+
+def _lines(error: ValidationError) -> Iterator[str]:
+    """What is wrong, by the variable's name. Never the value: it may be a secret."""
+    for one in error.errors(include_url=False, include_context=False, include_input=False):
+        text = "not set" if one["type"] == "missing" else one["msg"].removeprefix("Value error, ")
+        yield f"{PREFIX}{str(one['loc'][0]).upper()}: {text}" if one["loc"] else text
 
 
 def markdown() -> str:

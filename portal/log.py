@@ -14,7 +14,7 @@ _SECRET_NAME = re.compile(r"secret|password|token|authorization|cookie|code_veri
 _SECRET_VALUE = re.compile(
     r"(?i)\b(?:bearer|basic)\s+[\w.~+/=-]{8,}"  # credentials of a header
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # JWTs
-    r"|\bstint[st]?_\w{16,}"  # our own tokens, sessions and tickets
+    r"|(?-i:\bstint[st]?_\w{16,})"  # our own tokens, sessions and tickets; not STINT_GATE_DATABASE_URL
     r"|(?<=://)[^\s:/@]+:[^\s/@]+(?=@)"  # user:password in a URL
 )
 MASK = "[hidden]"

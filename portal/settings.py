@@ -35,6 +35,7 @@ INSTALLED_APPS = [
     "mozilla_django_oidc",
     "accounts",
     "grants",
+    "portal",
 ]
 
 MIDDLEWARE = [
@@ -79,7 +80,7 @@ def _database(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     query = dict(pair.split("=", 1) for pair in parts.query.split("&") if pair)
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "portal.postgres",
         "NAME": parts.path.lstrip("/"),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
@@ -157,7 +158,6 @@ LANGUAGE_CODE = "en"
 
 STATIC_URL = "/static/"
 STATIC_ROOT = ENV.static_root
-STATICFILES_DIRS = [BASE / "portal" / "static"]
 STORAGES = {"staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}}
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024

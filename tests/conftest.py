@@ -14,7 +14,7 @@ import hypothesis
 import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, connections
 from pytest_django import DjangoDbBlocker, Settings
 
 from grants import clock
@@ -45,12 +45,13 @@ def django_db_setup(django_db_blocker: DjangoDbBlocker, worker_id: str) -> Itera
         superuser.execute(f'CREATE DATABASE "{name}" OWNER stint_owner')
     with django_db_blocker.unblock():
         connection.close()
-        connection.settings_dict.update(NAME=name, USER="stint_owner")
-        call_command("migrate", verbosity=0, database="default")
-        with connection.cursor() as cursor:
+        connection.settings_dict["NAME"] = name
+        connections.databases["owner"] = connection.settings_dict | {"USER": "stint_owner"}
+        call_command("migrate", verbosity=0, database="owner")
+        with connections["owner"].cursor() as cursor:
             cursor.execute(TEST_CLOCK)
-        connection.close()
-        connection.settings_dict["USER"] = "stint_app"
+        connections["owner"].close()
+        del connections["owner"], connections.databases["owner"]
     yield
     with django_db_blocker.unblock():
         connection.close()
@@ -68,6 +69,13 @@ def connect(role: str, **options: object) -> psycopg.Connection:
     if role != "superuser":
         info["user"] = role
     return psycopg.connect(**info, **options)  # type: ignore[arg-type]
+
+
+def url_of(role: str) -> str:
+    """The URL of this worker's database for another process, as one of the roles or "superuser"."""
+    with connect(role) as known:
+        info = known.info
+        return f"postgresql://{info.user}@/{info.dbname}?host={info.host}&port={info.port}"
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ from collections.abc import Coroutine
 from typing import Any
 
 from aiohttp import http_parser
-from pydantic import ValidationError
 
 from grants.gate.aside import GIVES_WAY
 from grants.gate.prefect.kind import PREFECT
@@ -20,11 +19,7 @@ KINDS = {"prefect": PREFECT}
 
 
 def main() -> int:
-    try:
-        env = read_gate_env()
-    except ValidationError as error:
-        print(error, file=sys.stderr)  # noqa: T201 (there is no log yet)
-        return 2
+    env = read_gate_env()
     log.configure(level=env.log_level, style=env.log_format)
     if not hasattr(http_parser, "HttpRequestParserC"):
         print("aiohttp has no C parser here, and its other one lets more pass.", file=sys.stderr)  # noqa: T201

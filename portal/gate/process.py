@@ -25,6 +25,7 @@ from grants.gate.usage import Usage
 from grants.gate.watchdog import watch
 from grants.gate.writes import Unwritten, Writes
 from portal.env import GateEnv
+from portal.postgres.rights import GATE_TOO_MUCH, refusal
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,8 @@ class Gate:
             try:
                 # Nobody is listened to who could not be answered.
                 if await self._first(self.feed.until(lambda _: True, seconds=float("inf"))):
+                    if await self._writes_tables():
+                        return 2
                     await self._serve(loop)
                 return 1 if any(task.done() for task in self._tasks) else 0
             finally:
@@ -68,6 +71,17 @@ class Gate:
                 await asyncio.gather(*self._tasks, return_exceptions=True)
                 await self._last_writes()
                 admin.close()
+
+    async def _writes_tables(self) -> bool:
+        """Is the role of the database more than the gate's? Said once, before anybody is listened to."""
+        while not self.stopping.is_set():
+            with suppress(Unwritten):
+                row = await self.tickets.call(GATE_TOO_MUCH, ())
+                if right := row[0] if row else "":
+                    log.error("gate_refuses", text=refusal("STINT_GATE_DATABASE_URL", "stint_gate", right))
+                return bool(right)
+            await self._first(asyncio.sleep(0.5))
+        return False
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         server = Server(self.gateway, limits=self.limits)

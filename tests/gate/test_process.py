@@ -30,7 +30,7 @@ from grants.tokens import issue
 from grants.tokens.models import GateUsage
 from portal.embedded import ROLES, Postgres
 from tests.cast import Cast
-from tests.conftest import SUPERUSER
+from tests.conftest import SUPERUSER, url_of
 from tests.gate.process import ROOT, Process, until
 from tests.gate.recorder import Recorder, recorder
 from tests.gate.views import TABLES, Writer
@@ -216,8 +216,9 @@ def test_what_is_missing_stops_the_start(tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT)
     }
     done = subprocess.run([sys.executable, "-m", "portal.gate"], env=env, capture_output=True, cwd="/", check=False)
-    assert done.returncode == 2
-    assert b"gate_database_url" in done.stderr
+    assert done.returncode == 1
+    assert b"STINT_GATE_DATABASE_URL: not set" in done.stderr
+    assert b"Traceback" not in done.stderr
     parserless = {
         **env,
         "AIOHTTP_NO_EXTENSIONS": "1",
@@ -228,6 +229,21 @@ def test_what_is_missing_stops_the_start(tmp_path: Path) -> None:
         [sys.executable, "-m", "portal.gate"], env=parserless, capture_output=True, cwd="/", check=False
     )
     assert (done.returncode, b"C parser" in done.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("commits")
+@pytest.mark.parametrize(
+    ("role", "right"),
+    [("superuser", "is a superuser"), ("stint_owner", "owns the database")],
+)
+def test_a_role_that_could_write_into_tables_serves_nobody(role: str, right: str, tmp_path: Path) -> None:
+    gate = Process(tmp_path, url_of(role), free_port())
+    with pytest.raises(AssertionError):
+        gate.start()
+    assert gate.process
+    assert gate.process.wait(20) == 2
+    assert f"STINT_GATE_DATABASE_URL: its role {right}" in gate.tail()
+    assert gate.status("/api/health") == 0
 
 
 def test_the_gate_is_free_of_django() -> None:

@@ -31,12 +31,12 @@ CREATE TABLE gate_credentials (id bigint PRIMARY KEY, kind text, digest bytea, s
     grant_id bigint, expires_at timestamptz, revoked boolean, version bigint);
 CREATE TABLE appended (verb text, payload bytea);
 CREATE TABLE used (minute timestamptz, gate text, credential_id bigint, route text, code text, n bigint);
-CREATE FUNCTION gate_append(verb text, payload bytea) RETURNS bigint LANGUAGE sql
+CREATE FUNCTION gate_append(verb text, payload bytea) RETURNS bigint LANGUAGE sql SECURITY DEFINER
     AS $$ INSERT INTO appended VALUES (verb, payload) RETURNING 1::bigint $$;
-CREATE FUNCTION gate_use(rows jsonb) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION gate_use(rows jsonb) RETURNS void LANGUAGE sql SECURITY DEFINER AS $$
     INSERT INTO used SELECT * FROM jsonb_to_recordset(rows)
         AS r(minute timestamptz, gate text, credential_id bigint, route text, code text, n bigint) $$;
-GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO stint_gate;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO stint_gate;
 """
 
 

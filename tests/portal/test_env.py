@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from portal import __version__
-from portal.env import markdown, read_env
+from portal.env import BadSettings, markdown, read_env
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,11 +26,55 @@ def test_every_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("STINT_SECRET_KEY", "short")
     monkeypatch.setenv("STINT_DATABASE_URL", "mysql://x")
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(BadSettings) as caught:
         read_env()
-    named = {str(error["loc"][0]) for error in caught.value.errors()}
-    assert {"secret_key", "database_url", "public_url", "oidc_issuer", "audit_key_file"} <= named
-    assert "mysql" not in str(caught.value), "a bad value may be a secret"
+    said = str(caught.value)
+    for name in ("SECRET_KEY", "DATABASE_URL", "PUBLIC_URL", "OIDC_ISSUER", "AUDIT_KEY_FILE"):
+        assert f"\nSTINT_{name}: " in said
+    assert "mysql" not in said, "a bad value may be a secret"
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"PUBLIC_URL": "https://stint.example.org/portal"}, "STINT_PUBLIC_URL: no path"),
+        ({"PUBLIC_URL": "http://stint.example.org"}, "STINT_PUBLIC_URL: write https"),
+        ({"PUBLIC_URL": "https://me:HUNTER2@stint.example.org"}, "STINT_PUBLIC_URL: no password"),
+        ({"PUBLIC_URL": "https://[x"}, "STINT_PUBLIC_URL: write https"),
+        ({"OIDC_ISSUER": "http://sso.example.org"}, "STINT_OIDC_ISSUER: write https"),
+        ({"OIDC_ISSUER": "http://127.0.0.1.example.org"}, "STINT_OIDC_ISSUER: write https"),
+        ({"OIDC_ISSUER": "http://[::1]:8080", "IDP_KIND": "nonsense"}, "STINT_IDP_KIND: "),
+        ({"IDP_KIND": "keycloak", "OIDC_ISSUER": "https://sso.example.org/realms/a"}, "STINT_IDP_ADMIN_SECRET_REF"),
+        ({"IDP_KIND": "keycloak", "IDP_ADMIN_SECRET_REF": "env:X"}, "STINT_OIDC_ISSUER: a Keycloak"),
+        ({"IDP_KIND": "demo", "IDP_ADMIN_SECRET_REF": "env:X"}, "STINT_IDP_ADMIN_URL"),
+        ({"IDP_ADMIN_SECRET_REF": "HUNTER2"}, "STINT_IDP_ADMIN_SECRET_REF: write env:NAME"),
+        ({"IDP_ADMIN_SECRET_REF": "file:HUNTER2"}, "STINT_IDP_ADMIN_SECRET_REF: write env:NAME"),
+        ({"OIDC_SCOPES": "profile openidx"}, "STINT_OIDC_SCOPES: without the scope `openid`"),
+        ({"SECRET_KEY_FILE": "/dev/null"}, "STINT_SECRET_KEY_FILE: Stint reads this or STINT_SECRET_KEY"),
+        ({"METRICS_TOKEN_FILE": "/nowhere/x"}, "STINT_METRICS_TOKEN_FILE: the file cannot be read (No such file"),
+        ({"BROKER_URL": "amqp://me:HUNTER2@x"}, "STINT_BROKER_URL: write redis://"),
+        ({"DATABASE_URL": "postgresql://me:HUNTER2@h:99999/x"}, "STINT_DATABASE_URL: write postgresql://"),
+        ({"SMTP_URL": "mail:HUNTER2"}, "STINT_SMTP_URL: write smtp://"),
+        ({"SYNC_SECONDS": "1"}, "STINT_SYNC_SECONDS: "),
+    ],
+)
+def test_what_is_not_meant_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"STINT_{name}", value)
+    with pytest.raises(BadSettings) as caught:
+        read_env()
+    assert named in str(caught.value)
+    assert "HUNTER2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8000", "http://demo.localhost", "http://127.1.2.3", "http://[::1]:1"]
+)
+def test_http_is_for_this_machine(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("STINT_PUBLIC_URL", url)
+    assert read_env().public_url == url
 
 
 def test_a_secret_comes_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""Kinds of values that settings have. What is wrong is said without the value: it may hold a password."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, HttpUrl, RedisDsn, ValidationError
+
+
+def is_loopback(host: str) -> bool:
+    """Is this a name or address of this machine, which no other one reaches?"""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _split(url: str) -> tuple[str, SplitResult]:
+    try:
+        whole = str(HttpUrl(url)).rstrip("/")
+        parts = urlsplit(whole)
+    except (ValidationError, ValueError):
+        raise ValueError("write https://host, with :port and /path where it has them") from None
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("no password, ? or # belongs into this URL")
+    return whole, parts
+
+
+def _url(url: str) -> str:
+    return _split(url)[0]
+
+
+def _web_url(url: str) -> str:
+    whole, parts = _split(url)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise ValueError("write https://…: http is for this machine alone (127.0.0.1, localhost)")
+    return whole
+
+
+def _origin(url: str) -> str:
+    whole = _web_url(url)
+    if urlsplit(whole).path:
+        raise ValueError("no path belongs into this URL: the portal has a host of its own")
+    return whole
+
+
+def _postgres(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("postgresql", "postgres") and parts.path.strip("/") and (parts.port or True)
+    except ValueError:
+        fine = False
+    if not fine or not all("=" in pair for pair in parts.query.split("&") if pair):
+        raise ValueError("write postgresql://role:password@host:port/database, or …/database?host=/socket/folder")
+    return url
+
+
+def _redis(url: str) -> str:
+    try:
+        return str(RedisDsn(url))
+    except ValidationError:
+        raise ValueError("write redis://host:port/0, or rediss://… with TLS") from None
+
+
+def _secret_ref(ref: str) -> str:
+    if ref and not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.*", ref):
+        raise ValueError("write env:NAME or file:/absolute/path, never the secret itself")
+    return ref
+
+
+def _smtp(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        fine = not url or (parts.scheme in ("smtp", "smtps") and parts.hostname and (parts.port or True))
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ValueError("write smtp://user:password@host:587, or smtps://…")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_url)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]  # https, but on this machine
+Origin = Annotated[str, AfterValidator(_origin)]  # the same, without a path
+Postgres = Annotated[str, AfterValidator(_postgres)]
+Redis = Annotated[str, AfterValidator(_redis)]
+SecretRef = Annotated[str, AfterValidator(_secret_ref)]  # "" is none
+Smtp = Annotated[str, AfterValidator(_smtp)]  # "" is none

@@ -1,0 +1,32 @@
+"""Django finds a database's backend under this name."""
+
+from __future__ import annotations
+
+from typing import Any, override
+
+from django.db import OperationalError
+from django.db.backends.postgresql import base
+
+from portal.postgres.rights import APP_TOO_MUCH, refusal
+
+
+class WrongRole(OperationalError):
+    """The URL's role could change the record: nothing is served with it, whenever the database answers."""
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's own; as "default" it takes no role that owns tables or could change the record."""
+
+    _role_is_fine = False  # asked once a process: rights are not given to a role that is running
+
+    @override
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        connection = super().get_new_connection(conn_params)
+        if self.alias == "default" and not DatabaseWrapper._role_is_fine:
+            ((right,),) = connection.execute(APP_TOO_MUCH).fetchall()
+            if right:
+                connection.close()
+                raise WrongRole(refusal("STINT_DATABASE_URL", "stint_app", right))
+            connection.rollback()
+            DatabaseWrapper._role_is_fine = True
+        return connection
