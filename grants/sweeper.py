@@ -28,7 +28,7 @@ from grants import due
 from grants.audit.export import HeadKeyError, export_head
 from grants.catalog import directory
 from grants.lifecycle import decide, hold
-from grants.provisioning.claims import seconds_to_next
+from grants.provisioning.settle import seconds_to_next
 from grants.tasks import run, settle
 
 log = structlog.get_logger(__name__)

@@ -19,6 +19,7 @@ from grants.catalog.models import Resource
 from grants.lifecycle.models import Grant, GrantQuerySet, RoleBinding
 from grants.policy import rules, versions
 
+Urgency = RoleBinding.Urgency
 OVERDUE = timedelta(seconds=10)  # later than this, people are told
 _LONGEST = 255  # of a role's name at Keycloak
 
@@ -58,18 +59,20 @@ def want(grants: Sequence[Grant]) -> None:
     )
     wanted = [RoleBinding(idp_id=idp, external_id=person, role=str(role)) for idp, person, role in sorted(set(keys))]
     RoleBinding.objects.bulk_create(wanted, ignore_conflicts=True)
-    due_now(grants)
+    due_now(grants, Urgency.WANTED)
 
 
-# A lease stays: whoever is at it loses the confirmation to the new generation, and gives it back as due.
+# What was owed already waits no longer than it did. A lease stays: whoever is at it loses the confirmation to the new
+# generation, and gives it back as due.
 _DUE_NOW = """
 UPDATE grants_rolebinding b SET generation = b.generation + 1, due_at = stint_now(),
-    owed_since = coalesce(b.owed_since, stint_now()), attempts = 0
+    owed_since = coalesce(b.owed_since, stint_now()), attempts = 0,
+    urgency = CASE WHEN b.due_at <= stint_now() THEN least(b.urgency, %s) ELSE %s END
 WHERE b.id = ANY (%s)
 """
 
 
-def due_now(grants: Sequence[Grant]) -> None:
+def due_now(grants: Sequence[Grant], urgency: Urgency = Urgency.ENDED) -> None:
     """Something about what these grants want has changed: their bindings are looked at at once."""
     ids = [grant.pk for grant in grants if grant.role]
     if not ids:
@@ -81,7 +84,7 @@ def due_now(grants: Sequence[Grant]) -> None:
             " ORDER BY b.id FOR NO KEY UPDATE OF b",
             [ids],
         )
-        cursor.execute(_DUE_NOW, [[pk for (pk,) in cursor.fetchall()]])
+        cursor.execute(_DUE_NOW, [urgency, urgency, [pk for (pk,) in cursor.fetchall()]])
 
 
 def of(grant: Grant) -> RoleBinding | None:

@@ -273,6 +273,14 @@ class RoleBinding(models.Model):
         REMOVING = "removing", "being taken back"
         KEPT = "kept", "kept: had it before"
 
+    class Urgency(models.IntegerChoices):
+        """In which order what is due is taken up: first what lets somebody do what nobody wants any more."""
+
+        ENDED = 0, "ended early"  # revoked, left, given back, retired
+        ELAPSED = 1, "elapsed"
+        WANTED = 2, "wanted"
+        RECHECK = 3, "to be rechecked"
+
     id = models.BigAutoField(primary_key=True)
     idp = models.ForeignKey(IdP, models.PROTECT, db_index=False)
     external_id = models.TextField()
@@ -286,6 +294,7 @@ class RoleBinding(models.Model):
     # Grows with every intent and every change of what is wanted: a confirmation of something older is void.
     generation = models.BigIntegerField(default=0, db_default=0)
     due_at = models.DateTimeField(null=True)
+    urgency = models.SmallIntegerField(choices=Urgency, default=Urgency.WANTED, db_default=Urgency.WANTED)
     owed_since = models.DateTimeField(null=True)  # when what is due now became due; NULL when nothing is owed
     lease = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
@@ -318,7 +327,8 @@ class RoleBinding(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="binding_due"),
+            models.Index(fields=["urgency", "due_at", "id"], condition=Q(due_at__isnull=False), name="binding_due"),
+            models.Index(fields=["idp", "due_at"], condition=~Q(last_error=""), name="binding_failing"),
         ]
 
     @override

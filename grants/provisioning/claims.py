@@ -17,13 +17,13 @@ from django.db import connection, transaction
 
 from grants.adapters.idp.base import CALL_SECONDS
 from grants.audit import Event, Verb, record_all
-from grants.lifecycle.bindings import JOIN_GRANTS, OVERDUE
+from grants.lifecycle.bindings import JOIN_GRANTS, Urgency
 from grants.provisioning.plan import INTENT, Step, step
 
 LEASE_SECONDS = 15
 LONGEST_CALL = f"{CALL_SECONDS} seconds"
 LONGEST_PAUSE = 15  # seconds between two tries, however many there were
-_PAUSE = f"least(power(2, least(b.attempts {{}}, 10)), {LONGEST_PAUSE}) * interval '1 second'"
+_PAUSE = f"least(power(2, least(b.attempts - 1, 10)), {LONGEST_PAUSE}) * interval '1 second'"
 
 
 class Claim(NamedTuple):
@@ -40,26 +40,40 @@ class Claim(NamedTuple):
     lease: UUID
     begun: float  # when we asked for the lease, by our monotonic clock: it ends no earlier than LEASE_SECONDS later
     role_key: str  # the provider's, of what we are about to give or gave
+    urgency: int = Urgency.WANTED
+    again: bool = False  # it failed before
 
 
-_RECHECK = "recheck_at = stint_now() + %(call)s::interval, due_at = least(stint_now() + %(call)s::interval, v.until)"
+_RECHECK = (
+    "recheck_at = stint_now() + %(call)s::interval, due_at = least(stint_now() + %(call)s::interval, v.until),"
+    f" urgency = CASE WHEN v.until < stint_now() + %(call)s::interval THEN {Urgency.WANTED} ELSE {Urgency.RECHECK} END"
+)
 # Given again while a call that was to take it may still land: looked at once more after that.
-_NEXT = "due_at = least(CASE WHEN b.recheck_at > stint_now() THEN b.recheck_at END, v.until)"
+_NEXT = (
+    f"due_at = least(CASE WHEN b.recheck_at > stint_now() THEN b.recheck_at END, v.until), urgency = {Urgency.ELAPSED}"
+)
+_AT_START = f"due_at = v.until, urgency = {Urgency.WANTED}"
 
 
 class Result(Enum):
     """What was read back at the provider, as SQL that says it and the event that records it."""
 
     GIVEN = f"phase = 'present', given_at = stint_now(), {_NEXT}", Verb.BINDING_GIVEN
-    FOUND = "phase = 'present', due_at = v.until", Verb.BINDING_FOUND
+    FOUND = f"phase = 'present', due_at = v.until, urgency = {Urgency.ELAPSED}", Verb.BINDING_FOUND
     STANDS = _NEXT, None
     TAKEN = f"phase = 'absent', taken_at = stint_now(), {_RECHECK}", Verb.BINDING_TAKEN
     LINGERED = _RECHECK, Verb.BINDING_LINGERED
-    CLEAR = "found_before = NULL, recheck_at = NULL, due_at = v.until", None
+    CLEAR = f"found_before = NULL, recheck_at = NULL, {_AT_START}", None
     LOST = "phase = 'absent', found_before = NULL, recheck_at = NULL, due_at = stint_now()", Verb.BINDING_LOST
-    KEPT = "phase = 'kept', due_at = v.until", Verb.BINDING_KEPT
+    KEPT = f"phase = 'kept', {_AT_START}", Verb.BINDING_KEPT
     ANEW = "due_at = stint_now()", None  # what has the role's name is another one by now: once more, with its key
-    IDLE = "due_at = least(b.recheck_at, v.until)", None
+    IDLE = (
+        (
+            "due_at = least(b.recheck_at, v.until),"
+            f" urgency = CASE WHEN b.recheck_at > v.until THEN {Urgency.WANTED} ELSE {Urgency.RECHECK} END"
+        ),
+        None,
+    )
 
     def __init__(self, sets: str, verb: Verb | None) -> None:
         self.sets = sets
@@ -70,15 +84,20 @@ _CHANGED = {Result.GIVEN, Result.TAKEN, Result.LINGERED}
 _MAY_GIVE = {Step.GIVE, Step.CHECK}
 _MAY_TAKE = {Step.TAKE, Step.RECHECK}
 
-# MATERIALIZED: within a join the planner may ask for the due ones again and again, and take more than LIMIT.
+# The most urgent first, of equals what is due for longest: each urgency is read from the index by itself, and only
+# until there are enough. MATERIALIZED: within a join the planner may ask again and again, and take more than LIMIT.
 _CLAIM = """
 WITH due AS MATERIALIZED (
-    SELECT id FROM grants_rolebinding
-    WHERE due_at <= stint_now() AND (lease_until IS NULL OR lease_until < stint_now())
-    ORDER BY due_at, id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+    SELECT found.id FROM unnest(%(urgencies)s::smallint[]) of (urgency) CROSS JOIN LATERAL (
+        SELECT b.id FROM grants_rolebinding b
+        WHERE b.urgency = of.urgency AND b.due_at <= stint_now()
+            AND (b.lease_until IS NULL OR b.lease_until < stint_now())
+            AND NOT b.idp_id = ANY (%(but)s::bigint[]) AND (%(only)s::bigint IS NULL OR b.idp_id = %(only)s)
+        ORDER BY b.due_at, b.id LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+    ) found LIMIT %(limit)s
 )
-UPDATE grants_rolebinding b SET lease = %s, lease_until = stint_now() + %s::interval, attempts = b.attempts + 1,
-    owed_since = coalesce(b.owed_since, b.due_at)
+UPDATE grants_rolebinding b SET lease = %(lease)s, lease_until = stint_now() + %(long)s::interval,
+    attempts = b.attempts + 1, owed_since = coalesce(b.owed_since, b.due_at)
 FROM due WHERE b.id = due.id
 """
 
@@ -90,7 +109,7 @@ window_of AS (
     WHERE b.lease = %(lease)s AND g.closed_at IS NULL
 )
 SELECT b.id, b.idp_id, b.external_id, b.role, b.found_before, b.generation, b.phase, b.role_key,
-    coalesce(b.recheck_at <= t.at, false) AS recheck,
+    b.urgency, b.last_error <> '', coalesce(b.recheck_at <= t.at, false) AS recheck,
     coalesce(bool_or(w.starts_at <= t.at), false) AS wanted,
     coalesce(max(w.until) FILTER (WHERE w.starts_at <= t.at), min(w.starts_at)) AS until
 FROM grants_rolebinding b CROSS JOIN t LEFT JOIN window_of w ON w.id = b.id AND w.until > t.at
@@ -98,16 +117,19 @@ WHERE b.lease = %(lease)s GROUP BY b.id, t.at ORDER BY b.id
 """  # noqa: S608 (our own text)
 
 
-def claim(limit: int) -> tuple[int, list[Claim]]:
+def claim(
+    limit: int, *, urgencies: Sequence[int] = tuple(Urgency), but: Sequence[int] = (), only: int | None = None
+) -> tuple[int, list[Claim]]:
     """Take due bindings under a lease of ours, and commit what is about to be done to each.
 
-    Returns how many there were, and those that need a call: the others are settled with this. Those that need a
-    look first get their intent by `intend_to_give`.
+    None of the providers `but` these, and of `only` this one. Returns how many there were, and those that need a
+    call: the others are settled with this. Those that need a look first get their intent by `intend_to_give`.
     """
     lease, begun = uuid4(), time.monotonic()
+    wanted = {"urgencies": list(urgencies), "but": list(but), "only": only, "limit": limit, "lease": lease}
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute(_CLAIM, [limit, lease, f"{LEASE_SECONDS} seconds"])
+            cursor.execute(_CLAIM, {**wanted, "long": f"{LEASE_SECONDS} seconds"})
             if not cursor.rowcount:
                 return 0, []
             cursor.execute(_WANTED, {"lease": lease})
@@ -115,13 +137,15 @@ def claim(limit: int) -> tuple[int, list[Claim]]:
             ready = _intend(cursor, planned)
         settled = {Step.NOTHING: Result.IDLE, Step.KEEP: Result.KEPT}
         _confirm([(each, settled[each.next]) for each in ready if each.next in settled])
-    return len(ready), [each for each in ready if each.next not in settled]
+    to_call = [each for each in ready if each.next not in settled]
+    return len(ready), sorted(to_call, key=lambda each: (each.urgency, each.id))
 
 
 def _planned(row: tuple[Any, ...], lease: UUID, begun: float) -> Claim:
-    pk, idp_id, external_id, role, found_before, generation, phase, key, recheck, wanted, until = row
+    (pk, idp_id, external_id, role, found_before, generation, phase, key, urgency, again, recheck, wanted, until) = row
     following = step(phase, wanted=wanted, found_before=found_before, recheck=recheck)
-    return Claim(pk, idp_id, external_id, role, found_before, generation, until, following, lease, begun, key)
+    at = (pk, idp_id, external_id, role, found_before, generation, until, following)
+    return Claim(*at, lease, begun, key, urgency, again)
 
 
 # One statement for all: at a batch of 50, each round trip of its own would cost more than the work.
@@ -156,18 +180,17 @@ def intend_to_give(looked: Iterable[tuple[Claim, bool]]) -> list[Claim]:
     """Commit what was found before the first call, and what we are about to give. Returns those still ours."""
     seen = sorted(looked)
     looked_at = [claim for claim, _ in seen]
-    ready = []
     with transaction.atomic(), connection.cursor() as cursor:
         _lock(cursor, looked_at)
         keys = [claim.role_key for claim in looked_at]
         cursor.execute(_INTEND_TO_GIVE, [*_columns(looked_at), [there for _, there in seen], keys])
         ours = {pk for (pk,) in cursor.fetchall()}
-        for claim, there in seen:
-            if claim.id in ours:
-                ready.append(claim._replace(found_before=there, generation=claim.generation + 1, next=Step.GIVE))
-            else:
-                _let_go(cursor, claim)
-    return ready
+        _let_go(cursor, [claim for claim in looked_at if claim.id not in ours])
+    return [
+        claim._replace(found_before=there, generation=claim.generation + 1, next=Step.GIVE)
+        for claim, there in seen
+        if claim.id in ours
+    ]
 
 
 _CONFIRM = f"""
@@ -216,9 +239,9 @@ def _confirm(done: Sequence[tuple[Claim, Result]]) -> int:
             }
             cursor.execute(_CONFIRM.format(result.sets), values)
             stood |= {pk for (pk,) in cursor.fetchall()}
-        for claim, result in done:
-            if claim.id not in stood and not _let_go(cursor, claim) and result in _CHANGED:
-                _own_up(cursor, claim, gave=result is Result.GIVEN, lands="0 seconds")
+        lost = _let_go(cursor, [claim for claim, _ in done if claim.id not in stood])
+        changed = [(claim, result) for claim, result in done if claim.id in lost and result in _CHANGED]
+        _own_up(cursor, [(claim, result is Result.GIVEN) for claim, result in changed], lands="0 seconds")
     record_all(
         [
             Event(result.verb, {"binding": claim.id, "idp": claim.idp_id})
@@ -241,49 +264,61 @@ def _columns(claims: Sequence[Claim]) -> tuple[list[int], list[UUID], list[int]]
     return [c.id for c in claims], [c.lease for c in claims], [c.generation for c in claims]
 
 
-# Overdue with this try and not yet with the one before, which ended a pause before this one fell due.
 _FAIL = f"""
-UPDATE grants_rolebinding b SET lease = NULL, lease_until = NULL, last_error = %(reason)s,
-    due_at = stint_now() + CASE WHEN b.generation = %(generation)s THEN {_PAUSE.format(-1)} ELSE interval '0' END
-FROM (SELECT id, due_at FROM grants_rolebinding WHERE id = %(id)s AND lease = %(lease)s FOR NO KEY UPDATE) was
-WHERE b.id = was.id
-RETURNING b.owed_since + %(overdue)s <= stint_now()
-    AND (b.attempts < 2 OR b.owed_since + %(overdue)s > was.due_at - {_PAUSE.format(-2)})
+UPDATE grants_rolebinding b SET lease = NULL, lease_until = NULL, last_error = v.reason,
+    due_at = stint_now() + CASE WHEN b.generation = v.generation THEN {_PAUSE} ELSE interval '0' END
+FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::text[]) v (id, lease, generation, reason)
+WHERE b.id = v.id AND b.lease = v.lease RETURNING b.id
 """  # noqa: S608 (ours)
 
 
-def fail(claim: Claim, reason: str) -> bool:
-    """Nothing is given up: due again after a pause that grows to 15 s, with the reason for people to see.
-
-    True once: with the try that makes it overdue.
-    """
+def fail(failed: Sequence[tuple[Claim, str]]) -> None:
+    """Nothing is given up: due again after a pause that grows to 15 s, with the reason for people to see."""
+    if not failed:
+        return
+    failed = sorted(failed, key=lambda each: each[0].id)
+    those = [claim for claim, _ in failed]
     with transaction.atomic(), connection.cursor() as cursor:
-        given: dict[str, Any] = {**claim._asdict(), "reason": reason, "overdue": OVERDUE, "next": None}
-        cursor.execute(_FAIL, given)
-        row = cursor.fetchone()
-        if row is None and claim.next in _MAY_GIVE | _MAY_TAKE:
-            _own_up(cursor, claim, gave=claim.next in _MAY_GIVE, lands=LONGEST_CALL)
-        return bool(row and row[0])
+        _lock(cursor, those)
+        cursor.execute(_FAIL, [*_columns(those), [reason for _, reason in failed]])
+        kept = {pk for (pk,) in cursor.fetchall()}
+        sent = [claim for claim in those if claim.id not in kept and claim.next in _MAY_GIVE | _MAY_TAKE]
+        _own_up(cursor, [(claim, claim.next in _MAY_GIVE) for claim in sent], lands=LONGEST_CALL)
 
 
 def release(claims: Iterable[Claim]) -> None:
     """Give back what was not begun in time: due again at once, for whoever has the hands free."""
+    those = sorted(claims)
     with transaction.atomic(), connection.cursor() as cursor:
-        for claim in sorted(claims):
-            _let_go(cursor, claim)
+        _lock(cursor, those)
+        _let_go(cursor, those)
 
 
-def _let_go(cursor: Any, claim: Claim) -> bool:
-    """The world moved on: if the lease is still ours, the binding is due. False: it is somebody else's by now."""
-    cursor.execute(
-        "UPDATE grants_rolebinding SET lease = NULL, lease_until = NULL, due_at = stint_now()"
-        " WHERE id = %s AND lease = %s",
-        [claim.id, claim.lease],
-    )
-    return bool(cursor.rowcount)
+_LET_GO = """
+UPDATE grants_rolebinding b SET lease = NULL, lease_until = NULL, due_at = stint_now()
+FROM unnest(%s::bigint[], %s::uuid[]) v (id, lease) WHERE b.id = v.id AND b.lease = v.lease RETURNING b.id
+"""
 
 
-def _own_up(cursor: Any, claim: Claim, *, gave: bool, lands: str) -> None:
+def _let_go(cursor: Any, claims: Sequence[Claim]) -> set[int]:
+    """The world moved on: those whose lease is still ours are due. Returns the others, somebody else's by now."""
+    if not claims:
+        return set()
+    cursor.execute(_LET_GO, _columns(claims)[:2])
+    return {claim.id for claim in claims}.difference(pk for (pk,) in cursor.fetchall())
+
+
+_OWN_UP = f"""
+UPDATE grants_rolebinding b SET generation = generation + 1, due_at = stint_now(), urgency = {Urgency.ENDED},
+    found_before = CASE WHEN v.gave AND phase = 'absent' THEN false ELSE found_before END,
+    role_key = CASE WHEN v.gave AND phase = 'absent' THEN v.key ELSE role_key END,
+    recheck_at = CASE WHEN phase <> 'absent' THEN greatest(recheck_at, stint_now() + %s::interval)
+        WHEN v.gave THEN stint_now() + %s::interval ELSE recheck_at END
+FROM unnest(%s::bigint[], %s::boolean[], %s::text[]) v (id, gave, key) WHERE b.id = v.id
+"""  # noqa: S608 (our own text)
+
+
+def _own_up(cursor: Any, claims: Sequence[tuple[Claim, bool]], *, lands: str) -> None:
     """What we did (or may have sent, and it `lands` within this), without the lease, is looked after.
 
     Somebody slow (stopped between intent and call, say) may have given a role that nobody wants any more, after
@@ -291,27 +326,7 @@ def _own_up(cursor: Any, claim: Claim, *, gave: bool, lands: str) -> None:
     wanted again: then it is checked. A new generation voids what somebody else is about to confirm meanwhile.
     Who only looked has nothing to own up to: what is there by now may be theirs.
     """
-    cursor.execute(
-        "UPDATE grants_rolebinding SET generation = generation + 1, due_at = stint_now(), recheck_at = CASE"
-        " WHEN phase = 'absent' THEN recheck_at ELSE greatest(recheck_at, stint_now() + %s::interval) END"
-        " WHERE id = %s",
-        [lands, claim.id],
-    )
-    if gave and claim.found_before is False:
-        cursor.execute(
-            "UPDATE grants_rolebinding SET found_before = false, role_key = %s,"
-            " recheck_at = stint_now() + %s::interval WHERE id = %s AND phase = 'absent'",
-            [claim.role_key, lands, claim.id],
-        )
-
-
-def seconds_to_next() -> float | None:
-    """Until the next binding is due, 0 if one is; None when none will be."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT extract(epoch FROM min(greatest(due_at, coalesce(lease_until, due_at))) - stint_now())"
-            " FROM (SELECT due_at, lease_until FROM grants_rolebinding"
-            " WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 100) soon"
-        )
-        (seconds,) = cursor.fetchone()
-    return None if seconds is None else max(0.0, float(seconds))
+    if claims:
+        gave = [gave and claim.found_before is False for claim, gave in claims]
+        keys = [claim.role_key for claim, _ in claims]
+        cursor.execute(_OWN_UP, [lands, lands, [claim.id for claim, _ in claims], gave, keys])

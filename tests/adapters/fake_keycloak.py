@@ -10,7 +10,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 import httpx
 
@@ -19,7 +19,7 @@ BASE = "/admin/realms/test/"
 
 
 class Fault(NamedTuple):
-    """What happens instead of the next `times` calls of this method whose path matches."""
+    """What happens instead of the next `times` calls of this method ("": of any) whose path matches."""
 
     method: str
     path: str
@@ -40,6 +40,7 @@ class FakeKeycloak:
         self.exchanges: list[tuple[httpx.Request, httpx.Response]] = []
         self.tokens = 0
         self.hides_clients = False
+        self.secret = ""  # of Stint's account; any will do without
         self.lock = threading.Lock()
 
     # Making things, as an admin would.
@@ -82,7 +83,7 @@ class FakeKeycloak:
                 (
                     f
                     for f in self.faults
-                    if f[1] and f[0].method == request.method and re.search(f[0].path, request.url.path)
+                    if f[1] and f[0].method in {"", request.method} and re.search(f[0].path, request.url.path)
                 ),
                 None,
             )
@@ -96,6 +97,8 @@ class FakeKeycloak:
         with self.lock:
             path = request.url.raw_path.decode().partition("?")[0]
             if path.endswith("/protocol/openid-connect/token"):
+                if self.secret not in {"", *parse_qs(request.content.decode()).get("client_secret", [])}:
+                    return httpx.Response(401, json={"error": "unauthorized_client"})
                 self.tokens += 1
                 return httpx.Response(200, json={"access_token": f"t{self.tokens}", "expires_in": 300})
             if not request.headers.get("authorization", "").startswith("Bearer t"):

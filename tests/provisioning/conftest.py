@@ -7,6 +7,7 @@ import pytest
 from accounts.models import IdP
 from grants.lifecycle import decide
 from grants.lifecycle.models import Grant, RoleBinding
+from grants.provisioning.health import Providers
 from grants.provisioning.settle import settle
 from tests.cast import Cast
 from tests.provisioning.fake import FakeIdP
@@ -23,8 +24,8 @@ def idp(cast: Cast) -> FakeIdP:
 
 @pytest.fixture
 def run(idp: FakeIdP) -> Settle:
-    """What a worker does in a turn."""
-    return lambda: settle(connect=lambda _idp: idp)
+    """What a worker that has just started does in a turn."""
+    return lambda: settle(connect=lambda _idp: idp, providers=Providers())
 
 
 def granted(cast: Cast, level: str = "run", minutes: int = 30) -> Grant:

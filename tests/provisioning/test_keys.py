@@ -13,7 +13,7 @@ from grants.adapters.errors import Unavailable
 from grants.adapters.idp.keycloak import Keycloak
 from grants.provisioning.claims import Claim, Result
 from grants.provisioning.plan import Step
-from grants.provisioning.settle import act
+from grants.provisioning.steps import act
 from tests.adapters.fake_keycloak import FakeKeycloak
 
 ROLE = "prefect-prod:pool:etl:run"

@@ -13,7 +13,6 @@ import httpx
 import pytest
 from django.db import connection
 
-from grants import clock
 from grants.adapters.errors import Refused, Unavailable
 from grants.adapters.idp.keycloak import Keycloak
 from grants.audit.models import AuditEvent
@@ -292,51 +291,6 @@ def test_a_failure_is_tried_again_for_ever(cast: Cast, idp: FakeIdP, run: Settle
     assert (binding(grant).last_error, binding(grant).owed_since) == ("", None)
 
 
-def test_overdue_is_logged_once(
-    cast: Cast, idp: FakeIdP, run: Settle, at: Move, caplog: pytest.LogCaptureFixture
-) -> None:
-    grant = granted(cast)
-    run()
-
-    def down(*_: str) -> None:
-        raise Unavailable("It is down.")
-
-    for _ in range(2):  # and again, when it was settled meanwhile
-        idp.before = down
-        hold.revoke(grant, by=cast.priya)
-        since, told = clock.now(), []
-        for _ in range(8):
-            run()
-            told.append("role_overdue" in caplog.text)
-            caplog.clear()
-            at(binding(grant).due_at)
-        assert told.count(True) == 1
-        assert told.index(True) == 4  # tried after 0, 1, 3, 7 and 15 seconds; overdue after 10
-        assert since < clock.now()
-        idp.before = lambda *_: None
-        run()
-        grant = granted(cast)
-        run()
-
-
-def test_overdue_is_logged_when_the_first_try_comes_late(
-    cast: Cast, idp: FakeIdP, run: Settle, at: Move, caplog: pytest.LogCaptureFixture
-) -> None:
-    """No worker was there before."""
-    granted(cast)
-    at(timedelta(minutes=5))
-
-    def down(*_: str) -> None:
-        raise Unavailable("It is down.")
-
-    idp.before = down
-    run()
-    assert caplog.text.count("role_overdue") == 1
-    at(timedelta(seconds=1))
-    run()
-    assert caplog.text.count("role_overdue") == 1
-
-
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 409, 429, 500, 503, 200])
 def test_no_secret_reaches_the_database(cast: Cast, run: Settle, code: int, caplog: pytest.LogCaptureFixture) -> None:
     """A server that quotes what it was sent, in every answer that it can give."""
@@ -461,7 +415,7 @@ def test_late_ones_are_given_back_untouched(
     cast: Cast, idp: FakeIdP, run: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     granted(cast)
-    monkeypatch.setattr("grants.provisioning.settle.BEGIN_WITHIN", -1.0)
+    monkeypatch.setattr("grants.provisioning.calls.BEGIN_WITHIN", -1.0)
     assert run() == 1
     assert idp.calls == []
     assert RoleBinding.objects.get().lease is None
@@ -539,8 +493,8 @@ def test_who_only_looked_late_claims_nothing(cast: Cast, idp: FakeIdP, run: Sett
     assert binding(first).found_before is None
     idp.roles[ADA].add(first.role or "")
     assert claims.confirm([(zombie, claims.Result.STANDS)]) == 0
-    claims.fail(zombie._replace(next=Step.LOOK), "down")
-    claims.fail(zombie._replace(next=Step.TAKE), "down")
+    claims.fail([(zombie._replace(next=Step.LOOK), "down")])
+    claims.fail([(zombie._replace(next=Step.TAKE), "down")])
     while run():
         pass
     assert idp.roles[ADA] == {first.role}
@@ -556,7 +510,7 @@ def test_a_late_giving_that_failed_may_still_land(cast: Cast, idp: FakeIdP, run:
     at(RECHECK)
     run()
     assert binding(grant).due_at is None
-    claims.fail(zombie, "It did not answer in time.")
+    claims.fail([(zombie, "It did not answer in time.")])
     while run():
         pass
     idp.roles[ADA].add(grant.role or "")

@@ -24,10 +24,11 @@ from accounts.models import IdP
 from grants import clock
 from grants.lifecycle import bindings
 from grants.lifecycle.models import Grant, RoleBinding
-from grants.provisioning import claims, settle
+from grants.provisioning import calls, claims, health, settle
 from tests.cast import Cast
 from tests.provisioning.adversary import CALL, Fate, Provider, Worker, me
 
+TRIED_AGAIN = timedelta(seconds=1.2 * health.TRY_EVERY)  # however badly it went before
 LEASE = timedelta(seconds=claims.LEASE_SECONDS)
 ROLES = ("prefect-prod:pool:etl:run",)  # few of both, so that all happens to the same ones
 # When the next one comes free that is not simply waiting for the end of its grants.
@@ -65,11 +66,14 @@ class Walk:
         self.grants: list[Held] = []
         self.made = self.steps = self.kills = self.zombies = 0
         self.seen: set[str] = set()  # the steps at which somebody was killed
-        self.workers = [
-            Worker(f"w{n}", lambda: settle.settle(limit=4, connect=lambda _idp: self.idp)) for n in range(4)
-        ]
+        self.workers = [Worker(f"w{n}", self.settling()) for n in range(4)]
         for worker in self.workers:
             worker.start()
+
+    def settling(self) -> Callable[[], int]:
+        """A worker's turn; how the provider is, each knows for itself."""
+        providers = health.Providers()
+        return lambda: settle.settle(limit=4, connect=lambda _idp: self.idp, providers=providers)
 
     def close(self) -> None:
         for worker in self.workers:
@@ -279,16 +283,18 @@ class Walk:
         for flight in list(self.idp.flying):
             self.idp.land(flight)
         for _ in range(60):
+            waits = timedelta(milliseconds=1)
             for worker in self.workers:
                 if not worker.where:
                     worker.step()
+                    waits = TRIED_AGAIN if not worker.where else waits
                     while worker.where:
                         worker.step()
                     break
             (due,) = self.superuser.execute(UNSETTLED).fetchone() or (None,)
             if due is None:
                 return
-            self.move_to(max(due, self.now) + timedelta(milliseconds=1))
+            self.move_to(max(due, self.now) + waits)
         raise AssertionError("it never comes to rest")
 
     def judge(self) -> None:
@@ -327,10 +333,11 @@ def walking(cast: Cast, superuser: psycopg.Connection, seed: int) -> Iterator[Wa
     with pytest.MonkeyPatch.context() as patch:
         for name in STEPS:
             patch.setattr(claims, name, _stopping(name, getattr(claims, name), walk))
-        patch.setattr(settle, "_callers", SimpleNamespace(submit=lambda do, *args: do(*args)))
-        for module in (settle, claims):
+        patch.setattr(calls, "_callers", SimpleNamespace(submit=lambda do, *args: do(*args)))
+        for module in (calls, claims, health):
             patch.setattr(module, "time", SimpleNamespace(monotonic=walk.monotonic))
-        patch.setattr(settle, "log", SimpleNamespace(debug=_quiet, error=_quiet, exception=_reraise))
+        patch.setattr(settle, "log", SimpleNamespace(debug=_quiet, error=_quiet))
+        patch.setattr(calls, "log", SimpleNamespace(exception=_reraise))
         try:
             yield walk
         except Exception as error:
@@ -350,7 +357,7 @@ def _stopping(name: str, real: Callable[..., Any], walk: Walk) -> Callable[..., 
         if worker is None:
             return real(*args, **kwargs)
         if args and not isinstance(args[0], int):
-            args = (list(args[0]) if not isinstance(args[0], claims.Claim) else args[0], *args[1:])
+            args = (list(args[0]), *args[1:])
             if not args[0]:
                 return real(*args, **kwargs)
         if name != "claim":  # before it, a worker is merely idle

@@ -1,0 +1,106 @@
+"""How each provider is, by what came of our calls. It is asked less while it is away, and known at once to be back.
+
+After a row of failures that are the provider's own, it is shut: what is due waits, and once a second a few are tried.
+Whatever the failure, one of what failed is tried each second; when that works, all that failed is due at once.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+ROW = 6  # failures of the provider's own, without a success between them: it is away
+TRY_EVERY = 1.0  # seconds, give or take a fifth: several workers do not come as one
+MOST_TRIED = 32  # a second: what fails for a reason of its own must not keep the others waiting
+TELL_EVERY = 60.0  # seconds between two lines of the log about one provider
+
+
+class Health:
+    """One provider, as one worker sees it. Written by the thread at the database alone."""
+
+    def __init__(self) -> None:
+        self.shut = False
+        self.failing = False  # something there has failed, and is not known to be well
+        self.failures = 0  # since it was last told
+        self._reasons: Counter[str] = Counter()
+        self._row = 0
+        self._tried = 0
+        self._next_try = 0.0
+        self._next_release = 0.0
+        self._next_telling = 0.0
+
+    def failed(self, reason: str, *, its_own: bool) -> None:
+        self.failures += 1
+        self._reasons[reason] += 1
+        if not self.failing:
+            self.failing = True
+            self._wait()
+        self._row += its_own
+        if self._row >= ROW and not self.shut:
+            self.shut, self._tried = True, 0
+            self._wait()
+
+    def succeeded(self, *, after_failure: bool) -> bool:
+        """Something was done there. True when what failed is to be tried at once."""
+        back = self.shut or after_failure
+        self.shut, self._row = False, 0
+        if not back or time.monotonic() < self._next_release:
+            return False
+        self._next_release = time.monotonic() + TRY_EVERY
+        return True
+
+    def seconds_to_try(self) -> float | None:
+        """Until something that waits is to be tried; None when nothing waits."""
+        return max(0.0, self._next_try - time.monotonic()) if self.shut or self.failing else None
+
+    def may_try(self) -> int:
+        """How many of what waits may be tried now. While it is shut twice as many each time, so that it opens."""
+        if self.seconds_to_try() != 0.0:
+            return 0
+        self._wait()
+        self._tried = min(max(1, 2 * self._tried), MOST_TRIED) if self.shut else 1
+        return self._tried
+
+    def may_tell(self) -> bool:
+        """Is it time for a line? Looked for once a second while there is nothing to tell yet."""
+        now = time.monotonic()
+        if now < self._next_telling:
+            return False
+        self._next_telling = now + TRY_EVERY
+        return True
+
+    def told(self) -> dict[str, object]:
+        """What is to be told of its failures, which are then forgotten."""
+        ((reason, _),) = self._reasons.most_common(1)
+        told = {"failures": self.failures, "reason": reason, "other_reasons": len(self._reasons) - 1}
+        self.failures = 0
+        self._reasons.clear()
+        self._next_telling = time.monotonic() + TELL_EVERY
+        return told
+
+    def _wait(self) -> None:
+        self._next_try = time.monotonic() + TRY_EVERY * random.uniform(0.8, 1.2)  # noqa: S311 (no secret)
+
+
+class Providers:
+    """All of them, by their rows' ids."""
+
+    def __init__(self) -> None:
+        self._all: dict[int, Health] = {}
+
+    def __getitem__(self, idp_id: int) -> Health:
+        return self._all.setdefault(idp_id, Health())
+
+    def shut(self) -> list[int]:
+        return [idp_id for idp_id, health in self._all.items() if health.shut]
+
+    def to_try(self) -> Iterator[tuple[int, Health, int]]:
+        """Where something that waits may be tried now, and how much."""
+        for idp_id, health in list(self._all.items()):
+            if many := health.may_try():
+                yield idp_id, health, many
+
+    def seconds_to_try(self) -> float | None:
+        return min((left for each in self._all.values() if (left := each.seconds_to_try()) is not None), default=None)
