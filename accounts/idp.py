@@ -13,7 +13,7 @@ from accounts.provider import Provider
 @cache
 def provider() -> Provider:
     """The provider of the settings; nothing is asked of it before somebody signs in."""
-    return Provider(settings.ENV.oidc_issuer)
+    return Provider(settings.ENV.oidc_issuer, places=max(1, settings.ENV.web_threads // 2))
 
 
 def in_words(kind: str) -> str:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from threading import Lock
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
+from grants.adapters.errors import AdapterError, Missing, Refused, Unreadable
+from grants.adapters.http import Http
+
 KEYS_SECONDS = 3600  # how long keys and discovery are believed
 RELOAD_SECONDS = 30  # least time between two loads that unknown key ids cause
+TURN_SECONDS = 10.0  # for everything that is asked of it in one sign-in
 PROBE_SECONDS = 30  # how long an answer to "are you there?" is believed
+PROBE_ANSWER = 0.4  # seconds that this answer may take
 ANSWER_MAX = 512 * 1024  # bytes
 
-_TIMEOUT = httpx.Timeout(5, connect=2)
+_TIMEOUT = httpx.Timeout(5, connect=2, pool=0.5)
+_DISCOVERY = ".well-known/openid-configuration"
 
 
 class SignInRefused(Exception):
@@ -27,21 +35,62 @@ class SignInRefused(Exception):
 
 
 class Provider:
-    """One OpenID provider, its discovery document and keys kept for an hour. Thread-safe."""
+    """One OpenID provider, its discovery document and keys kept for an hour. Thread-safe.
 
-    def __init__(self, issuer: str) -> None:
+    At most `places` threads wait for it at once, however slow it is: the others serve other pages.
+    """
+
+    def __init__(self, issuer: str, *, places: int) -> None:
         self.issuer = issuer
-        self._http = httpx.Client(timeout=_TIMEOUT, follow_redirects=False, trust_env=False)
-        self._lock = Lock()
-        self._discovery: tuple[float, dict[str, Any]] | None = None
-        self._keys: tuple[float, list[dict[str, Any]]] | None = None
-        self._probe: tuple[float, bool] | None = None
+        self._http = Http(
+            issuer,
+            who="The identity provider",
+            answer_seconds=TURN_SECONDS,
+            answer_bytes=ANSWER_MAX,
+            timeout=_TIMEOUT,
+            tries=1,
+            connections=places + 1,  # the probe has no place
+        )
+        self._places = threading.BoundedSemaphore(places)
+        self._mine = threading.local()
+        self._loading = threading.RLock()
+        self._kept: dict[str, tuple[float, Any]] = {}  # when it was loaded, and what
+        self._probing = threading.Lock()
+        self._probe = (float("-inf"), False)
+
+    def close(self) -> None:
+        self._http.close()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """A place, and one end for all that is asked in this block. Raises SignInRefused when all are taken."""
+        if self._until is not None:  # in a turn already
+            yield
+            return
+        if not self._places.acquire(blocking=False):
+            raise SignInRefused("PROVIDER_BUSY", "as many wait for it as may")
+        self._mine.until = time.monotonic() + TURN_SECONDS
+        try:
+            yield
+        finally:
+            self._mine.until = None
+            self._places.release()
+
+    @property
+    def _until(self) -> float | None:
+        until: float | None = getattr(self._mine, "until", None)
+        return until
+
+    def _left(self) -> float:
+        return max(0.0, (self._until or 0.0) - time.monotonic())
 
     def endpoint(self, name: str) -> str:
         """The address that discovery gives for `name`, "authorization_endpoint" and the like. Raises SignInRefused."""
         url = self.discovery().get(name)
         if not isinstance(url, str) or not url:
             raise SignInRefused("PROVIDER_ANSWER", f"discovery names no {name}")
+        if not _usable(url):
+            raise SignInRefused("PROVIDER_ANSWER", f"{name} is no address")
         wanted = urlsplit(self.issuer).scheme
         if urlsplit(url).scheme not in ("https", wanted):
             raise SignInRefused("PROVIDER_ANSWER", f"{name} is not https")
@@ -49,13 +98,13 @@ class Provider:
 
     def discovery(self) -> dict[str, Any]:
         """The discovery document, whose issuer is the one we were told. Raises SignInRefused."""
-        kept = self._discovery
-        if kept and time.monotonic() - kept[0] < KEYS_SECONDS:
-            return kept[1]
-        document = self._json("GET", f"{self.issuer}/.well-known/openid-configuration")
+        document: dict[str, Any] = self._current("discovery", KEYS_SECONDS, self._load_discovery)
+        return document
+
+    def _load_discovery(self) -> dict[str, Any]:
+        document = self._json("GET", f"{self.issuer}/{_DISCOVERY}")
         if str(document.get("issuer", "")).rstrip("/") != self.issuer:
             raise SignInRefused("ISS_MISMATCH", "discovery speaks for another issuer")
-        self._discovery = (time.monotonic(), document)
         return document
 
     @property
@@ -65,15 +114,42 @@ class Provider:
 
     def keys(self, *, reload: bool = False) -> list[dict[str, Any]]:
         """The provider's public keys; `reload` when a token names an unknown one, at most every 30 s."""
-        with self._lock:
-            age = time.monotonic() - self._keys[0] if self._keys else float("inf")
-            if self._keys and age < (RELOAD_SECONDS if reload else KEYS_SECONDS):
-                return self._keys[1]
-            found = self._json("GET", self.endpoint("jwks_uri")).get("keys")
-            if not isinstance(found, list) or not all(isinstance(key, dict) for key in found):
-                raise SignInRefused("PROVIDER_ANSWER", "no keys in the key set")
-            self._keys = (time.monotonic(), found)
-            return found
+        found: list[dict[str, Any]] = self._current(
+            "keys", RELOAD_SECONDS if reload else KEYS_SECONDS, self._load_keys, old_will_do=not reload
+        )
+        return found
+
+    def _load_keys(self) -> list[dict[str, Any]]:
+        found = self._json("GET", self.endpoint("jwks_uri")).get("keys")
+        if not isinstance(found, list) or not all(isinstance(key, dict) for key in found):
+            raise SignInRefused("PROVIDER_ANSWER", "no keys in the key set")
+        return found
+
+    def _current(self, what: str, seconds: float, load: Callable[[], Any], *, old_will_do: bool = True) -> Any:
+        """What is kept, if it is no older than this; else one thread loads it.
+
+        Whoever comes meanwhile has the old one where that will do, or waits for the one who loads, in its own turn.
+        """
+
+        def kept() -> tuple[float, Any] | None:
+            found = self._kept.get(what)
+            return found if found and time.monotonic() - found[0] < seconds else None
+
+        if found := kept():
+            return found[1]
+        with self.turn():
+            old = self._kept.get(what) if old_will_do else None
+            if not self._loading.acquire(timeout=0 if old else self._left()):
+                if old:
+                    return old[1]
+                raise SignInRefused("PROVIDER_DOWN", f"{what}: too slow")
+            try:
+                if found := kept():  # the other one loaded it
+                    return found[1]
+                self._kept[what] = (time.monotonic(), load())
+                return self._kept[what][1]
+            finally:
+                self._loading.release()
 
     def token(self, form: dict[str, str]) -> dict[str, Any]:
         """Exchange the code. Raises SignInRefused."""
@@ -81,41 +157,59 @@ class Provider:
 
     def userinfo(self, access_token: str) -> dict[str, Any]:
         """What the provider says of the person, as JSON; a signed answer was not asked for and is refused."""
-        bearer = {"Authorization": f"Bearer {access_token}", "Accept": "application/json"}
+        bearer = {"Authorization": f"Bearer {access_token}"}
         return self._json("GET", self.endpoint("userinfo_endpoint"), headers=bearer)
 
     def answers(self) -> bool:
-        """Is it there? Asked with a short time-out, and believed for half a minute."""
-        kept = self._probe
-        if kept and time.monotonic() - kept[0] < PROBE_SECONDS:
-            return kept[1]
+        """Is it there? One thread asks, for a moment; all others believe the last answer, for half a minute."""
+        at, there = self._probe
+        if time.monotonic() - at < PROBE_SECONDS or not self._probing.acquire(blocking=False):
+            return there
         try:
-            url = f"{self.issuer}/.well-known/openid-configuration"
-            there = self._http.get(url, timeout=0.4).status_code == httpx.codes.OK
-        except httpx.HTTPError:
+            self._http.send("GET", _DISCOVERY, seconds=PROBE_ANSWER)
+            there = True
+        except AdapterError:
             there = False
+        finally:
+            self._probing.release()
         self._probe = (time.monotonic(), there)
         return there
 
-    def _json(self, method: str, url: str, **options: Any) -> dict[str, Any]:
-        deadline = time.monotonic() + 10  # a trickle of bytes must not hold a thread
-        try:
-            with self._http.stream(method, url, **options) as response:
-                body = b""
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > ANSWER_MAX or time.monotonic() > deadline:
-                        raise SignInRefused("PROVIDER_ANSWER", f"{urlsplit(url).path}: too large or too slow")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise SignInRefused("PROVIDER_DOWN", f"{urlsplit(url).path}: {type(error).__name__}") from error
-        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
-            raise SignInRefused("PROVIDER_DOWN", f"{urlsplit(url).path}: {response.status_code}")
-        if response.status_code != httpx.codes.OK:
-            raise SignInRefused("PROVIDER_REFUSED", f"{urlsplit(url).path}: {response.status_code}")
-        try:
-            answer = httpx.Response(200, content=body).json()
-        except (ValueError, RecursionError) as error:
-            raise SignInRefused("PROVIDER_ANSWER", f"{urlsplit(url).path}: not JSON") from error
+    def _json(self, method: str, url: str, **content: Any) -> dict[str, Any]:
+        path = urlsplit(url).path
+        with self.turn():
+            left = self._left()
+            if not left:
+                raise SignInRefused("PROVIDER_DOWN", f"{path}: too slow")
+            try:
+                answer = self._http.send(method, url, seconds=left, **content)
+            except AdapterError as error:
+                raise SignInRefused(_code(error), f"{path}: {error.reason}") from error
         if not isinstance(answer, dict):
-            raise SignInRefused("PROVIDER_ANSWER", f"{urlsplit(url).path}: no object")
+            raise SignInRefused("PROVIDER_ANSWER", f"{path}: no object")
         return answer
+
+
+def _code(error: AdapterError) -> str:
+    match error:
+        case Unreadable():
+            return "PROVIDER_ANSWER"
+        case Missing() | Refused():
+            return "PROVIDER_REFUSED"
+    return "PROVIDER_DOWN"
+
+
+def _usable(url: str) -> bool:
+    """Is this an absolute address that can be called, and stand in a header, and means the same to everybody?"""
+    try:
+        parts = urlsplit(url)
+        return (
+            url.isascii()
+            and url.isprintable()
+            and not set(url) & {" ", "\\", '"', "<", ">"}
+            and bool(parts.hostname)
+            and "@" not in parts.netloc
+            and parts.port != 0
+        )
+    except ValueError:
+        return False

@@ -65,6 +65,15 @@ class Backend(OIDCAuthenticationBackend):
     def _sign_in(self, request: HttpRequest, nonce: str | None, verifier: str | None) -> Subject:
         if not nonce or not verifier:
             raise SignInRefused("STATE_UNKNOWN")
+        with provider().turn():
+            claims = self._asked(request, nonce, verifier)
+        try:
+            return _person(request, claims)
+        except IntegrityError:
+            return _person(request, claims)  # their other tab was a moment faster
+
+    def _asked(self, request: HttpRequest, nonce: str, verifier: str) -> dict[str, Any]:
+        """What the provider says of who comes back from it: the userinfo, and over it the checked ID token."""
         answer = provider().token(
             {
                 "grant_type": "authorization_code",
@@ -83,11 +92,7 @@ class Backend(OIDCAuthenticationBackend):
         if not hmac.compare_digest(str(info.get("sub", "")).encode(), claims["sub"].encode()):
             raise SignInRefused("SUB_MISMATCH")
         request.id_token = answer["id_token"]  # type: ignore[attr-defined]
-        everything = {**info, **claims}
-        try:
-            return _person(request, everything)
-        except IntegrityError:
-            return _person(request, everything)  # their other tab was a moment faster
+        return {**info, **claims}
 
     def _checked(self, token: object, nonce: str) -> dict[str, Any]:
         idp = provider()

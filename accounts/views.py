@@ -22,6 +22,10 @@ _ASK_ADMIN = "Tell an admin this code; the log has the details beside it."
 # What went wrong and what to do, for each reason code that people can act on.
 REASONS: dict[str, tuple[str, str]] = {
     "PROVIDER_DOWN": ("The identity provider does not answer.", "Wait a minute and try again."),
+    "PROVIDER_BUSY": (
+        "Too many people wait for the identity provider.",
+        "It answers slowly at the moment. Try again in a few seconds.",
+    ),
     "PROVIDER_REFUSED": (
         "The identity provider said no.",
         "You may have no access to Stint there. Try again, or ask your admin.",
@@ -68,7 +72,12 @@ def signin_failed(request: HttpRequest) -> HttpResponse:
     code = request.GET.get("code", "")
     code = code if code in CODES else "UNKNOWN"
     why, what = REASONS.get(code, ("The proof of who you are did not hold.", _ASK_ADMIN))
-    return render(request, "signin_failed.html", {"code": code, "why": why, "what": what}, status=403)
+    later = code in ("PROVIDER_BUSY", "PROVIDER_DOWN")
+    page = {"code": code, "why": why, "what": what}
+    response = render(request, "signin_failed.html", page, status=503 if later else 403)
+    if later:
+        response["Retry-After"] = "5"
+    return response
 
 
 @method_decorator(login_not_required, name="dispatch")

@@ -85,6 +85,13 @@ class Env(BaseSettings):
     trusted_proxy: bool = Field(
         False, description="Believe X-Forwarded-Proto: a proxy in front sets it and strips the client's."
     )
+    web_threads: int = Field(
+        8,
+        ge=2,
+        le=512,
+        description="Threads of one web process, as granian's `--blocking-threads`. Half of them at most wait for the "
+        "identity provider at once, so that other pages have the rest.",
+    )
     static_root: Path = Field(Path("staticfiles"), description="Where `collectstatic` puts files.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["json", "console"] = Field("json", description="json for machines, console for eyes.")

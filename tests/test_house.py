@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,31 @@ def test_the_root_holds_no_binary() -> None:
     for path in (path for path in ROOT.iterdir() if not path.name.startswith(".")):
         if path.is_file():
             path.read_text(encoding="utf-8")  # raises for what is no text
+
+
+# Where bytes leave for other servers: each has a deadline for the whole exchange, and a limit on what comes back.
+OUTGOING = {
+    "httpx.Client": ["grants/adapters/http.py"],
+    "httpcore.ConnectionPool": ["grants/adapters/transport.py"],
+    "httpcore.HTTPProxy": ["grants/adapters/transport.py"],
+    "aiohttp.ClientSession": ["grants/gate/upstream.py"],
+}
+CALLS = re.compile(
+    r"\b(httpx\.(?:Async)?(?:Client|HTTPTransport)|httpx\.(?:get|post|put|patch|delete|head|options|request|stream)"
+    r"|httpcore\.\w*(?:Pool|Proxy|request|stream)|aiohttp\.(?:ClientSession|request)|requests\.(?:get|post|put|request|Session)|http\.client\.\w+"
+    r"|urllib3\.\w+|smtplib\.SMTP\w*|urlopen|socket\.create_connection|asyncio\.open_connection)(?=\()"
+)
+
+
+def test_calls_go_out_where_they_are_bounded() -> None:
+    """`portal/demo` drives its own parts on this machine."""
+    found: dict[str, list[str]] = {}
+    for path in CODE:
+        name = str(path.relative_to(ROOT))
+        if not name.startswith("portal/demo/"):
+            for call in set(CALLS.findall(path.read_text())):
+                found.setdefault(call, []).append(name)
+    assert found == OUTGOING
 
 
 def test_migrations_are_named() -> None:

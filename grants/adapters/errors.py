@@ -1,7 +1,8 @@
 """How a call to the outside world can fail, as its callers tell it apart.
 
 AdapterError
-├── Unavailable   no usable answer: down, slow, 5xx, 429, garbage. Ask again later and change nothing.
+├── Unavailable   no usable answer: down, slow, 5xx, 429. Ask again later and change nothing.
+│   └── Unreadable    it answered, with something that is no answer: not JSON, compressed, too long.
 ├── Missing       it answered that the thing asked about is not there (404, 410).
 └── Refused       it answered no: credentials, rights, a redirect, a request that it does not take.
     └── Unsupported   Stint does not serve a server of this version.
@@ -24,6 +25,10 @@ class AdapterError(Exception):
 
 
 class Unavailable(AdapterError):
+    pass
+
+
+class Unreadable(Unavailable):
     pass
 
 

@@ -13,21 +13,19 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from grants.adapters.errors import AdapterError, Missing, Refused, Unavailable
+from grants.adapters.errors import AdapterError, Missing, Refused, Unavailable, Unreadable
 from grants.adapters.in_time import InTime
 from grants.adapters.secrets import NoSecret
+from grants.adapters.transport import Transport
 
 TIMEOUT = httpx.Timeout(10, connect=3, pool=3)  # seconds of silence
 ANSWER_SECONDS = 30.0  # for one whole exchange, so that a drip of bytes cannot hold us
-ANSWER_BYTES = 32 * 1024 * 1024  # after decompression
+ANSWER_BYTES = 32 * 1024 * 1024  # nothing is compressed: what arrives is what it is
 TRIES = 3
 PAUSE = 0.25  # seconds before the second try, four times as long before the third
 RETRY_AFTER = 5.0  # seconds; the most that a server's Retry-After makes us wait
 
 _OAUTH_WORDS = ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope")
-
-# A proxy of the environment is for the world, not for this machine.
-_DIRECT = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
 
 
 class _Again(Exception):
@@ -53,30 +51,28 @@ class Http:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         answer_seconds: float = ANSWER_SECONDS,
+        answer_bytes: int | None = None,
         timeout: httpx.Timeout = TIMEOUT,
         tries: int = TRIES,
+        connections: int = 4,
     ) -> None:
         """Raises Refused for a base that is not http(s) or carries a password."""
-        parts = urlsplit(base)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise Refused(f"The URL of {who} is not an http or https URL.")
-        if "@" in parts.netloc:  # it would show in logs
-            raise Refused(f"The URL of {who} carries a user name or password; a secret is given by reference.")
+        _check(base, who)
         self.who = who
         self._sleep = sleep
         self._answer_seconds = answer_seconds
+        self._answer_bytes = answer_bytes or ANSWER_BYTES
         self._tries = tries
+        self._time = InTime()
         self._client = httpx.Client(
             base_url=base,
-            headers={"Accept": "application/json", "User-Agent": "stint", **(headers or {})},
+            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stint",
+                     **(headers or {})},
             timeout=timeout,
-            limits=httpx.Limits(max_connections=4, max_keepalive_connections=2, keepalive_expiry=15),
             follow_redirects=False,
-            transport=transport,
-            mounts=None if transport else _DIRECT,
-        )
-        self._time = InTime()
-        self._time.of(self._client)
+            transport=transport or Transport(self._time, connections=connections),
+            trust_env=False,  # the transport reads what we take from the environment; netrc is nobody's business
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
@@ -143,14 +139,14 @@ class Http:
             raise late from None
         except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError) as error:
             raise _Again(Unavailable(self._why_not_reached(error))) from None
-        except (httpx.HTTPError, httpx.InvalidURL):  # their text can quote headers
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError):  # their text can quote headers
             raise Unavailable(f"{self.who} cannot be talked to.") from None
         if empty and not body:
             return None
         try:
             return json.loads(body)
         except (ValueError, RecursionError):  # the text of a ValueError quotes the answer
-            raise Unavailable(f"{self.who} answered something that is not JSON.") from None
+            raise Unreadable(f"{self.who} answered something that is not JSON.") from None
 
     def _why_not_reached(self, error: httpx.TransportError) -> str:
         cause: BaseException | None = error
@@ -191,14 +187,29 @@ class Http:
         return word if word in _OAUTH_WORDS else ""
 
     def _body(self, response: httpx.Response, until: float) -> bytes:
+        if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+            # A few bytes can unpack to gigabytes before anybody counts them.
+            raise Unreadable(f"{self.who} compresses its answers, though it was asked not to.")
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk
-            if len(body) > ANSWER_BYTES:
-                raise Unavailable(f"{self.who} sent more than {ANSWER_BYTES // 2**20} MiB in one answer.")
+            if len(body) > self._answer_bytes:
+                raise Unreadable(f"{self.who} sent more than {self._answer_bytes / 2**20:g} MiB in one answer.")
             if time.monotonic() > until:
                 raise Unavailable(f"{self.who} did not finish its answer in time.")
         return bytes(body)
+
+
+def _check(base: str, who: str) -> None:
+    try:
+        parts = urlsplit(base)
+        usable = parts.scheme in {"http", "https"} and bool(httpx.URL(base).host)
+    except (ValueError, httpx.InvalidURL):
+        usable = False
+    if not usable:
+        raise Refused(f"The URL of {who} is not an http or https URL.")
+    if "@" in parts.netloc:  # it would show in logs
+        raise Refused(f"The URL of {who} carries a user name or password; a secret is given by reference.")
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -1,10 +1,13 @@
-"""An end for a whole exchange, its head included.
+"""An end for a whole exchange: looking the name up, connecting, TLS, head and body together.
 
-httpx limits each single read: a server that sends one byte of a header every second would never be over.
+httpx limits each single wait: a server that sends one byte of a header every second would never be over, nor would one
+with many addresses of which none answers.
 """
 
 from __future__ import annotations
 
+import queue
+import socket
 import ssl
 import threading
 import time
@@ -13,7 +16,6 @@ from contextlib import contextmanager
 from typing import Any, override
 
 import httpcore
-import httpx
 
 
 class InTime(httpcore.SyncBackend):
@@ -38,6 +40,10 @@ class InTime(httpcore.SyncBackend):
         left = max(0.001, end - time.monotonic())  # 0 would mean: do not wait at all, and fail in another way
         return left if timeout is None else min(timeout, left)
 
+    def over(self) -> bool:
+        end: float | None = getattr(self._mine, "end", None)
+        return end is not None and time.monotonic() >= end
+
     @override
     def connect_tcp(
         self,
@@ -47,14 +53,48 @@ class InTime(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        stream = super().connect_tcp(host, port, self.left(timeout), local_address, socket_options)
-        return _Stream(stream, self)
+        failure: Exception = httpcore.ConnectError("no address")
+        for address in _addresses(host, self.left(timeout)):
+            if self.over():
+                raise httpcore.ConnectTimeout("no address answers")
+            try:
+                stream = super().connect_tcp(address, port, self.left(timeout), local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                return _Stream(stream, self)
+        raise failure
 
-    def of(self, client: httpx.Client) -> None:
-        """Make it the one of every connection of `client`, those through a proxy too: httpx has no argument for it."""
-        for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 (see above)
-            if isinstance(transport, httpx.HTTPTransport):
-                transport._pool._network_backend = self  # noqa: SLF001 (see above)
+
+def _addresses(host: str, timeout: float | None) -> list[str]:
+    """In the resolver's order. The resolver knows no time-out but its own, so a thread is left behind with it."""
+    try:
+        return _look_up(host, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass  # a name
+    except UnicodeError as error:  # a label is empty or too long
+        raise httpcore.ConnectError(str(error)) from error
+    found: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found.put(_look_up(host))
+        except (OSError, UnicodeError) as error:
+            found.put(error)
+
+    threading.Thread(target=ask, name="look_up", daemon=True).start()
+    try:
+        answer = found.get(timeout=timeout)
+    except queue.Empty:
+        raise httpcore.ConnectTimeout("the name was not looked up in time") from None
+    if isinstance(answer, Exception):
+        raise httpcore.ConnectError(str(answer)) from answer
+    return answer
+
+
+def _look_up(host: str, flags: int = 0) -> list[str]:
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class _Stream(httpcore.NetworkStream):
@@ -64,6 +104,8 @@ class _Stream(httpcore.NetworkStream):
 
     @override
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._time.over():  # whatever comes: a server that never stops is never waited for
+            raise httpcore.ReadTimeout("the exchange is over")
         return self._stream.read(max_bytes, self._time.left(timeout))
 
     @override
@@ -74,7 +116,10 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        stream = self._stream.start_tls(ssl_context, server_hostname, self._time.left(timeout))
+        try:
+            stream = self._stream.start_tls(ssl_context, server_hostname, self._time.left(timeout))
+        except ValueError as error:  # a name that no certificate can be for: ".example"
+            raise httpcore.ConnectError(str(error)) from error
         return _Stream(stream, self._time)
 
     @override

