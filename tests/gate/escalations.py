@@ -7,6 +7,7 @@ are on the sibling pool; `{outer_block}` is made of `{block}` and another; the d
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ PASS_MORE = {
 
 _UUID = "99999999-9999-4999-8999-999999999999"
 _VARIABLE = {"__prefect_kind": "workspace_variable", "variable_name": "secret"}
+_TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 9 ** 9 ** 9 }}"}
 
 
 def _post(may: str, path: str, *bodies: Any, method: str = "POST") -> Iterator[Call]:
@@ -59,6 +61,16 @@ _STATE = "/flow_runs/{flow_run}/set_state"
 _IN_RUN = ("flow-run", "prefect.flow-run.{flow_run}")
 _LOG = {"name": "x", "level": 20, "message": "m", "timestamp": "2026-11-24T12:00:00Z"}
 _SCHEDULE = {"schedule": {"interval": 3600}}
+_NEVER = {"schedule": {"rrule": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"}}
+_OFTEN = {"schedule": {"interval": 5}}
+_EVIL = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    for _ in range(depth):
+        inner = {"a": inner}
+    return inner
 
 
 def _template(block: Any) -> dict[str, Any]:
@@ -103,9 +115,25 @@ ESCALATIONS: tuple[Call, ...] = (
         _RUN,
         {"parameters": {"a": _VARIABLE}},
         {"parameters": {"a": [{"b": {"__prefect_kind": "none", "value": _VARIABLE}}]}},
-        {"parameters": {"a": {"__prefect_kind": "jinja", "template": "{{ x }}"}}},
+    ),
+    # A template runs in the server, for as long as it likes.
+    *_post(
+        "admin",
+        _RUN,
+        {"parameters": {"a": _TEMPLATE}},
+        {"parameters": {"a": {"__prefect_kind": "none", "value": [_VARIABLE, _TEMPLATE]}}},
         {"parameters": {"a": {"__prefect_kind": ["odd"], "value": 1}}},
     ),
+    *_post("admin", "/flow_runs/{flow_run}/resume", {"run_input": {"a": _TEMPLATE}}),
+    *_patch("admin", "/deployments/{deployment}", {"parameters": {"a": _TEMPLATE}}),
+    *_post(
+        MALFORMED,
+        _RUN,
+        {"parameters": {"a": [1] * 20_001}},
+        {"parameters": {"a": _nested(40)}},
+        {"parameters": _nested(40)},
+    ),
+    *_post(MALFORMED, _RUN + "/bulk", [{"parameters": {"a": [1] * 201}}] * 100),
     *_post(
         "work",
         _RUN,
@@ -318,6 +346,32 @@ ESCALATIONS: tuple[Call, ...] = (
     *_post("operate", "/deployments/{deployment}/schedules", [_SCHEDULE], [{**_SCHEDULE, "parameters": {}}]),
     *_post("manage", "/deployments/{deployment}/schedules", [_SCHEDULE, {**_SCHEDULE, "parameters": {"a": 1}}]),
     *_patch("manage", "/deployments/{deployment}/schedules/{schedule}", {"parameters": {"a": 1}}),
+    # Schedules that Prefect would work out for ever, or that its scheduler would stop at, wherever they come in.
+    *_post(MALFORMED, "/deployments/{deployment}/schedules", [_NEVER], [_SCHEDULE, _NEVER], [_SCHEDULE] * 26),
+    *_patch(MALFORMED, "/deployments/{deployment}/schedules/{schedule}", _NEVER),
+    *_patch(MALFORMED, "/deployments/{deployment}", {"schedules": [_NEVER]}, {"paused": True, "schedules": [_NEVER]}),
+    *_post(MALFORMED, "/deployments/", {"name": "new", "flow_id": "{flow}", "schedules": [_NEVER]}),
+    *_post("manage", "/deployments/{deployment}/schedules", [_OFTEN]),
+    *_patch("manage", "/deployments/{deployment}/schedules/{schedule}", _OFTEN),
+    *_patch("manage", "/deployments/{deployment}", {"schedules": [_SCHEDULE, _OFTEN]}),
+    *_patch("operate", "/deployments/{deployment}", {"schedules": [_SCHEDULE]}),
+    *_post("operate", "/deployments/{deployment}/schedule", {"max_runs": 100, "start_time": "2026-11-24T12:00:00Z"}),
+    *_post(
+        MALFORMED, "/deployments/{deployment}/schedule", {"max_runs": 10**9}, {"start_time": "9000-01-01"}, {"x": 1}
+    ),
+    *_patch(MALFORMED, "/deployments/{deployment}", {"parameter_openapi_schema": {"allOf": [{}] * 1_001}}),
+    *_patch(MALFORMED, "/work_pools/{pool}", {"base_job_template": {"variables": {"allOf": [{}] * 1_001}}}),
+    *_post("run", "/flow_runs/{flow_run}/input", {"key": "k", "value": '{"approved": true}', "sender": None}),
+    *_post(
+        "work",
+        "/flow_runs/{flow_run}/input",
+        *({"key": "k", "value": json.dumps(value)} for value in (_EVIL, {"allOf": [{}]}, [{}] * 301, {"a": [_EVIL]})),
+        {"key": "k", "value": '{"a": 1, "a": 2}'},
+        {"key": "k", "value": '{"\\u0070attern": "x"}'},
+    ),
+    *_post(
+        MALFORMED, "/flow_runs/{flow_run}/input", {"key": "k", "value": _EVIL}, {"key": "k", "value": "1", "x": 1}, []
+    ),
     *_post(
         "nobody", "/deployments/get_scheduled_flow_runs", {"deployment_ids": ["{deployment}", "{foreign_deployment}"]}
     ),
@@ -367,7 +421,9 @@ ESCALATIONS: tuple[Call, ...] = (
     *_post("nobody", "/v2/concurrency_limits/increment", {"names": ["deployment:{foreign_deployment}"], "slots": 1}),
     *_post(MALFORMED, "/v2/concurrency_limits/increment", {"names": "x", "slots": 1}),
     *_post("server", "/ui/schemas/validate", {"schema": {}, "values": {"a": _VARIABLE}}),
-    *_post("any", "/ui/schemas/validate", {"schema": {}, "values": {"a": 1}}),
+    *_post("a runner", "/ui/schemas/validate", {"schema": {}, "values": {"a": 1}}),
+    *_post(MALFORMED, "/templates/validate", {"template": "x"}, ["x"]),
+    *_post(MALFORMED, "/block_types/filter", {"block_types": {"name": {"like_": "%a" * 9}}}, _nested(13)),
     *_get("server", "/automations/related-to/x", "/automations/related-to/prefect.deployment.x"),
     Call("DELETE", "", "server", "/api/automations/owned-by/prefect.work-pool.x"),
     Call("DELETE", "", "sibling pool", "/api/automations/owned-by/prefect.deployment.{foreign_deployment}"),

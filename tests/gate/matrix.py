@@ -32,6 +32,7 @@ PASS: dict[str, frozenset[str]] = {
     "server": frozenset({"admin"}),  # `view` on the server, or `admin`: nobody else here holds anything there
     "server work": frozenset(),  # background tasks, ad-hoc runs: none here holds `work` on the server
     "a worker": frozenset({"work"}),  # `work` anywhere
+    "a runner": _SIBLINGS | {"run", "operate", "manage", "work", "admin"},  # `run` anywhere
     "a worker or the server": frozenset({"work", "admin"}),
     "a worker or deployer": _SIBLINGS | {"manage", "work", "admin"},
 }
@@ -186,6 +187,8 @@ BODIES: dict[str, Any] = {
     "POST /ui/flow_runs/count-task-runs": {"flow_run_ids": ["{flow_run}"]},
     "POST /ui/task_runs/dashboard/counts": {"task_runs": {}},
     "POST /ui/schemas/validate": {"schema": {}, "values": {}},
+    "POST /templates/validate": "x",
+    "POST /automations/templates/validate": "x",
 }
 
 CALLS: tuple[Call, ...] = (
@@ -220,9 +223,6 @@ CALLS: tuple[Call, ...] = (
         GET /block_schemas/checksum/{checksum}
         POST /block_types/filter
         POST /block_schemas/filter
-        POST /templates/validate
-        POST /automations/templates/validate
-        POST /ui/schemas/validate
         WS /logs/out
         WS /events/out
         """,
@@ -393,6 +393,7 @@ CALLS: tuple[Call, ...] = (
         """,
     ),
     *_calls("server work", "WS /task_runs/subscriptions/scheduled"),
+    *_calls("a runner", "POST /ui/schemas/validate"),
     *_calls("secret", "GET /block_documents/{id:uuid} ?include_secrets=true"),
     *_calls("secret", "GET /block_types/slug/{slug}/block_documents/name/{block_document_name} ?include_secrets=true"),
     *_calls(
@@ -403,6 +404,8 @@ CALLS: tuple[Call, ...] = (
         GET /automations/{id:uuid}
         GET /saved_searches/{id:uuid}
         GET /work_queues/name/{name}
+        POST /templates/validate
+        POST /automations/templates/validate
         PUT /admin/storage
         DELETE /admin/storage
         POST /flow_runs/bulk_delete

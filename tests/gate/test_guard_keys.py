@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from grants.gate.prefect import events, guards_deployments, guards_rest, guards_runs
+from grants.gate.prefect import events, guards_deployments, guards_rest, guards_runs, schedules
 from tests.adapters.contract_files import description
 
 KEYS = {
     "DeploymentFlowRunCreate": guards_deployments._RUN,
     "DeploymentCreate": guards_deployments._CREATE - guards_deployments._OLD,
     "DeploymentUpdate": guards_deployments._UPDATE - guards_deployments._OLD,
-    "DeploymentScheduleCreate": guards_deployments._SCHEDULE,
-    "DeploymentScheduleUpdate": guards_deployments._SCHEDULE,
+    "DeploymentScheduleCreate": schedules._SCHEDULE,
+    "DeploymentScheduleUpdate": schedules._SCHEDULE,
     "WorkPoolUpdate": guards_deployments._POOL,
     "WorkQueueCreate": guards_deployments._QUEUE - {"last_polled"},
     "WorkQueueUpdate": guards_deployments._QUEUE,
@@ -23,6 +23,12 @@ KEYS = {
     "ArtifactCreate": guards_runs._ARTIFACT,
     "TaskRunCreate": guards_runs._TASK_RUN,
     "Event": events.KEYS,
+    "IntervalSchedule-Input": schedules._KINDS["interval"],
+    "CronSchedule": schedules._KINDS["cron"],
+    "RRuleSchedule": schedules._KINDS["rrule"],
+    "Body_schedule_deployment_deployments__id__schedule_post": schedules._AHEAD,
+    "Body_create_flow_run_input_flow_runs__id__input_post": frozenset({"key", "value", "sender"}),
+    "Body_validate_obj_ui_schemas_validate_post": frozenset({"schema", "values"}),
 }
 
 

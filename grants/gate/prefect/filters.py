@@ -16,6 +16,8 @@ from grants.gate.types import Code, Json, Refusal
 MOST_NAMED = 200  # ids that one call may name, each of which is looked up
 _DEEPEST = 12
 _MOST_PARTS = 5_000
+_LONGEST = 1_000  # letters of a text
+_MOST_WILDCARDS = 8
 
 type Filter = dict[str, Any]
 
@@ -40,16 +42,25 @@ def shaped(body: Json) -> Filter:
         return {}
     if not isinstance(body, dict):
         raise malformed("The body of a list is an object.")
+    within_bounds(body)
+    return body
+
+
+def within_bounds(body: Json) -> None:
+    """So deep, so many parts, texts so long and of so few wildcards that asking by it is no work to speak of."""
     left: list[tuple[Json, int]] = [(body, 1)]
     parts = 0
     while left:
         at, depth = left.pop()
+        if isinstance(at, str) and (len(at) > _LONGEST or at.count("%") > _MOST_WILDCARDS):
+            raise malformed("A text in the filter is too long, or has too many wildcards.")
+        if not isinstance(at, dict | list):
+            continue
         inner = list(at.values()) if isinstance(at, dict) else at
         parts += len(inner)
         if depth > _DEEPEST or parts > _MOST_PARTS:
             raise malformed("The filter is too large.")
-        left += [(part, depth + 1) for part in inner if isinstance(part, dict | list)]
-    return body
+        left += [(part, depth + 1) for part in inner]
 
 
 def only(body: Filter, keys: Collection[str]) -> None:

@@ -11,7 +11,6 @@ from grants.gate.prefect.finds import (
     a_name,
     an_id,
     an_object,
-    anywhere,
     fact,
     found_by,
     on,
@@ -20,6 +19,9 @@ from grants.gate.prefect.finds import (
     on_server,
     wanted,
 )
+from grants.gate.prefect.hydration import hydration_asks
+from grants.gate.prefect.schedules import ahead_judged, schedules_need, today
+from grants.gate.prefect.schemas import kept, of_modest_size
 from grants.gate.types import Ask, Found, Json, Lookup, Match
 
 AT_ONCE = 100  # flow runs that Prefect makes of one call
@@ -33,7 +35,6 @@ _RUN = frozenset(
         "job_variables",
     }
 )
-_SCHEDULE = frozenset({"active", "schedule", "max_scheduled_runs", "parameters", "slug", "replaces"})
 _OPERATES = frozenset({"paused", "schedules", "concurrency_limit", "concurrency_options"})
 _OLD = frozenset({"worker_pool_queue_id", "worker_pool_name", "worker_pool_queue_name", "work_pool_queue_name"})
 _UPDATE = _OPERATES | _OLD
@@ -44,7 +45,6 @@ _CREATE = _UPDATE | {"name", "flow_id", "labels"}
 _POOL_OPERATES = frozenset({"is_paused", "concurrency_limit"})
 _POOL = _POOL_OPERATES | {"description", "base_job_template", "storage_configuration"}
 _QUEUE = frozenset({"name", "description", "is_paused", "concurrency_limit", "priority", "last_polled", "filter"})
-_HARMLESS_KINDS = ("none", "json")
 _SCHEDULER = "scheduled "  # how Prefect's own idempotency keys begin
 
 
@@ -65,7 +65,9 @@ def _items(match: Match, body: Json) -> list[dict[str, Json]]:
     items = a_list(body, most=AT_ONCE) if _bulk(match) else [body]
     if not items:
         raise Malformed("The list of runs is empty.")
-    return [an_object(item, _RUN, "A run") for item in items]
+    known = [an_object(item, _RUN, "A run") for item in items]
+    of_modest_size([item.get("parameters") for item in known], "Parameters")
+    return known
 
 
 def _bulk(match: Match) -> bool:
@@ -85,8 +87,7 @@ def _run(match: Match, item: dict[str, Json], found: Found) -> list[Ask]:
         asks.append(on(match, deployment, found, Level.WORK))
     if (parent := _parent(item)) is not None:  # the run's states are written to that task run
         asks.append(on(match, parent, found, Level.WORK))
-    if hydrates(item.get("parameters")):
-        asks.append(reads_variables(match))
+    asks += hydration_asks(match, item.get("parameters"))
     if _is_anybodys(item.get("idempotency_key"), match):
         asks.append(on_server(match, Level.VIEW))
     return asks
@@ -135,6 +136,7 @@ def upsert_needs(_match: Match, body: Json) -> tuple[Lookup, ...]:
 def upsert_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     """A POST changes the deployment that has this flow and name already, wherever it is, and moves it."""
     pool, existing = _pool(body, _CREATE), _existing(body)
+    schedules_need(body.get("schedules"), today())
     asks = []
     if found.get(existing) is not None:
         asks.append(on(match, existing, found, Level.MANAGE))
@@ -152,8 +154,8 @@ def update_needs(match: Match, body: Json) -> tuple[Lookup, ...]:
 
 def update_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     deployment, pool = _deployment(match), _pool(body, _UPDATE)
-    steers = body.keys() <= _OPERATES and not _parameters(body.get("schedules"))
-    asks = [on(match, deployment, found, Level.OPERATE if steers and body else Level.MANAGE)]
+    need = schedules_need(body.get("schedules"), today())
+    asks = [on(match, deployment, found, need if body and body.keys() <= _OPERATES else Level.MANAGE)]
     if pool is not None and fact(found, deployment, "work_pool_name") != pool.id:
         asks.append(on(match, pool, found, Level.MANAGE))
     if body.get("work_queue_name") is not None and "work_pool_name" not in body:
@@ -169,7 +171,9 @@ def delete_asks(match: Match, _body: Json, found: Found) -> tuple[Ask, ...]:
 
 def _reaching_out(match: Match, body: dict[str, Json], deployment: Lookup, found: Found) -> list[Ask]:
     """What a definition asks for besides: the values of variables, and limits that are not the deployment's own."""
-    asks = [reads_variables(match)] if hydrates(body.get("parameters")) else []
+    kept(body.get("parameter_openapi_schema"), "The parameters' schema")
+    of_modest_size([body.get("parameters"), body.get("job_variables")], "Parameters and job variables")
+    asks = list(hydration_asks(match, body.get("parameters")))
     limit = body.get("global_concurrency_limit_id")
     takes = limit is not None and an_id(limit, "global_concurrency_limit_id") != fact(found, deployment, "limit_id")
     # Prefect writes a deployment's limit into whatever limit it is held to, and deletes that one with it.
@@ -184,15 +188,14 @@ def _shares_limit(deployment: Lookup, found: Found) -> bool:
 
 
 def schedule_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    """A schedule's parameters are checked by nobody."""
     schedules = body if isinstance(body, list) else [body]
-    need = Level.MANAGE if _parameters(schedules) else Level.OPERATE
-    return (on(match, _deployment(match), found, need),)
+    return (on(match, _deployment(match), found, schedules_need(schedules, today())),)
 
 
-def _parameters(schedules: Json) -> bool:
-    items = [an_object(item, _SCHEDULE, "A schedule") for item in a_list([] if schedules is None else schedules)]
-    return any(item.get("parameters") not in (None, {}) for item in items)
+def ahead_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
+    """Prefect works out the stored schedules at once, as far ahead as the body says."""
+    ahead_judged(body, today())
+    return (on(match, _deployment(match), found, Level.OPERATE),)
 
 
 def _existing(body: Json) -> Lookup:
@@ -212,6 +215,7 @@ def pool_update_needs(match: Match, body: Json) -> tuple[Lookup, ...]:
 
 def pool_update_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     """A block that is named as a default is printed by Prefect to whoever starts a run that does not fit."""
+    kept(body.get("base_job_template"), "The job template")
     pool, *blocks = pool_update_needs(match, body)
     need = Level.OPERATE if body and body.keys() <= _POOL_OPERATES else Level.MANAGE
     return (
@@ -269,24 +273,6 @@ def state_need(state: Json) -> Level:
     state = an_object(state, _STATE, "A state")
     steers = str(state.get("type")) in _STEERS and state.get("data") is None
     return Level.RUN if steers else Level.WORK
-
-
-def hydrates(values: Json) -> bool:
-    """Whether Prefect would put other people's values into these: its variables, or what a template makes."""
-    left = [values]
-    while left:
-        value = left.pop()
-        if isinstance(value, dict):
-            if "__prefect_kind" in value and value["__prefect_kind"] not in _HARMLESS_KINDS:
-                return True
-            left.extend(value.values())
-        elif isinstance(value, list):
-            left.extend(value)
-    return False
-
-
-def reads_variables(match: Match) -> Ask:
-    return on_server(match, Level.VIEW, *anywhere(match, Level.WORK))
 
 
 def _deployment(match: Match) -> Lookup:

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from grants.catalog.levels import Level
-from grants.gate.prefect.finds import UUID, a_list, an_object, anywhere, found_by, on, on_block, on_server, signed_in
-from grants.gate.prefect.guards_deployments import hydrates
+from grants.gate.prefect.filters import Unnarrowable, within_bounds
+from grants.gate.prefect.finds import (
+    UUID,
+    Malformed,
+    a_list,
+    an_object,
+    anywhere,
+    found_by,
+    on,
+    on_block,
+    on_server,
+    signed_in,
+)
+from grants.gate.prefect.hydration import hydrates
 from grants.gate.types import Ask, Found, Json, Lookup, Match
 
 _FALSE = frozenset({"false", "False", "0"})
@@ -67,9 +79,26 @@ def limit_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
 
 
 def validate_asks(match: Match, body: Json, _found: Found) -> tuple[Ask, ...]:
-    """Its complaints repeat values, and values may be variables."""
+    """For who may run something. Its complaints repeat values, and values may be variables."""
     an_object(body, {"schema", "values"})
-    return (on_server(match, Level.VIEW),) if hydrates(body.get("values")) else signed_in(match)
+    asks = (on_server(match, Level.RUN, *anywhere(match, Level.RUN)),)
+    return (*asks, on_server(match, Level.VIEW)) if hydrates(body.get("values")) else asks
+
+
+def template_asks(match: Match, body: Json, _found: Found) -> tuple[Ask, ...]:
+    """Templates are parts of automations, and so are for who writes those."""
+    if not (body is None or isinstance(body, str)):
+        raise Malformed("The template must be a text.")
+    return (on_server(match, Level.ADMIN),)
+
+
+def open_list_asks(match: Match, body: Json, _found: Found) -> tuple[Ask, ...]:
+    """Lists that hold nothing of anybody's."""
+    try:
+        within_bounds(body)
+    except Unnarrowable as no:
+        raise Malformed(no.refusal.why) from None
+    return signed_in(match)
 
 
 # Automations of one deployment.

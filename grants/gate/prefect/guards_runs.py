@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from grants.catalog.levels import Level
+from grants.gate.bodies import parse
 from grants.gate.prefect.events import claims, on_event
 from grants.gate.prefect.finds import Malformed, a_list, an_object, anywhere, fact, found_by, on, on_all, on_server
-from grants.gate.prefect.guards_deployments import hydrates, reads_variables, state_need
-from grants.gate.types import Ask, Found, Json, Lookup, Match
+from grants.gate.prefect.guards_deployments import state_need
+from grants.gate.prefect.hydration import hydration_asks
+from grants.gate.prefect.schemas import is_dear, of_modest_size
+from grants.gate.types import Ask, Found, Json, Lookup, Match, Refusal
 
 _LOG = frozenset({"name", "level", "message", "timestamp", "flow_run_id", "task_run_id"})
 _ARTIFACT = frozenset({"key", "type", "description", "data", "metadata_", "flow_run_id", "task_run_id"})
@@ -41,12 +44,24 @@ def set_state_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
 def resume_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     """Prefect puts variables into what a paused run is told, and its answer prints them where they do not fit."""
     body = an_object({} if body is None else body, {"run_input"})
-    asks = (on(match, _run(match), found, Level.RUN),)
-    return (*asks, reads_variables(match)) if hydrates(body.get("run_input")) else asks
+    of_modest_size(body.get("run_input"), "What the run is told")
+    return (on(match, _run(match), found, Level.RUN), *hydration_asks(match, body.get("run_input")))
+
+
+def input_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
+    """A paused run's schema is an input of it, and Prefect checks by it what the run is told. Who executes the run
+    writes that one; others answer."""
+    value = an_object(body, {"key", "value", "sender"}).get("value")
+    if not isinstance(value, str):
+        raise Malformed("The value of an input is a text.")
+    said = parse(value.encode())
+    need = Level.WORK if isinstance(said, Refusal) or is_dear(said) else Level.RUN
+    return (on(match, _run(match), found, need),)
 
 
 def patch_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     keys = an_object(body, _PATCH | {"job_variables"}).keys()
+    of_modest_size(body.get("parameters"), "Parameters")
     asks = []
     if body.get("job_variables") is not None:
         asks.append(on(match, _run(match), found, Level.MANAGE))
@@ -65,6 +80,7 @@ def create_needs(_match: Match, body: Json) -> tuple[Lookup, ...]:
 def create_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     """A run on a pool is `manage` there; one of a deployment or below a task is `work`; else it is the server's."""
     body = an_object(body, _CREATE)
+    of_modest_size([body.get("parameters"), body.get("job_variables")], "Parameters and job variables")
     places = _places(body)
     asks = [on(match, lookup, found, _LEVELS[key]) for key, lookup in places.items()]
     decides = body.get("job_variables") not in (None, {}) or body.get("infrastructure_document_id") is not None

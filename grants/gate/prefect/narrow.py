@@ -23,6 +23,8 @@ from grants.gate.prefect.filters import (
     only,
     shaped,
 )
+from grants.gate.prefect.finds import Malformed
+from grants.gate.prefect.schemas import checked_by
 from grants.gate.prefect.scopes import NEEDS_QUEUES, SCOPE_OF, SCOPES, Scope, plain
 from grants.gate.prefect.sight import Call, Sight
 from grants.gate.types import Answer, Code, Fold, Found, Json, Lookup, Match, Narrowed, Refusal, Send, Visible
@@ -80,8 +82,10 @@ def narrow(match: Match, body: Json, sight: Sight, found: Found) -> Narrowed:
     try:
         if scope in blocks.LINES:
             return blocks.LINES[scope](call)  # who may see everything may still not read secrets
+        if scope is Scope.SCHEMA_VALUES:
+            return _schema_values(call)
         if sight.visible.all:
-            return call.sent(body)
+            return call.sent(body if body is None else shaped(body))
         if scope in events_narrow.LINES:
             return events_narrow.LINES[scope](call)
         if scope in _LISTS:
@@ -280,10 +284,15 @@ def _queues_of_deployment(call: Call) -> Narrowed:
 
 
 def _schema_values(call: Call) -> Narrowed:
-    """Prefect puts variables into the values that it checks, and its errors print them."""
-    if reads_variables(call.body):
+    """Prefect puts variables into the values that it checks, and its errors print them. What could keep it busy is
+    left out of the schema: the run itself is checked by the deployment's own."""
+    if reads_variables(call.body) and not call.sight.visible.all:
         return Refusal(403, Code.LIST, why="Values that come from variables are checked for who may read variables.")
-    return call.sent(call.body)
+    values = call.body.get("values")
+    try:
+        return call.sent({"schema": checked_by(call.body.get("schema"), values), "values": values})
+    except Malformed as why:
+        return Refusal(400, Code.BODY, why=str(why))
 
 
 def reads_variables(body: Json) -> bool:
@@ -331,7 +340,6 @@ _OTHERS: dict[Scope, Callable[[Call], Narrowed]] = {
     Scope.SERVER_LIST: lambda _call: Answer([]),
     Scope.SERVER_COUNT: lambda _call: Answer(0),
     Scope.SERVER: _server_only,
-    Scope.SCHEMA_VALUES: _schema_values,
     Scope.GRAPH: _graph,
 }
 

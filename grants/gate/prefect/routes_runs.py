@@ -31,7 +31,9 @@ ROUTES = (
         most=DEFINED,
     ),
     Route("POST", "/api/flow_runs/{id:uuid}/resume", RUN, FLOW_RUN, JSON, guards.resume_asks, most=DEFINED),
-    Route("POST", "/api/flow_runs/{id:uuid}/input", RUN, FLOW_RUN, STREAM, drains=ONGOING, most=DEFINED),
+    Route(
+        "POST", "/api/flow_runs/{id:uuid}/input", RUN, FLOW_RUN, JSON, guards.input_asks, drains=ONGOING, most=DEFINED
+    ),
     Route("POST", "/api/flow_runs/{id:uuid}/input/filter", VIEW, FLOW_RUN, STREAM, drains=ONGOING),
     Route("GET", "/api/flow_runs/{id:uuid}/input/{key}", VIEW, FLOW_RUN, drains=ONGOING),
     Route("DELETE", "/api/flow_runs/{id:uuid}/input/{key}", WORK, FLOW_RUN, drains=ONGOING),

@@ -6,7 +6,7 @@ from grants.gate.prefect import guards_rest as guards
 from grants.gate.prefect.lines import administered, guarded, listed, opened
 from grants.gate.types import ANY, Body, Drains, Route
 
-VIEW, MANAGE, WORK, SECRET, ADMIN = Level.VIEW, Level.MANAGE, Level.WORK, Level.SECRET, Level.ADMIN
+VIEW, RUN, MANAGE, WORK, SECRET, ADMIN = Level.VIEW, Level.RUN, Level.MANAGE, Level.WORK, Level.SECRET, Level.ADMIN
 STREAM = Body.STREAM
 WORKER = ("any:work",)
 ALWAYS = Drains.ALWAYS
@@ -27,7 +27,7 @@ ROUTES = (
     *opened("GET", "/api/block_capabilities/", "/api/block_types/{id:uuid}", "/api/block_types/slug/{slug}"),
     *opened("GET", "/api/block_schemas/{id:uuid}", "/api/block_schemas/checksum/{checksum}"),
     *(
-        Route("POST", path, ANY, body=Body.JSON, drains=ALWAYS, most=LISTED)
+        Route("POST", path, ANY, body=Body.JSON, guard=guards.open_list_asks, drains=ALWAYS, most=LISTED)
         for path in ("/api/block_types/filter", "/api/block_schemas/filter")
     ),
     *administered("POST", "/api/block_types/", "/api/block_schemas/", most=DEFINED),
@@ -94,17 +94,16 @@ ROUTES = (
     *listed("server_list", "saved_searches/filter", "task_workers/filter"),
     # What Prefect works out of what it is sent.
     *(
-        Route("POST", path, ANY, body=STREAM, drains=ALWAYS, most=COMPUTED)
+        Route("POST", path, ADMIN, body=Body.JSON, guard=guards.template_asks, most=COMPUTED)
         for path in ("/api/templates/validate", "/api/automations/templates/validate")
     ),
     Route(
         "POST",
         "/api/ui/schemas/validate",
-        ANY,
+        RUN,
         body=Body.JSON,
         guard=guards.validate_asks,
         scope="schema_values",
-        drains=ALWAYS,
         most=COMPUTED,
     ),
 )

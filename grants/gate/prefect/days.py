@@ -1,0 +1,55 @@
+"""Days that rules mean. Whether one comes is found by looking at days one by one, as Prefect does, but at so few that
+the gate's loop is not held up: all schedules of a call share one number of them."""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Callable, Iterator
+from datetime import date
+
+from grants.gate.prefect.finds import Malformed
+
+_MOST = 3_000  # of one call
+_LONGEST = 48  # years that are looked ahead: a 29 February that is a Monday comes 40 years after the last, around 2100
+
+RARE = "This {} never comes, or once in decades. Give it days that its months and its interval have."
+
+
+class Looks:
+    """How many days may still be looked at for a call."""
+
+    def __init__(self, today: date) -> None:
+        self.today = today
+        self._left = _MOST
+
+    def take(self, days: int, what: str) -> None:
+        self._left -= days
+        if self._left < 0:
+            raise Malformed(RARE.format(what))
+
+
+def length(year: int, month: int) -> int:
+    return calendar.monthrange(year, month)[1]
+
+
+def nth_in_month(day: int, last: int) -> tuple[int, int]:
+    """How many of its weekday a month has had with this day, and, negative, how many it still has."""
+    return (day + 6) // 7, -((last - day) // 7 + 1)
+
+
+def comes(months: frozenset[int], looks: Looks, fits: Callable[[int, int, int], bool], what: str) -> None:
+    """Raises Malformed unless a day in these months fits: its number, its month's length, its weekday (0: Monday)."""
+    for year, month, first in _months(months, looks.today):
+        last = length(year, month)
+        weekday = date(year, month, 1).weekday()
+        looks.take(last, what)
+        if any(fits(day, last, (weekday + day - 1) % 7) for day in range(first, last + 1)):
+            return
+    raise Malformed(RARE.format(what))
+
+
+def _months(months: frozenset[int], today: date) -> Iterator[tuple[int, int, int]]:
+    for year in range(today.year, today.year + _LONGEST):
+        for month in sorted(months):
+            if year > today.year or month >= today.month:
+                yield year, month, today.day if (year, month) == (today.year, today.month) else 1
