@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from portal.env_values import Origin, Postgres, Redis, SecretRef, Smtp, Url, WebUrl
+from portal.env_values import Networks, Origin, Postgres, Redis, SecretRef, Smtp, Url, WebUrl
 
 PREFIX = "STINT_"
 
@@ -157,7 +157,17 @@ class GateEnv(BaseSettings):
     gate_stale_seconds: float = Field(
         2.0, ge=0.5, le=60, description="Cut off from the database for longer, the gate answers 503."
     )
-    gate_sockets: int = Field(2000, ge=1, description="Sockets open at once; of one credential, a quarter of them.")
+    gate_sockets: int = Field(
+        2000,
+        ge=1,
+        description="Sockets open at once, if files can be open for them; "
+        "a quarter of them for one that works, a twentieth for anybody else.",
+    )
+    gate_proxies: Networks = Field(
+        (),
+        description="Addresses or networks of the proxies in front, with commas. Their connections are not "
+        "counted by address; whose tries are counted is told by their `X-Forwarded-For`.",
+    )
     gate_stop_seconds: float = Field(10.0, ge=0, le=300, description="Told to stop, it lets calls finish this long.")
     metrics_token: SecretStr | None = Field(None, description="Bearer token for /metrics; none: /metrics is closed.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
@@ -236,7 +246,7 @@ def markdown() -> str:
 def _rows(settings: type[BaseSettings]) -> list[str]:
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in settings.model_fields.items():
-        default = "" if field.default_factory or field.default in (None, "") else f"`{field.default}`"
+        default = "" if field.default_factory or field.default in (None, "", ()) else f"`{field.default}`"
         default = "**required**" if field.is_required() else default
         rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
     return rows

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, HttpUrl, RedisDsn, ValidationError
+from pydantic import AfterValidator, BeforeValidator, HttpUrl, RedisDsn, ValidationError
+from pydantic_settings import NoDecode
 
 
 def is_loopback(host: str) -> bool:
@@ -82,6 +83,15 @@ def _smtp(url: str) -> str:
     return url
 
 
+def _networks(said: object) -> object:
+    if not isinstance(said, str):
+        return said
+    try:
+        return tuple(ip_network(one.strip()) for one in said.split(",") if one.strip())
+    except ValueError:
+        raise ValueError("write addresses or networks, with commas: 10.0.0.0/8, ::1") from None
+
+
 Url = Annotated[str, AfterValidator(_url)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]  # https, but on this machine
 Origin = Annotated[str, AfterValidator(_origin)]  # the same, without a path
@@ -89,3 +99,4 @@ Postgres = Annotated[str, AfterValidator(_postgres)]
 Redis = Annotated[str, AfterValidator(_redis)]
 SecretRef = Annotated[str, AfterValidator(_secret_ref)]  # "" is none
 Smtp = Annotated[str, AfterValidator(_smtp)]  # "" is none
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]

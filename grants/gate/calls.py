@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from multidict import CIMultiDictProxy
 
+from grants.catalog.levels import Level
 from grants.gate.aside import aside
 from grants.gate.check import check, may_finish
 from grants.gate.credentials import authenticate, known_by
@@ -131,6 +132,19 @@ class Judge:
             all=any(key.kind == "server" for key in had),
             pools=frozenset(key.id for key in had if key.kind == "pool"),
             deployments=frozenset(key.id for key in had if key.kind == "deployment"),
+        )
+
+    def works(self, call: Call) -> bool:
+        """Whether the caller may work on something of this orchestrator, or is in the drain of it."""
+        snapshot, principal = self.known(), call.principal
+        now = now_of(snapshot)
+        grants = (snapshot.grants.get(pk) for pk in snapshot.grants_of.get(principal.subject if principal else 0, ()))
+        return any(
+            Level.WORK in grant.level
+            and grant.resource.connection == call.served.upstream.slug
+            and grant.starts_at <= now < grant.drain_until
+            for grant in grants
+            if grant is not None
         )
 
     def still_sees(self, call: Call, now: Passed, before: Passed) -> bool:

@@ -16,11 +16,13 @@ from multidict import CIMultiDict
 from grants.gate import heads, refusals
 from grants.gate.answers import abort, pass_on, send
 from grants.gate.aside import aside, dumped, parsed
+from grants.gate.callers import STRANGERS, Callers, Hand
 from grants.gate.calls import STALE, Call, Judge, Passed, Refused, no
 from grants.gate.enter import PREFIX, Enter
 from grants.gate.incoming import Stream, read_json, too_long
 from grants.gate.kinds import Kind, Served
 from grants.gate.limits import Limits
+from grants.gate.line import known
 from grants.gate.lookup import LookupFailed
 from grants.gate.metrics import ANSWERED, DECIDED, SPENT
 from grants.gate.narrowing import narrowed
@@ -54,6 +56,7 @@ class Gateway:
         self.feed, self.client, self.usage, self.enter, self.limits = feed, client, usage, enter, limits
         self.judge = Judge(feed, scheme=client.scheme)
         self.sockets = Sockets(self.judge, client, usage, limits)
+        self.callers = Callers(limits)
         self._kinds = kinds
         self._served: dict[str, Served] = {}
 
@@ -97,12 +100,19 @@ class Gateway:
         return await self._decide(request, call)
 
     async def _decide(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        subject = STRANGERS
+        if call.match.route.need is not None:
+            principal = self.judge.who(call)  # nobody's body is waited for before it is known whose it is
+            subject = principal.subject
+            self.sockets.passers.heard(request.remote, principal.credential)
+            known(request)
+        with self.callers.call(subject) as hand:
+            body = await self._body(request, call, hand)
+            async with self.callers.turn(subject, call.served.upstream.slug):
+                return await self._judged(request, call, body)
+
+    async def _judged(self, request: web.BaseRequest, call: Call, body: Json) -> web.StreamResponse:
         route = call.match.route
-        if route.need is not None:
-            self.judge.who(call)  # nobody's body is waited for before it is known whose it is
-            if call.principal is not None:
-                self.sockets.passers.heard(request.remote, call.principal.credential)
-        body = await self._body(request, call)
         if route.need is None:
             return await self._send(request, call, Send(request.method, call.match.target.raw, body), None)
         passed = await self.judge.judge(call, body)
@@ -112,10 +122,10 @@ class Gateway:
             return await self._send(request, call, Send(request.method, call.match.target.raw, body), passed)
         return await self._narrowed(request, call, body, passed)
 
-    async def _body(self, request: web.BaseRequest, call: Call) -> Json:
+    async def _body(self, request: web.BaseRequest, call: Call, hand: Hand) -> Json:
         route = call.match.route
         if route.body is Body.JSON:
-            body, call.size = await read_json(request, self.limits.body, route.most)
+            body, call.size = await read_json(request, self.limits.body, route.most, hand.take)
             return body
         if route.body is Body.NONE and request.can_read_body:
             raise Refused(Refusal(400, Code.BODY, why="This call takes no body."))
@@ -253,8 +263,10 @@ class Gateway:
         response = web.Response(status=status, body=body, headers=head)
         if status == 302:
             response.headers["Set-Cookie"] = cookie
-        if refusal.code in _UNSAFE or request.content.exception() is not None:
-            response.force_close()  # whoever sends such a head is not trusted with where the next one begins
+        stranger = seen.call is None or seen.call.principal is None
+        if refusal.code in _UNSAFE or request.content.exception() is not None or (stranger and status < 500):
+            # Whoever sends such a head is not trusted with where the next one begins, and a stranger holds no line.
+            response.force_close()
         return await send(request, response, self.limits)
 
     def _count(self, call: Call, code: str) -> None:

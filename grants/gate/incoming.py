@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
@@ -27,8 +27,10 @@ async def continued(request: web.BaseRequest) -> None:
         request.writer.output_size = 0  # no part of the answer: aiohttp would take it for one
 
 
-async def read_json(request: web.BaseRequest, seconds: float, most: int) -> tuple[Json, int]:
-    """The body of a route that is looked into, and how many bytes it had. Raises Refused."""
+async def read_json(
+    request: web.BaseRequest, seconds: float, most: int, take: Callable[[int], None]
+) -> tuple[Json, int]:
+    """The body of a route that is looked into, and how many bytes it had. Raises Refused, as `take` does."""
     length = request.content_length
     if length is not None and length > most:
         raise Refused(too_long(most))
@@ -42,6 +44,7 @@ async def read_json(request: web.BaseRequest, seconds: float, most: int) -> tupl
     try:
         async with asyncio.timeout(seconds):
             async for piece in request.content.iter_any():
+                take(len(piece))
                 raw += piece
                 if len(raw) > most:
                     raise Refused(too_long(most))

@@ -15,6 +15,10 @@ SPENT = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )  # fmt: skip
 OPEN_SOCKETS = Gauge("stint_gate_open_sockets", "Sockets that are open.", registry=REGISTRY)
+CONNECTIONS = Gauge("stint_gate_connections", "Callers' connections that are open.", registry=REGISTRY)
+TURNED_AWAY = Counter(
+    "stint_gate_turned_away", "Connections that were closed unheard, by why.", ["why"], registry=REGISTRY
+)
 SNAPSHOT_AGE = Gauge("stint_gate_snapshot_age_seconds", "Since the last check that it is current.", registry=REGISTRY)
 SNAPSHOT_VERSION = Gauge("stint_gate_snapshot_version", "Version of the record that is known.", registry=REGISTRY)
 WAITING = Gauge("stint_gate_unwritten", "Counts and events that wait for the database.", registry=REGISTRY)

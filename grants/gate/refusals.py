@@ -36,6 +36,7 @@ _SAYS = {
     Code.GUARD: "The body of this call asks for more than its route.",
     Code.NOT_FOUND: "There is no such thing here.",
     Code.LIST: "This list cannot be narrowed to what you may see as it was asked for.",
+    Code.BUSY: "You ask for too much at once. Try again in a moment.",
     Code.STALE: "Stint cannot tell at the moment what you may do. Nothing was decided: try again in a moment.",
     Code.UPSTREAM: "The orchestrator does not answer. Try again in a moment.",
 }
@@ -46,6 +47,7 @@ _TITLES = {
     403: "This is not yours to do",
     404: "Nothing is here",
     405: "Nothing is here",
+    429: "One after the other",
     503: "Stint is out of breath",
     504: "The orchestrator does not answer",
 }
@@ -69,7 +71,7 @@ type Rendered = tuple[int, dict[str, str], bytes]
 def render(refusal: Refusal, *, html: bool, context: Context) -> Rendered:
     """Status, headers and body. `html`: a person navigates (the door tells by Accept and Sec-Fetch-Mode)."""
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-    if refusal.status == 503:
+    if refusal.status in (429, 503):
         headers["Retry-After"] = str(RETRY_SECONDS)
     if html and context.sign_in and refusal.code in _SIGN_IN and not is_api(context.path):
         return 302, {**headers, "Location": context.sign_in}, b""
@@ -145,7 +147,7 @@ def _page(refusal: Refusal, link: str, context: Context) -> str:
         link=link,
         call=f"{context.method} {context.path}".strip(),
         code=refusal.code.value,
-        trouble=refusal.status >= 500,
+        trouble=refusal.status == 429 or refusal.status >= 500,
     )
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiohttp
 import structlog
@@ -15,6 +16,7 @@ from aiohttp import web
 from grants.gate import heads
 from grants.gate.calls import STALE, Call, Judge, Passed, Refused
 from grants.gate.limits import LISTED, Limits
+from grants.gate.line import known
 from grants.gate.metrics import OPEN_SOCKETS
 from grants.gate.passers import Passers
 from grants.gate.relay import Relay
@@ -41,12 +43,17 @@ class Held:
     ended: bool = False
 
 
+class _Opener(NamedTuple):
+    subject: int  # not a credential: of those one has as many as one likes
+    works: bool
+
+
 class Sockets:
     def __init__(self, judge: Judge, client: Client, usage: Usage, limits: Limits) -> None:
         self.judge, self.client, self.usage, self.limits = judge, client, usage, limits
         self.passers = Passers()
         self._held: set[Held] = set()
-        self._open: Counter[int] = Counter()  # by credential
+        self._open: Counter[_Opener] = Counter()
         self._relays: set[Relay] = set()
         self._looked = 0
         judge.feed.listeners.append(self._changed)
@@ -66,8 +73,9 @@ class Sockets:
         if not down.can_prepare(request):
             raise Refused(Refusal(400, Code.HEADERS, why="This is no proper WebSocket handshake."))
         self._who(request, call)
-        passed = await self.judge.judge(call, None, opening=True)
-        with self._counted(call):
+        known(request)
+        with self._counted(call):  # first: to judge one may take questions to the orchestrator
+            passed = await self.judge.judge(call, None, opening=True)
             up = await self._connect(request, call)
             relay = Relay(call, self.judge, self.usage, self.limits, down, up, self.client.secret(call.served.upstream))
             self._relays.add(relay)
@@ -108,18 +116,28 @@ class Sockets:
     @contextmanager
     def _counted(self, call: Call) -> Iterator[None]:
         assert call.principal is not None
-        credential, limits = call.principal.credential, self.limits
-        if self._open.total() >= limits.sockets or self._open[credential] >= limits.sockets_each:
+        opener = _Opener(call.principal.subject, works=self.judge.works(call))
+        if not self._room(opener):
             raise Refused(Refusal(503, Code.STALE, why="Too many sockets are open at this gate."))
-        self._open[credential] += 1
+        self._open[opener] += 1
         OPEN_SOCKETS.inc()
         try:
             yield
         finally:
             OPEN_SOCKETS.dec()
-            self._open[credential] -= 1
-            if not self._open[credential]:
-                del self._open[credential]
+            self._open[opener] -= 1
+            if not self._open[opener]:
+                del self._open[opener]
+
+    def _room(self, opener: _Opener) -> bool:
+        """Half of all are kept for who works: a run that loses its socket loses its task runs."""
+        limits, mine = self.limits, self._open[opener]
+        if self._open.total() >= limits.sockets:
+            return False
+        if opener.works:
+            return mine < limits.sockets_each
+        others = sum(n for one, n in self._open.items() if not one.works)
+        return mine < limits.sockets_other and others < max(1, limits.sockets // 2)
 
     # Ending.
 

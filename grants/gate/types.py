@@ -200,12 +200,13 @@ class Code(StrEnum):
     GUARD = "guard"  # the body asks for more than the route
     NOT_FOUND = "not_found"
     LIST = "list"  # a list that cannot be narrowed as it was asked for
+    BUSY = "busy"  # too much of one caller's at once
     STALE = "stale"  # Stint is in trouble
     UPSTREAM = "upstream"  # the orchestrator is
 
 
 class Refusal(NamedTuple):
-    status: int  # 400 401 403 404 405 408 413 415 417 503 504
+    status: int  # 400 401 403 404 405 408 413 415 417 429 503 504
     code: Code
     ask: Ask | None = None  # what would have passed: for the link to a pre-filled request
     why: str = ""  # a sentence for people, where the code's own is not enough

@@ -13,10 +13,11 @@ import structlog
 from aiohttp import web
 from prometheus_client import generate_latest
 
+from grants.gate.addresses import Addresses
 from grants.gate.enter import Enter
 from grants.gate.gateway import Gateway
 from grants.gate.kinds import Kind
-from grants.gate.limits import Limits
+from grants.gate.limits import Limits, limits_for
 from grants.gate.line import Server
 from grants.gate.metrics import REGISTRY, SNAPSHOT_AGE, SNAPSHOT_VERSION
 from grants.gate.snapshot import Feed
@@ -25,10 +26,12 @@ from grants.gate.usage import Usage
 from grants.gate.watchdog import watch
 from grants.gate.writes import Unwritten, Writes
 from portal.env import GateEnv
+from portal.gate.files import most_files
 from portal.postgres.rights import GATE_TOO_MUCH, refusal
 
 log = structlog.get_logger(__name__)
 
+_FEW = Limits(connections=16, connections_each=16)  # of who asks how it is: no connection of callers takes these
 _LAST_WRITES = 5.0  # seconds for the database to take the last counts
 
 
@@ -37,7 +40,10 @@ class Gate:
 
     def __init__(self, env: GateEnv, kinds: Mapping[str, Kind]) -> None:
         self.env = env
-        self.limits = Limits(sockets=env.gate_sockets, sockets_each=max(1, env.gate_sockets // 4))
+        files = most_files()
+        self.limits = limits_for(files, env.gate_sockets)
+        log.info("gate_limits", files=files, connections=self.limits.connections, sockets=self.limits.sockets)
+        self.addresses = Addresses(env.gate_proxies)
         self.feed = Feed(env.gate_database_url, stale=env.gate_stale_seconds)
         self.writes = Writes(env.gate_database_url)
         self.usage = Usage(self.writes, env.gate_name)
@@ -55,7 +61,7 @@ class Gate:
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self.stopping.set)
         async with self.client:
-            teller = web.Server(self._tell, access_log=None)
+            teller = Server(self._tell, limits=_FEW)
             admin = await loop.create_server(teller, self.env.gate_host, self.env.gate_admin_port)
             self._begin(self.feed.run(), self.usage.run(), self.gateway.sockets.watch(), watch())
             try:
@@ -84,7 +90,7 @@ class Gate:
         return False
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        server = Server(self.gateway, limits=self.limits)
+        server = Server(self.gateway, limits=self.limits, addresses=self.addresses)
         listening = await loop.create_server(server, self.env.gate_host, self.env.gate_port, backlog=1024)
         log.info("gate_listens", host=self.env.gate_host, port=self.env.gate_port)
         await self._first(asyncio.Event().wait())

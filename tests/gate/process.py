@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 class Process:
     """`python -m portal.gate`, its log, and where it listens."""
 
-    def __init__(self, folder: Path, database_url: str, port: int, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, database_url: str, port: int, *, files: tuple[int, int] | None = None, **settings: str
+    ) -> None:
+        self._files = files  # that may be open, at first and at most
         self.port, self.admin, self.log = port, free_port(), folder / "gate.log"
         self._env = {name: value for name, value in os.environ.items() if not name.startswith("STINT_")} | {
             "STINT_GATE_DATABASE_URL": database_url,
@@ -35,9 +38,13 @@ class Process:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, ready: bool = True) -> None:
+        command = [sys.executable, "-m", "portal.gate"]
+        if self._files:
+            first, most = self._files
+            command = ["/bin/sh", "-c", f'ulimit -Sn {first} && ulimit -Hn {most} && exec "$@"', "sh", *command]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "portal.gate"],
+                command,
                 env=self._env,
                 stdout=log,
                 stderr=log,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -66,14 +67,16 @@ def url_of_role(role: str) -> str:
 
 
 @contextmanager
-def served(cast: Cast, upstream: Recorder, folder: Path, **settings: str) -> Iterator[Process]:
+def served(
+    cast: Cast, upstream: Recorder, folder: Path, *, files: tuple[int, int] | None = None, **settings: str
+) -> Iterator[Process]:
     port = free_port()
     with transaction.atomic():
         Connection.objects.filter(pk=cast.connection.pk).update(
             host=f"127.0.0.1:{port}", url=f"http://127.0.0.1:{upstream.port}/api"
         )
         record(Verb.CONNECTION_APPLIED, by="test", on=[cast.connection])
-    gate = Process(folder, url_of_role("stint_gate"), port, **settings)
+    gate = Process(folder, url_of_role("stint_gate"), port, files=files, **settings)
     gate.start()
     try:
         yield gate
@@ -165,6 +168,29 @@ def test_killed_and_started_again_under_load(cast: Cast, upstream: Recorder, tmp
             for thread in threads:
                 thread.join(20)
         assert wrong == []
+
+
+@pytest.mark.usefixtures("commits")
+def test_strangers_who_say_nothing_take_no_place(cast: Cast, upstream: Recorder, tmp_path: Path) -> None:
+    """More of them than files may be open: who has a token is answered, who asks how the gate is too, and all is kept."""
+    with served(cast, upstream, tmp_path, files=(128, 256)) as gate:
+        grant, first = granted(cast)
+        until(lambda: gate.status(ANYBODYS, first.token) == 200, gate.tail)
+        assert '"files": 256' in gate.log.read_text(), "the limit is raised at the start"
+        for port in (gate.port, gate.admin):
+            idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(300)]
+            try:
+                for _ in range(5):
+                    assert gate.status(ANYBODYS, first.token) == 200, gate.tail()
+                assert (gate.tells("healthz"), gate.tells("readyz")) == (200, 200)
+                other = issue.issue(grant, by=cast.ada)  # what comes from the database still comes
+                until(lambda other=other: gate.status(ANYBODYS, other.token) == 200, gate.tail)
+            finally:
+                for one in idle:
+                    one.close()
+        assert gate.stop() == 0, gate.tail()
+    assert "Too many open files" not in gate.log.read_text()
+    assert GateUsage.objects.filter(credential=first.credential, code="ok").exists()
 
 
 def test_the_database_stops_and_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,12 +98,12 @@ def test_every_reason_has_its_words(code: Code, html: bool) -> None:
     assert "WWW-Authenticate" not in headers
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 408, 413, 415, 417, 503, 504])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 408, 413, 415, 417, 429, 503, 504])
 def test_no_basic_prompt_and_retry_only_in_trouble(status: int) -> None:
     for html in (True, False):
         said, headers, _ = render(Refusal(status, Code.STALE), html=html, context=PAGE)
         assert said == status
-        assert ("Retry-After" in headers) is (status == 503)
+        assert ("Retry-After" in headers) is (status in (429, 503))
         assert not {name.lower() for name in headers} & {"www-authenticate", "location", "set-cookie"}
 
 

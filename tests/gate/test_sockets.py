@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -18,7 +19,7 @@ from grants.gate.limits import Limits
 from tests.gate.loop import run
 from tests.gate.speaker import speaker
 from tests.gate.talk import opened, talking, until
-from tests.gate.toy import RUN, VIEW, WORK, Papers, bearer, gate, status
+from tests.gate.toy import RUN, VIEW, WORK, Gate, Papers, bearer, gate, status
 
 
 def test_a_conversation(tmp_path: Path) -> None:
@@ -250,25 +251,48 @@ def _frame(text: bytes) -> bytes:
 
 
 def test_no_more_sockets_than_there_is_room_for() -> None:
+    """Counted by who has them: a second token opens none more."""
+
     async def story() -> None:
         async with speaker() as there:
             papers = Papers(there.port)
             one, other = papers.token(papers.grant(RUN)), papers.token(papers.grant(RUN))
-            async with gate(papers, limits=Limits(sockets=3, sockets_each=2)) as door:
-                async with opened(door, "/api/things/mine/talk", one), opened(door, "/api/things/mine/talk", one):
-                    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-                        async with opened(door, "/api/things/mine/talk", one):
-                            pass
-                    assert caught.value.status == 503
-                    async with opened(door, "/api/things/mine/talk", other):
-                        with pytest.raises(aiohttp.WSServerHandshakeError):
-                            async with opened(door, "/api/things/mine/talk", other):
-                                pass
+            async with gate(papers, limits=Limits(sockets=10, sockets_other=2)) as door:
+                async with opened(door, "/api/things/mine/talk", one), opened(door, "/api/things/mine/talk", other):
+                    for token in (one, other):
+                        await _no_room(door, "/api/things/mine/talk", token)
                 await until(lambda: door.gateway.sockets._open.total() == 0)
                 async with opened(door, "/api/things/mine/talk", one) as ws:
                     await ws.receive_json()
 
     run(story())
+
+
+def test_who_works_has_room_whatever_others_open() -> None:
+    """Half of all are kept for workers, and of these none takes what others need."""
+
+    async def story() -> None:
+        async with speaker() as there:
+            papers = Papers(there.port)
+            readers = [papers.token(papers.grant(RUN, subject=subject)) for subject in (1, 2, 3)]
+            workers = [papers.token(papers.grant(WORK, subject=subject)) for subject in (4, 5)]
+            limits = Limits(sockets=6, sockets_each=2, sockets_other=2)
+            async with gate(papers, limits=limits) as door, AsyncExitStack() as sockets:
+                for reader in (readers[0], readers[0], readers[1]):
+                    await sockets.enter_async_context(opened(door, "/api/things/mine/talk", reader))
+                await _no_room(door, "/api/things/mine/talk", readers[2])
+                for worker in (workers[0], workers[0], workers[1]):
+                    await sockets.enter_async_context(opened(door, "/api/things/mine/in", worker))
+                await _no_room(door, "/api/things/mine/in", workers[0])
+
+    run(story())
+
+
+async def _no_room(door: Gate, path: str, token: str) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        async with opened(door, path, token):
+            pass
+    assert caught.value.status == 503
 
 
 def test_the_orchestrator_dies() -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from grants.catalog.levels import Key, Level
+from grants.gate.addresses import Addresses
 from grants.gate.enter import Enter
 from grants.gate.gateway import Gateway
 from grants.gate.kinds import Kind, Sockets, Started
@@ -173,18 +174,22 @@ class Papers:
         self.active = {1}
         self.version = 1
 
-    def grant(self, level: Level, pool: str = "mine", *, seconds: float = 3600, drain: float = 0) -> int:
+    def grant(
+        self, level: Level, pool: str = "mine", *, seconds: float = 3600, drain: float = 0, subject: int = 1
+    ) -> int:
         now, number = datetime.now(UTC), len(self.grants) + 1
         until = now + timedelta(seconds=seconds)
-        self.grants[number] = Grant(number, 1, Key("toy", "pool", pool), level, now - timedelta(hours=1), until,
+        self.grants[number] = Grant(number, subject, Key("toy", "pool", pool), level, now - timedelta(hours=1), until,
                                     until + timedelta(seconds=drain))  # fmt: skip
         return number
 
     def token(self, grant: int | None = None, *, kind: str = "token", seconds: float = 7200) -> str:
         made = mint(kind)
+        subject = self.grants[grant].subject if grant is not None else 1
+        self.active.add(subject)
         until = datetime.now(UTC) + timedelta(seconds=seconds)
         number = len(self.credentials) + 1
-        self.credentials[made.digest] = Credential(number, kind, made.digest, 1, "toy", grant, until, False)
+        self.credentials[made.digest] = Credential(number, kind, made.digest, subject, "toy", grant, until, False)
         return made.token
 
     def revoke(self) -> None:
@@ -194,7 +199,10 @@ class Papers:
         self.version += 1
         return Snapshot(
             version=self.version, checked_at=time.monotonic(), clock_offset=timedelta(), credentials=self.credentials,
-            subjects=frozenset(self.active), grants=dict(self.grants), grants_of={1: tuple(self.grants)},
+            subjects=frozenset(self.active), grants=dict(self.grants), grants_of={
+                subject: tuple(pk for pk, grant in self.grants.items() if grant.subject == subject)
+                for subject in {1, *(grant.subject for grant in self.grants.values())}
+            },
             resources={grant.resource: Place(grant.id, grant.resource, grant.resource.id) for grant in self.grants.values()},
             upstreams={self.upstream.host: self.upstream},
         )  # fmt: skip
@@ -271,6 +279,7 @@ async def gate(
     kind: Kind = TOY,
     portal: str = "https://stint.test",
     scheme: str = "https",
+    addresses: Addresses | None = None,
 ) -> AsyncIterator[Gate]:
     limits = limits or Limits()
     writes = Kept()
@@ -279,7 +288,7 @@ async def gate(
     enter = Enter(feed, writes, portal=portal, limits=limits)  # type: ignore[arg-type]
     async with Client(limits, scheme=scheme) as client:
         gateway = Gateway(feed, {papers.upstream.kind: kind}, client, usage, enter, limits)
-        server = Server(gateway, limits=limits)
+        server = Server(gateway, limits=limits, addresses=addresses)
         listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         watch = asyncio.create_task(gateway.sockets.watch())
         port = listening.sockets[0].getsockname()[1]

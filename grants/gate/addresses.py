@@ -1,0 +1,60 @@
+"""Where a caller comes from, for counting alone: nothing is granted or refused to an address for what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from itertools import chain
+
+from aiohttp import web
+
+type Network = IPv4Network | IPv6Network
+
+HEADER = "X-Forwarded-For"  # the one that is read, from a proxy that is named
+
+
+class Addresses:
+    def __init__(self, proxies: Sequence[Network] = ()) -> None:
+        self._proxies = tuple(proxies)
+
+    def is_proxy(self, peer: str) -> bool:
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return any((mapped or address) in network for network in self._proxies)
+
+    def of(self, request: web.BaseRequest) -> str:
+        """The last hop before our own proxies; what was said before it may be made up."""
+        peer = request.remote or ""
+        if not self.is_proxy(peer):
+            return place(peer)
+        said = chain.from_iterable(value.split(",") for value in request.headers.getall(HEADER, ()))
+        for hop in reversed([one.strip() for one in said]):
+            if not _is_address(hop):
+                break
+            if not self.is_proxy(hop):
+                return place(hop)
+        return place(peer)
+
+
+def place(peer: str) -> str:
+    """An address as it is counted: of IPv6 the network of a household, for that is what one gets."""
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return peer
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(IPv6Network((int(address) >> 64 << 64, 64)))
+    return str(address)
+
+
+def _is_address(hop: str) -> bool:
+    try:
+        ip_address(hop)
+    except ValueError:
+        return False
+    return True
