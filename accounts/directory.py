@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 from django.db import transaction
@@ -12,6 +12,7 @@ from django.db import transaction
 from accounts import names, teams
 from accounts.clock import StintNow
 from accounts.models import Identity, IdP, Membership, Subject
+from accounts.names import Groups
 from accounts.signals import changed_by, coming_back, happened
 
 log = structlog.get_logger(__name__)
@@ -56,59 +57,118 @@ def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False, 
     """Follow a complete listing, in one transaction with one event. Whoever vanished from it has left.
 
     Too many at once are held, and nobody is switched off, until somebody accepts it. `trouble` is what else was
-    found there, for the status page.
+    found there, for the status page. Everything is read once and compared here; only what differs is written.
     """
     with transaction.atomic():
-        before = (
-            IdP.objects.select_for_update(no_key=True).get(pk=idp.pk).error
-        )  # two syncs at once: one after the other
-        identities = Identity.objects.select_related("subject").filter(idp=idp).order_by("subject_id")
-        known = {identity.external_id: identity for identity in identities}
-        listed = {person.external_id: person for person in people if not names.odd(person.external_id, names.ID_MAX)}
-        back = [
-            identity.subject
-            for key, identity in known.items()
-            if key in listed and listed[key].enabled and not identity.subject.active
-        ]
-        ended = changed_by(coming_back, back) if back else []
-        added = [_add(idp, person) for key, person in sorted(listed.items()) if key not in known]
-        changed = [
-            identity.subject for key, identity in known.items() if key in listed and _follow(identity, listed[key])
-        ]
-        vanished = [
-            identity.subject for key, identity in known.items() if key not in listed and identity.subject.active
-        ]
-        active = sum(identity.subject.active for identity in known.values())
-        too_many = len(vanished) >= HELD_LEAST and len(vanished) > HELD_SHARE * active
-        held = len(vanished) if too_many and not accept_vanished else 0
-        left = [] if held else vanished
-        for subject in left:
-            _switch(subject, active=False)
+        before = IdP.objects.select_for_update(no_key=True).get(pk=idp.pk).error  # one listing after the other
+        step = _Step(idp, people)
+        held = len(step.vanished) if step.too_many and not accept_vanished else 0
+        left = [] if held else step.vanished
+        # Grants are locked before subjects, and those by id: so those who come back are first.
+        back = Subject.objects.filter(pk__in=step.switched(on=True)).order_by("pk")
+        ended = changed_by(coming_back, list(back)) if step.switched(on=True) else []
+        added = step.add()
+        changed = step.follow(left)
         told = f"{held} people vanished at once, so nobody was switched off. Look at the directory." if held else ""
         newly_held = bool(held) and not before.startswith(told)  # told once, not at every sync
-        left_out = _left_out(people)
+        left_out = _left_out(people, step.groups)
         if left_out and left_out not in before:  # told once, not at every sync
             log.warning("names_left_out", idp=idp.slug, what=left_out)
         error = " ".join(filter(None, [told, trouble, left_out]))
         IdP.objects.filter(pk=idp.pk).update(seen_at=StintNow(), error=error)
-        if added or changed or left or newly_held:
+        outcome = Outcome(len(added), len(changed) - len(left), len(left), held, left_out)
+        if added or changed or newly_held:
             happened.send(
                 sender=IdP,
                 verb="directory.held" if newly_held else "directory.synced",
                 by="sweeper",
-                subjects=[*added, *changed, *left, *ended],
+                subjects=[*added, *changed, *ended],
                 facts={
                     "idp": idp.pk,
-                    "added": len(added),
-                    "changed": len(changed),
-                    "left": len(left),
+                    "added": outcome.added,
+                    "changed": outcome.changed,
+                    "left": outcome.left,
                     "held": held,
                 },
             )
-    return Outcome(len(added), len(changed), len(left), held, left_out)
+    return outcome
 
 
-def _left_out(people: Sequence[Listed]) -> str:
+class _Known(NamedTuple):
+    """Somebody who is known by this provider, as they are here."""
+
+    external_id: str
+    identity: int
+    subject: int
+    username: str
+    name: str
+    email: str
+    active: bool
+
+
+class _Step:
+    """One listing beside what is known, each read once."""
+
+    def __init__(self, idp: IdP, people: Sequence[Listed]) -> None:
+        self.idp = idp
+        self.listed = {one.external_id: one for one in people if not names.odd(one.external_id, names.ID_MAX)}
+        rows = Identity.objects.filter(idp=idp).values_list(
+            "external_id", "pk", "subject_id", "username", "subject__name", "subject__email", "subject__active"
+        )
+        self.known = {row[0]: _Known(*row) for row in rows}
+        self.there = [(self.known[key], one) for key, one in self.listed.items() if key in self.known]
+        self.vanished = [one.subject for key, one in self.known.items() if key not in self.listed and one.active]
+        self.groups = {key: teams.read(one.groups) for key, one in self.listed.items()}
+
+    @property
+    def too_many(self) -> bool:
+        active = len(self.vanished) + sum(listed.enabled for _, listed in self.there)
+        return len(self.vanished) >= HELD_LEAST and len(self.vanished) > HELD_SHARE * active
+
+    def switched(self, *, on: bool) -> list[int]:
+        return [known.subject for known, one in self.there if known.active != one.enabled and one.enabled == on]
+
+    def add(self) -> list[Subject]:
+        new = [one for key, one in sorted(self.listed.items()) if key not in self.known]
+        subjects = teams.add_people(self.idp, new)
+        self._move({subject.pk: one for subject, one in zip(subjects, new, strict=True)})
+        return subjects
+
+    def follow(self, left: Sequence[int]) -> list[Subject]:
+        """Bring who is known up to date, and switch off who left. Returns those whom the record is told of."""
+        people = {known.subject: one for known, one in self.there}
+        moves = self._moves(people)
+        switched = {*self.switched(on=True), *self.switched(on=False), *left}
+        changed = switched | moves[0].subjects | moves[1].subjects
+        renamed = [known for known in self.there if teams.differs(*known)]
+        ids = changed | {known.subject for known, _ in renamed}
+        if not ids:
+            return []
+        locked = Subject.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
+        subjects = {subject.pk: subject for subject in locked}
+        teams.update_people(renamed)
+        for on in (True, False):
+            if its := self.switched(on=on) + ([] if on else [*left]):
+                Subject.objects.filter(pk__in=its).update(active=on)
+        teams.move_teams(moves[0], Membership.Source.DIRECTORY)
+        teams.move_roles(moves[1])
+        return [subjects[pk] for pk in sorted(changed)]
+
+    def _move(self, people: Mapping[int, Listed]) -> None:
+        for_teams, for_roles = self._moves(people)
+        teams.move_teams(for_teams, Membership.Source.DIRECTORY)
+        teams.move_roles(for_roles)
+
+    def _moves(self, people: Mapping[int, Listed]) -> tuple[teams.Moves[str], teams.Moves[tuple[str, str]]]:
+        """Of these subjects, by who they are in the listing: somebody switched off there is in no team."""
+        if not people:
+            return teams.Moves({}, []), teams.Moves({}, [])
+        named = {pk: self.groups[one.external_id].names if one.enabled else frozenset() for pk, one in people.items()}
+        roles = {pk: (named[pk], one.external_id) for pk, one in people.items()}
+        return teams.team_moves(named), teams.role_moves(roles)
+
+
+def _left_out(people: Sequence[Listed], groups: Mapping[str, Groups]) -> str:
     """The names in this listing that are none, in a sentence."""
     return names.said(
         {
@@ -118,7 +178,7 @@ def _left_out(people: Sequence[Listed]) -> str:
                 if (why := names.odd(one.external_id, names.ID_MAX))
             ],
             "user name": [odd for one in people for odd in teams.odd_user_name(one.username)],
-            "group": [odd for one in people for odd in teams.read(one.groups).left_out],
+            "group": [odd for its in groups.values() for odd in its.left_out],
         }
     )
 
@@ -126,37 +186,3 @@ def _left_out(people: Sequence[Listed]) -> str:
 def failed(idp: IdP, reason: str) -> None:
     """The directory could not be read: kept for the status page; what is known stays."""
     IdP.objects.filter(pk=idp.pk).update(error=f"{IdP.UNREAD}{reason}")
-
-
-def _add(idp: IdP, person: Listed) -> Subject:
-    subject = teams.add_person(
-        idp,
-        person.external_id,
-        name=person.name,
-        email=person.email,
-        username=person.username,
-        active=person.enabled,
-    )
-    _groups(subject, person)
-    return subject
-
-
-def _follow(identity: Identity, person: Listed) -> bool:
-    """Bring one person up to date; True when something changed that the record is told of."""
-    teams.update_person(identity, name=person.name, email=person.email, username=person.username)
-    changed = identity.subject.active != person.enabled
-    if changed:
-        _switch(identity.subject, active=person.enabled)
-    return _groups(identity.subject, person) or changed
-
-
-def _groups(subject: Subject, person: Listed) -> bool:
-    groups = teams.read(person.groups).names if person.enabled else frozenset()
-    changed = teams.set_teams(subject, groups, Membership.Source.DIRECTORY)
-    given, taken = teams.set_roles(subject, groups, person.external_id)
-    return changed or bool(given or taken)
-
-
-def _switch(subject: Subject, *, active: bool) -> None:
-    Subject.objects.filter(pk=subject.pk).update(active=active)
-    subject.active = active

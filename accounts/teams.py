@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from django.conf import settings
+from django.db import connection
+from django.db.models import Manager, QuerySet
 
 from accounts import names
 from accounts.models import Identity, IdP, Membership, PortalRole, Subject, Team
@@ -13,6 +15,36 @@ from accounts.names import Groups
 
 Role = PortalRole.Role
 Source = PortalRole.Source
+
+
+class Named(Protocol):
+    """Somebody as a provider lists them."""
+
+    @property
+    def external_id(self) -> str: ...
+    @property
+    def username(self) -> object: ...
+    @property
+    def name(self) -> object: ...
+    @property
+    def email(self) -> object: ...
+    @property
+    def enabled(self) -> bool: ...
+
+
+class Known(Protocol):
+    """Somebody as they are known here."""
+
+    @property
+    def identity(self) -> int: ...
+    @property
+    def subject(self) -> int: ...
+    @property
+    def username(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def email(self) -> str: ...
 
 
 def groups_in(claims: Mapping[str, Any]) -> Groups | None:
@@ -56,6 +88,29 @@ def add_person(
     return subject
 
 
+def add_people(idp: IdP, people: Sequence[Named]) -> list[Subject]:
+    """Several at once, as add_person does. Their external ids are fit for one."""
+    if not people:
+        return []
+    subjects = Subject.objects.bulk_create(
+        [
+            Subject(
+                kind=Subject.Kind.PERSON,
+                name=line(one.name) or one.external_id,
+                email=mail_address(one.email),
+                active=one.enabled,
+            )
+            for one in people
+        ]
+    )
+    identities = [
+        Identity(subject=subject, idp=idp, external_id=one.external_id, username=user_name(one.username))
+        for subject, one in zip(subjects, people, strict=True)
+    ]
+    Identity.objects.bulk_create(identities)
+    return subjects
+
+
 def update_person(identity: Identity, *, name: object, email: object, username: object) -> None:
     """Names and addresses follow the provider. They give no right, so they are not in the record."""
     subject = identity.subject
@@ -65,6 +120,37 @@ def update_person(identity: Identity, *, name: object, email: object, username: 
         subject.name, subject.email = wanted["name"], wanted["email"]
     if username is not None and identity.username != user_name(username):
         Identity.objects.filter(pk=identity.pk).update(username=user_name(username))
+
+
+def differs(known: Known, one: Named) -> bool:
+    """Has somebody another name or address by now?"""
+    now = line(one.name) or known.name, mail_address(one.email), _username(known, one)
+    return now != (known.name, known.email, known.username)
+
+
+def update_people(renamed: Sequence[tuple[Known, Named]]) -> None:
+    """Several at once, as update_person does; the caller has locked the subjects."""
+    if not renamed:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE accounts_subject s SET name = v.name, email = v.email"
+            " FROM unnest(%s::bigint[], %s::text[], %s::text[]) v (id, name, email) WHERE s.id = v.id",
+            [
+                [known.subject for known, _ in renamed],
+                [line(one.name) or known.name for known, one in renamed],
+                [mail_address(one.email) for _, one in renamed],
+            ],
+        )
+        cursor.execute(
+            "UPDATE accounts_identity i SET username = v.username"
+            " FROM unnest(%s::bigint[], %s::text[]) v (id, username) WHERE i.id = v.id AND i.username <> v.username",
+            [[known.identity for known, _ in renamed], [_username(*each) for each in renamed]],
+        )
+
+
+def _username(known: Known, one: Named) -> str:
+    return known.username if one.username is None else user_name(one.username)
 
 
 def user_name(given: object) -> str:
@@ -95,16 +181,9 @@ def set_teams(subject: Subject, groups: Iterable[str], source: Membership.Source
 
     The caller records the subject in this transaction: the gate reads memberships.
     """
-    wanted = teams_in(groups)
-    given = subject.memberships.exclude(source=Membership.Source.PORTAL)
-    gone = given.exclude(team__slug__in=wanted)
-    changed = bool(gone.delete()[0])
-    had = set(subject.memberships.values_list("team__slug", flat=True))
-    for slug in sorted(wanted - had):
-        team, _ = Team.objects.get_or_create(slug=slug)
-        Membership.objects.create(team=team, subject=subject, source=source)
-        changed = True
-    return changed
+    moves = team_moves({subject.pk: groups})
+    move_teams(moves, source)
+    return bool(moves.subjects)
 
 
 def set_roles(subject: Subject, groups: Iterable[str] | None, external_id: str) -> tuple[list[str], list[str]]:
@@ -112,18 +191,74 @@ def set_roles(subject: Subject, groups: Iterable[str] | None, external_id: str) 
 
     Returns the roles given and taken.
     """
+    moves = role_moves({subject.pk: (groups, external_id)})
+    move_roles(moves)
+    given, taken = ({role for _, (role, _) in its} for its in (moves.new, moves.gone.values()))
+    return sorted(map(str, given)), sorted(map(str, taken))
+
+
+class Moves[What](NamedTuple):
+    """What is to change of several subjects: rows to go, by their ids, and new ones."""
+
+    gone: dict[int, tuple[int, What]]  # row -> subject, what
+    new: list[tuple[int, What]]
+
+    @property
+    def subjects(self) -> set[int]:
+        return {subject for subject, _ in (*self.gone.values(), *self.new)}
+
+
+def team_moves(groups: Mapping[int, Iterable[str]]) -> Moves[str]:
+    """What set_teams would change of these subjects, from one read."""
+    wanted = {(subject, slug) for subject, named in groups.items() for slug in teams_in(named)}
+    rows = _of(Membership.objects, groups).values_list("pk", "subject_id", "team__slug", "source")
+    had = {(subject, slug): (pk, source) for pk, subject, slug, source in rows}
+    gone = {
+        pk: (subject, slug)
+        for (subject, slug), (pk, source) in had.items()
+        if source != Membership.Source.PORTAL and (subject, slug) not in wanted
+    }
+    return Moves(gone, sorted(wanted - had.keys()))
+
+
+def move_teams(moves: Moves[str], source: Membership.Source) -> None:
+    """Do it. What somebody's sign-in did at the same moment is done already."""
+    if moves.gone:
+        Membership.objects.filter(pk__in=moves.gone).delete()
+    if moves.new:
+        slugs = sorted({slug for _, slug in moves.new})
+        Team.objects.bulk_create([Team(slug=slug) for slug in slugs], ignore_conflicts=True)
+        teams = dict(Team.objects.filter(slug__in=slugs).values_list("slug", "pk"))
+        rows = [Membership(team_id=teams[slug], subject_id=subject, source=source) for subject, slug in moves.new]
+        Membership.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def role_moves(groups: Mapping[int, tuple[Iterable[str] | None, str]]) -> Moves[tuple[str, str]]:
+    """What set_roles would change of these subjects, from one read; each with its groups and external id."""
+    rows = _of(PortalRole.objects, groups).values_list("pk", "subject_id", "role", "source")
+    had = {(subject, (role, source)): pk for pk, subject, role, source in rows}
+    wanted = {(subject, (role, source)) for subject, (role, source) in had if source == Source.RECOVERY}
+    silent = {subject for subject, (named, _) in groups.items() if named is None}
+    wanted |= {(who, (role, source)) for who, (role, source) in had if who in silent and source == Source.CLAIM}
     env = settings.ENV
-    held = set(subject.portal_roles.values_list("role", "source"))
-    wanted = {(role, source) for role, source in held if source == Source.RECOVERY}
-    if groups is None:
-        wanted |= {(role, source) for role, source in held if source == Source.CLAIM}
-    else:
-        by_group = {env.oidc_admin_group: Role.ADMIN, env.oidc_auditor_group: Role.AUDITOR}
-        wanted |= {(role, Source.CLAIM) for group, role in by_group.items() if group and group in groups}
-    if env.first_admin and env.first_admin == external_id:
-        wanted.add((Role.ADMIN, Source.SETTINGS))
-    for role, source in held - wanted:
-        subject.portal_roles.filter(role=role, source=source).delete()
-    for role, source in wanted - held:
-        PortalRole.objects.create(subject=subject, role=role, source=source)
-    return sorted(str(role) for role, _ in wanted - held), sorted(str(role) for role, _ in held - wanted)
+    by_group = {env.oidc_admin_group: Role.ADMIN, env.oidc_auditor_group: Role.AUDITOR}
+    for subject, (named, external_id) in groups.items():
+        held = frozenset(named or ())
+        wanted |= {(subject, (role, Source.CLAIM)) for group, role in by_group.items() if group and group in held}
+        if env.first_admin and env.first_admin == external_id:
+            wanted.add((subject, (Role.ADMIN, Source.SETTINGS)))
+    return Moves({had[key]: key for key in had.keys() - wanted}, sorted(wanted - had.keys()))
+
+
+def move_roles(moves: Moves[tuple[str, str]]) -> None:
+    """Do it, as move_teams does."""
+    if moves.gone:
+        PortalRole.objects.filter(pk__in=moves.gone).delete()
+    if moves.new:
+        rows = [PortalRole(subject_id=subject, role=role, source=source) for subject, (role, source) in moves.new]
+        PortalRole.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _of[Row: Membership | PortalRole](rows: Manager[Row], subjects: Iterable[int]) -> QuerySet[Row]:
+    """The rows of these: one parameter, however many they are."""
+    return rows.extra(where=["subject_id = ANY (%s)"], params=[list(subjects)])

@@ -13,6 +13,8 @@ from django.conf import settings
 
 from accounts import directory
 from accounts.idp import this_idp
+from accounts.models import IdP as IdPRow
+from grants import due
 from grants.adapters.errors import AdapterError
 from grants.adapters.idp.base import IdP
 from grants.catalog import idps
@@ -24,6 +26,7 @@ class DirectoryOutcome(NamedTuple):
     idp: str
     done: directory.Outcome | None = None
     why: str = ""
+    beside: bool = False  # another sync is at it
     refused: tuple[str, ...] = ()  # why roles that the policy maps can't be given
 
     @property
@@ -35,6 +38,8 @@ class DirectoryOutcome(NamedTuple):
         """What happened, for a terminal or a log."""
         if self.why:
             return f"People of {self.idp}: failed. {self.why}"
+        if self.beside:
+            return f"People of {self.idp}: another sync is reading them at this moment."
         if self.done is None:
             return f"People of {self.idp}: only those who signed in; this provider has no directory."
         done = self.done
@@ -51,11 +56,18 @@ def sync_directory(
 
     The roles that a policy maps are looked at, too: one that Stint will not give is said before somebody waits
     for it. `accept_vanished` lets those go that an earlier sync held. Failures of the provider are an outcome,
-    kept on its row for the status page, not an exception.
+    kept on its row for the status page, not an exception. Of two at once one steps aside.
     """
     idp = this_idp()
     if client is None and not listed():
         return DirectoryOutcome(idp.slug)
+    with due.alone(f"directory:{idp.slug}") as ours:
+        if not ours:
+            return DirectoryOutcome(idp.slug, beside=True)
+        return _sync(idp, client, mapped, accept_vanished=accept_vanished)
+
+
+def _sync(idp: IdPRow, client: IdP | None, mapped: Sequence[str], *, accept_vanished: bool) -> DirectoryOutcome:
     try:
         provider = client or idps.adapter()
         people = provider.people()

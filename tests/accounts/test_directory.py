@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+
 from accounts import directory
 from accounts.models import Identity, Membership, Subject
 from grants.adapters.errors import Unavailable
-from grants.adapters.idp.base import DirectoryPerson
+from grants.adapters.idp.base import DirectoryPerson, Finding
 from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
+from grants.audit.verify import verify
 from grants.catalog.directory import sync_directory
 from tests.cast import Cast
 
@@ -95,3 +103,92 @@ def test_a_directory_that_is_down_changes_nobody(cast: Cast) -> None:
 
     assert not sync_directory(client=Down()).ok
     assert Subject.objects.filter(active=True).count() == 7
+
+
+def many(count: int, **changes: object) -> list[DirectoryPerson]:
+    people = [DirectoryPerson(f"id-{n}", f"p{n}", f"P {n}", f"p{n}@example.org", True, ("ingest", f"team-{n % 7}"))
+              for n in range(count)]  # fmt: skip
+    return [*listed(*EVERYBODY), *(person._replace(**changes) for person in people)]
+
+
+CHANGES: dict[str, dict[str, object]] = {
+    "nothing": {},
+    "names": {"name": "Another", "email": "a@example.org", "username": "another"},
+    "groups": {"groups": ("platform", "stint-auditors")},
+    "everybody is switched off": {"enabled": False},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_it_asks_the_database_as_often_for_many_as_for_few(
+    cast: Cast, change: str, django_assert_max_num_queries: Any
+) -> None:
+    with django_assert_max_num_queries(20):
+        assert directory.apply(cast.idp, many(300)).added == 300
+    recorded = AuditEvent.objects.count()
+    with django_assert_max_num_queries(20):
+        outcome = directory.apply(cast.idp, many(300, **CHANGES[change]))
+    told = change in {"groups", "everybody is switched off"}  # names give no right
+    assert outcome == directory.Outcome(0, 300 if told else 0, 0, 0)
+    assert AuditEvent.objects.count() == recorded + told
+    one = Identity.objects.select_related("subject").get(external_id="id-7")
+    assert (one.subject.name, one.username) == (("Another", "another") if change == "names" else ("P 7", "p7"))
+    assert one.subject.active == (change != "everybody is switched off")
+    teams = {"groups": {"platform"}, "everybody is switched off": set()}.get(change, {"ingest", "team-0"})
+    assert {m.team.slug for m in one.subject.memberships.all()} == teams
+    assert one.subject.portal_roles.filter(role="auditor").exists() == (change == "groups")
+    assert verify().whole
+
+
+def test_everybody_back_and_gone_again_is_few_queries(cast: Cast, django_assert_max_num_queries: Any) -> None:
+    directory.apply(cast.idp, many(300))
+    directory.apply(cast.idp, many(300, enabled=False))
+    with django_assert_max_num_queries(20):
+        assert directory.apply(cast.idp, many(300)).changed == 300
+    with django_assert_max_num_queries(20):
+        assert directory.apply(cast.idp, listed(*EVERYBODY), accept_vanished=True).left == 300
+    assert Subject.objects.filter(active=True).count() == len(EVERYBODY)
+
+
+class Listing:
+    """A directory that tells when it is read."""
+
+    def __init__(self, people: list[DirectoryPerson], meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.listed = people
+        self.meanwhile = meanwhile
+        self.read = 0
+
+    def people(self) -> list[DirectoryPerson]:
+        self.read += 1
+        self.meanwhile()
+        return self.listed
+
+    def inspect(self, role: str) -> Finding:
+        raise AssertionError(role)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("commits")
+def test_of_two_syncs_at_once_one_steps_aside(cast: Cast) -> None:
+    """A listing that was read before another one must not be applied after it."""
+    other = Listing(listed(*EVERYBODY))
+    outcomes = []
+
+    def at_the_same_time() -> None:
+        outcomes.append(sync_directory(client=other))
+        connection.close()
+
+    def meanwhile() -> None:
+        thread = threading.Thread(target=at_the_same_time)
+        thread.start()
+        thread.join()
+
+    done = sync_directory(client=Listing(many(3), meanwhile))
+    assert done.done
+    assert done.done.added == 3
+    (outcome,) = outcomes
+    assert (outcome.ok, outcome.done, other.read) == (True, None, 0)
+    assert "another sync" in outcome.sentence
+    assert sync_directory(client=other).done
