@@ -76,13 +76,18 @@ class Judge:
         return no(self.feed.fresh() or STALE)
 
     def who(self, call: Call) -> Principal:
-        snapshot = self.known()
-        call.principal = no(
-            authenticate(
-                snapshot, call.served.upstream, call.headers.items(), now_of(snapshot), method=call.match.route.method,
-                target=call.match.target, scheme=self.scheme,
-            )
+        snapshot, kind = self.known(), call.served.kind
+        said = authenticate(
+            snapshot, call.served.upstream, call.headers.items(), now_of(snapshot), method=call.match.route.method,
+            target=call.match.target, scheme=self.scheme,
         )  # fmt: skip
+        if (
+            isinstance(said, Refusal)
+            and said.code is Code.CREDENTIAL
+            and call.match.route.template.startswith(kind.api)
+        ):
+            said = said._replace(why=kind.anonymous)
+        call.principal = no(said)
         return call.principal
 
     def same(self, call: Call, token: str) -> bool:

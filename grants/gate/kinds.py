@@ -34,6 +34,7 @@ class Sockets(NamedTuple):
     sends: Callable[[Match, int, Json], Json]  # a message that passed, as it goes up
     loose: frozenset[str] = frozenset()  # templates whose messages stand alone: one that is refused is left out
     anonymous: str = ""  # what to tell a client that shows no credential when it opens one
+    without_protocol: str = ""  # what to tell a client that does not offer `protocol`
 
 
 class Started(NamedTuple):
@@ -58,6 +59,7 @@ class Kind(NamedTuple):
     queues: frozenset[str] = frozenset()  # scopes whose sight has to have them
     headers: frozenset[str] = frozenset()  # that its clients send, besides everybody's
     answers: Mapping[str, Answers] = MappingProxyType({})  # by template
+    anonymous: str = ""  # what to tell a program that shows no credential on a call
     api: str = "/api"  # programs below, pages of people beside
 
 

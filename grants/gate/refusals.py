@@ -23,6 +23,7 @@ _SAYS = {
     Code.HEADERS: "The headers of this call could mean more than one thing.",
     Code.BODY: "The body of this call is not what this route takes.",
     Code.TOO_LARGE: "The body of this call is too large.",
+    Code.OLD_CLIENT: "This client opens its socket in a way that this gate does not serve.",
     Code.HOST: "No orchestrator is served under this host name.",
     Code.ROUTE: "This gate knows no such route.",
     Code.METHOD: "This route takes no such method.",

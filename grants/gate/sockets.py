@@ -65,7 +65,9 @@ class Sockets:
         words = call.served.kind.sockets
         offered = request.headers.get("Sec-WebSocket-Protocol", "")
         if words.protocol not in [name.strip() for name in offered.split(",")]:
-            raise Refused(Refusal(400, Code.HEADERS, why=f"A socket here speaks the subprotocol {words.protocol}."))
+            self._count_recent(request, call, Code.OLD_CLIENT)
+            why = words.without_protocol or f"A socket here speaks the subprotocol {words.protocol}."
+            raise Refused(Refusal(400, Code.OLD_CLIENT, why=why))
         down = web.WebSocketResponse[bool](
             protocols=(words.protocol,), autoping=False, autoclose=False, compress=False, decode_text=False,
             max_msg_size=LISTED if call.match.route.scope else LARGEST_SAID, timeout=self.limits.closing,
@@ -93,9 +95,13 @@ class Sockets:
         except Refused as error:
             if error.refusal.code is not Code.CREDENTIAL:
                 raise
-            for credential in self.passers.lately(request.remote):
-                self.usage.count(credential, call.match.route.name, "key_only")
+            self._count_recent(request, call, "key_only")
             raise Refused(error.refusal._replace(why=call.served.kind.sockets.anonymous)) from None
+
+    def _count_recent(self, request: web.BaseRequest, call: Call, code: str) -> None:
+        """On the credential that called from there of late: the caller of this socket is not known."""
+        for credential in self.passers.lately(request.remote):
+            self.usage.count(credential, call.match.route.name, code)
 
     async def _connect(self, request: web.BaseRequest, call: Call) -> aiohttp.ClientWebSocketResponse[bool]:
         upstream, kind = call.served.upstream, call.served.kind

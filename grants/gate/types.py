@@ -185,6 +185,7 @@ class Code(StrEnum):
     HEADERS = "headers"
     BODY = "body"
     TOO_LARGE = "too_large"
+    OLD_CLIENT = "old_client"  # its socket does not speak the subprotocol that Prefect's clients have come to send
     HOST = "host"
     ROUTE = "route"  # no line of the table
     METHOD = "method"

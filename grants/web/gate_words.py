@@ -72,6 +72,7 @@ _REFUSED = {
     "method": "With a method that the address does not take",
     "target": "To an address with more than one meaning",
     "headers": "With headers that have more than one meaning",
+    "old_client": "Sockets of a Prefect client older than 3.6.14: upgrade it",
     "origin": "From a page of another site",
     "stale": "While Stint was in trouble",
     "upstream": "While Prefect was in trouble",

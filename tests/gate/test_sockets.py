@@ -16,6 +16,8 @@ import pytest
 from aiohttp import WSMsgType
 
 from grants.gate.limits import Limits
+from grants.gate.metrics import DECIDED
+from grants.gate.prefect.kind import PREFECT
 from tests.gate.loop import run
 from tests.gate.speaker import speaker
 from tests.gate.talk import opened, talking, until
@@ -134,6 +136,37 @@ def test_a_key_on_http_alone_is_told_so() -> None:
             assert {(key.credential, key.route, key.code) for key in door.usage._counts} >= {
                 (1, "WS /api/things/{name}/talk", "key_only")
             }
+
+    run(story())
+
+
+def test_a_client_that_is_too_old_is_told_so_and_counted() -> None:
+    """Before 3.6.14 Prefect's clients open sockets without the subprotocol, and a worker ends with a bare traceback."""
+
+    async def story() -> None:
+        async with talking() as (_there, _papers, token, door):
+            counted = DECIDED.labels("toy", "old_client")
+            before = counted._value.get()
+            await door.ask("GET", "/api/me", bearer(token))
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                async with opened(door, "/api/things/mine/talk", token, protocols=()):
+                    pass
+            assert caught.value.status == 400
+            assert counted._value.get() == before + 1, "counted although nobody knows who it is"
+            assert {(key.credential, key.code) for key in door.usage._counts} >= {(1, "old_client")}
+
+    run(story())
+
+
+def test_a_call_without_a_credential_is_told_which_client_sends_one() -> None:
+    async def story() -> None:
+        async with gate(Papers(), kind=PREFECT) as door:
+            answer = await door.ask("GET", "/api/admin/version")
+            assert status(answer) == 401
+            assert b"PREFECT_CLIENT_CUSTOM_HEADERS" in answer
+            assert b"since 3.4.8" in answer
+            page = await door.ask("GET", "/dashboard")
+            assert (status(page), b"PREFECT_CLIENT" in page) == (401, False)
 
     run(story())
 

@@ -11,9 +11,14 @@ from grants.gate.prefect.replies import REPLIES
 from grants.gate.prefect.routes import ROUTES
 from grants.gate.types import Body, Json, Route
 
+# The versions of clients are measured: docs/operations.md, "The versions that work".
 _ANONYMOUS = (
-    "A socket's handshake shows no PREFECT_API_KEY. Set PREFECT_CLIENT_CUSTOM_HEADERS to "
-    '{"Authorization": "Bearer <your token>"}: it serves calls and sockets alike.'
+    'Set PREFECT_CLIENT_CUSTOM_HEADERS to {"Authorization": "Bearer <your token>"}: it serves calls and sockets '
+    "alike. Prefect's clients send it since 3.4.8; the gate needs 3.6.14 or later."
+)
+_WITHOUT_PROTOCOL = (
+    "It does not offer the subprotocol prefect, which Prefect's clients and workers send since 3.6.14: upgrade Prefect "
+    "where this client runs."
 )
 _STARTS = frozenset({
     "/api/deployments/{id:uuid}/create_flow_run",
@@ -52,10 +57,12 @@ PREFECT = Kind(
         asks=frames.socket_asks,
         sends=frames.socket_sends,
         loose=frozenset({"/api/events/in"}),
-        anonymous=_ANONYMOUS,
+        anonymous=f"A socket's handshake shows no PREFECT_API_KEY. {_ANONYMOUS}",
+        without_protocol=_WITHOUT_PROTOCOL,
     ),
     started=Started(_STARTS, started),
     queues=frozenset(NEEDS_QUEUES),
     answers=REPLIES,
+    anonymous=_ANONYMOUS,
     headers=frozenset({"x-prefect-api-version", "x-prefect-ui", "prefect-csrf-token", "prefect-csrf-client"}),
 )
