@@ -7,8 +7,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
-from grants.gate.bodies import DEEPEST, MOST_ESCAPES, MOST_SIGNS, dump, dump_in_parts, parse
+from grants.gate.bodies import DEEPEST, MOST_ESCAPES, MOST_SIGNS, dump, dump_in_parts, parse, refused_kind
 from grants.gate.types import Refusal
 
 VALUES = st.recursive(
@@ -33,6 +34,23 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     body = parse(raw)
     if not isinstance(body, Refusal):
         dump(body)
+
+
+@pytest.mark.parametrize(
+    ("headers", "taken"),
+    [
+        ({"Content-Type": "application/json"}, True),
+        ({"Authorization": "Bearer x", "Content-Type": 'application/json; charset="UTF-8"'}, True),
+        ({"Authorization": "Bearer x"}, True),  # Prefect's client of 3.6 says nothing of it
+        ({}, False),  # a page of another site can send a Blob without a type, and a cookie goes with it
+        ({"Cookie": "__Host-stint-gate=x"}, False),
+        ({"Authorization": "Bearer x", "Content-Type": "text/plain"}, False),
+        ({"Authorization": "Bearer x", "Content-Type": ""}, False),
+        ({"Authorization": "Bearer x", "Content-Encoding": "gzip"}, False),
+    ],
+)
+def test_what_says_that_a_body_is_json(headers: dict[str, str], taken: bool) -> None:
+    assert (refused_kind(CIMultiDict(headers), empty=False) is None) == taken
 
 
 @pytest.mark.parametrize(
