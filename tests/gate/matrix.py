@@ -33,6 +33,7 @@ PASS: dict[str, frozenset[str]] = {
     "server work": frozenset(),  # background tasks, ad-hoc runs: none here holds `work` on the server
     "a worker": frozenset({"work"}),  # `work` anywhere
     "a runner": _SIBLINGS | {"run", "operate", "manage", "work", "admin"},  # `run` anywhere
+    "a worker or who reads secrets": frozenset({"work", "secret"}),
     "a worker or the server": frozenset({"work", "admin"}),
     "a worker or deployer": _SIBLINGS | {"manage", "work", "admin"},
 }
@@ -368,10 +369,10 @@ CALLS: tuple[Call, ...] = (
         POST /work_queues/{id:uuid}/get_runs
         """,
     ),
+    *_calls("a worker or who reads secrets", "WS /events/in"),
     *_calls(
         "a worker",
         """
-        WS /events/in
         POST /concurrency_limits/increment
         POST /concurrency_limits/decrement
         POST /v2/concurrency_limits/increment

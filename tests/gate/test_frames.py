@@ -82,6 +82,35 @@ def test_what_prefect_would_drop_of_an_event_is_not_sent() -> None:
     assert socket_sends(socket("/api/events/in"), 2, event) == {key: event[key] for key in event if key != "account"}
 
 
+def _loaded(block: str, name: str = "prefect.block.secret.loaded", **more: Any) -> dict[str, Any]:
+    own = {"prefect.resource.id": f"prefect.block-document.{block}", "prefect.resource.name": "warehouse"}
+    related = [{"prefect.resource.id": "prefect.block-type.secret", "prefect.resource.role": "block-type"}]
+    return {"occurred": "2026-11-28T12:00:00Z", "event": name, "resource": own, "related": related, "id": RUN} | more
+
+
+def test_who_may_read_a_block_may_say_that_it_was_loaded() -> None:
+    """Secret.load tells of itself: refused, it prints that the events cannot be reached."""
+    assert passed("/api/events/in", 2, _loaded(IDS["block"])) == {"secret", "work"}
+    assert passed("/api/events/in", 2, _loaded(IDS["block"].upper())) == {"secret", "work"}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        _loaded(IDS["inner_block"]),
+        _loaded(IDS["block"], "prefect.block.secret.loaded.again"),
+        _loaded(IDS["block"], "prefect.deployment.loaded"),
+        _loaded(IDS["block"], "prefect.block.secret.load.called"),
+        _loaded(
+            IDS["block"], related=[{"prefect.resource.id": f"prefect.flow-run.{RUN}", "prefect.resource.role": "x"}]
+        ),
+        _loaded(IDS["block"], payload={"task_run": {"id": RUN, "flow_run_id": RUN}}),
+    ],
+)
+def test_and_nothing_else(event: Any) -> None:
+    assert "secret" not in (passed("/api/events/in", 2, event) or ())
+
+
 # Filters.
 
 

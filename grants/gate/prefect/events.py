@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 from uuid import UUID
@@ -19,6 +20,8 @@ _RUNS = {"prefect.flow-run.": "flow_run", "prefect.task-run.": "task_run"}
 _PLACES = {"prefect.deployment.": "deployment", "prefect.work-queue.": "queue"}
 _POOL = "prefect.work-pool."  # whose id is its key: nothing to look up
 _ALONE = {"prefect.artifact.": "artifact"}  # as the event's own resource only
+_BLOCK = "prefect.block-document."  # whose id is its key, too
+_LOADED = re.compile(r"prefect\.block\.[a-z0-9_-]{1,200}\.loaded")
 _OF_THE_SERVER = ("prefect.automation.", "prefect.flow.")  # the server tells of them; as an event's own resource
 
 
@@ -29,6 +32,7 @@ class Claims(NamedTuple):
     places: frozenset[Lookup]
     pools: frozenset[str]
     server: bool
+    loaded: str = ""  # the block that it says was loaded, if it is about nothing else
 
     @property
     def lookups(self) -> tuple[Lookup, ...]:
@@ -60,7 +64,7 @@ def claims(event: Json) -> Claims:
         in_a_run = overrides["flow_run_id"] is not None
     of_server = own[_ID].startswith(_OF_THE_SERVER) or (writes_task and not in_a_run)
     pools = {_id(labels[_ID].removeprefix(_POOL)) for labels in (own, *related) if labels[_ID].startswith(_POOL)}
-    return Claims(runs, frozenset(named) - runs, frozenset(pools), of_server)
+    return Claims(runs, frozenset(named) - runs, frozenset(pools), of_server, _loaded(event, own[_ID]))
 
 
 def on_event(match: Match, event: Json, found: Found) -> tuple[Ask, ...]:
@@ -83,7 +87,18 @@ def on_event(match: Match, event: Json, found: Found) -> tuple[Ask, ...]:
     asks += [Ask((Key(match.connection, "pool", pool), server(match)), Level.WORK) for pool in pools]
     if said.server:
         asks.append(on_server(match, Level.WORK))
-    return tuple(asks) or (on_server(match, Level.WORK, *anywhere(match, Level.WORK)),)
+    if asks:
+        return tuple(asks)
+    workers = anywhere(match, Level.WORK)
+    if said.loaded:  # Secret.load tells of itself: who may read the block may say that it was read
+        return (Ask((Key(match.connection, "block", said.loaded), *workers), Level.SECRET),)
+    return (on_server(match, Level.WORK, *workers),)
+
+
+def _loaded(event: dict[str, Json], own: str) -> str:
+    name = event.get("event")
+    told = own.startswith(_BLOCK) and isinstance(name, str) and _LOADED.fullmatch(name)
+    return _id(own.removeprefix(_BLOCK)) if told else ""
 
 
 def _labels(labels: Json) -> dict[str, str]:

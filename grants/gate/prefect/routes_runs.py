@@ -69,7 +69,7 @@ ROUTES = (
     *listed("artifacts", "artifacts/count", "artifacts/filter", "artifacts/latest/count", "artifacts/latest/filter"),
     # Events. A socket's frames are judged one by one (frames.py); to open it takes `work` on anything.
     guarded("POST", "/api/events", WORK, guards.events_asks, guards.events_needs, ONGOING, LARGE),
-    Route("WS", "/api/events/in", WORK, ("any:work",), drains=ONGOING),
+    Route("WS", "/api/events/in", WORK, ("any:work", "any:secret"), drains=ONGOING),
     Route("WS", "/api/events/out", ANY, scope="events_out", drains=ALWAYS),
     *listed("events", "events/filter"),
     *listed("event_counts", "events/count-by/{countable}"),
