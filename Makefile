@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RUN := . .ci/env.sh &&
 DUMMY := set -a && . .ci/check.env && set +a &&
 
-.PHONY: help demo demo-reset test check format docs bench-provisioning bench-gate bench-pages
+.PHONY: help demo demo-reset test test-versions check format docs bench-provisioning bench-gate bench-pages
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -18,6 +18,9 @@ demo-reset: ## empty the demo's data; KEYCLOAK=1: of the one on Keycloak
 
 test: ## the tests, on a real PostgreSQL, Prefect and browser
 	@$(RUN) exec "$$VENV/bin/pytest" -n 2 --dist loadgroup
+
+test-versions: ## on other versions of the parts; ARGS="prefect-3.6.14 postgres-15.15.0": on these
+	@$(RUN) exec "$$VENV/bin/python" -m tests.versions $(ARGS)
 
 bench-gate: ## what the gate costs and how soon it refuses, on this machine; NGINX=path: beside nginx
 	@$(RUN) exec "$$VENV/bin/python" -m tests.bench.gate

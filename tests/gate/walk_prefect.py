@@ -2,14 +2,18 @@
 
 import json
 
-from fastapi.routing import iter_route_contexts
 from prefect.server.api.server import create_app
 from starlette.routing import Mount, Route, WebSocketRoute
+
+try:
+    from fastapi.routing import iter_route_contexts
+except ImportError:  # an older FastAPI, of an older Prefect: the routes as they are
+    iter_route_contexts = iter
 
 
 def walk(app, prefix=""):
     for context in iter_route_contexts(app.routes):
-        route, path = context.original_route, f"{prefix}{context.path}"
+        route, path = getattr(context, "original_route", context), f"{prefix}{context.path}"
         if isinstance(route, Mount):
             if getattr(route.app, "routes", None) is None:  # files
                 yield "GET", f"{path}/{{path:path}}"

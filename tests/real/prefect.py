@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, NoReturn
 import httpx
 import pytest
 
+PYTHON = os.environ.get("PYTHON_OF_PREFECT") or sys.executable  # tests/versions has others
 SEED = Path(__file__).with_name("seed_prefect.py")
 _READY_SECONDS = 120
 
@@ -34,7 +35,7 @@ class PrefectServer(NamedTuple):
     def do(self, *steps: dict[str, Any]) -> list[Any]:
         """Run steps of tests/real/seed_prefect.py with Prefect's client; the results, ids mostly."""
         done = subprocess.run(
-            [sys.executable, "-P", str(SEED)],  # -P: else tests/real/prefect.py would be its `prefect`
+            [PYTHON, "-P", str(SEED)],  # -P: else tests/real/prefect.py would be its `prefect`
             input=json.dumps(steps).encode(),
             env=self.env,
             capture_output=True,
@@ -76,7 +77,7 @@ def free_port() -> int:
 @contextmanager
 def running_prefect(home: Path, *options: str, **settings: str) -> Iterator[PrefectServer]:
     """A server of its own under `home`, started with `options`; `settings` are more PREFECT_ variables."""
-    if importlib.util.find_spec("prefect") is None:
+    if sys.executable == PYTHON and importlib.util.find_spec("prefect") is None:
         missing("prefect")
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
@@ -95,7 +96,7 @@ def running_prefect(home: Path, *options: str, **settings: str) -> Iterator[Pref
     log = home / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), *options],
+            [PYTHON, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), *options],
             env=env,
             stdout=output,
             stderr=subprocess.STDOUT,
