@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -164,7 +165,7 @@ class GateEnv(BaseSettings):
         "a quarter of them for one that works, a twentieth for anybody else.",
     )
     gate_proxies: Networks = Field(
-        (),
+        (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
         description="Addresses or networks of the proxies in front, with commas. Their connections are not "
         "counted by address; whose tries are counted is told by their `X-Forwarded-For`.",
     )
@@ -246,7 +247,8 @@ def markdown() -> str:
 def _rows(settings: type[BaseSettings]) -> list[str]:
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in settings.model_fields.items():
-        default = "" if field.default_factory or field.default in (None, "", ()) else f"`{field.default}`"
+        given = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        default = "" if field.default_factory or given in (None, "") else f"`{given}`"
         default = "**required**" if field.is_required() else default
         rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
     return rows

@@ -11,19 +11,25 @@ import hashlib
 import html
 import re
 import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 from urllib.parse import urlencode
 
 import structlog
 from aiohttp import web
 from multidict import CIMultiDict
 
+from grants.gate.addresses import Addresses
 from grants.gate.calls import STALE, Refused
 from grants.gate.credentials import COOKIE as SESSION_COOKIE
 from grants.gate.credentials import cookies
 from grants.gate.limits import Limits
+from grants.gate.metrics import GUESSES
 from grants.gate.snapshot import Feed
 from grants.gate.target import canonical
+from grants.gate.tries import Tries
 from grants.gate.types import Code, Refusal, Target, Upstream
 from grants.gate.writes import Rejected, Unwritten, Writes
 from grants.tokens.mint import mint, read
@@ -35,12 +41,18 @@ NONCE_COOKIE = "__Host-stint-nonce"
 NONCE_SECONDS = 300
 _NONCE = re.compile(r"[A-Za-z0-9_-]{43}")
 _LONGEST_PATH = 2000
+_AGAIN = Refusal(429, Code.BUSY, why="Too many tries to enter.")
 _ARRIVES = 2.0  # seconds for a new session to come by the feed
 
 
 class Enter:
-    def __init__(self, feed: Feed, writes: Writes, *, portal: str, limits: Limits) -> None:
+    def __init__(
+        self, feed: Feed, writes: Writes, *, portal: str, limits: Limits, addresses: Addresses | None = None
+    ) -> None:
         self.feed, self.writes, self.portal, self.limits = feed, writes, portal.rstrip("/"), limits
+        self.addresses = addresses or Addresses()
+        self.tries = Tries(limits.tries, limits.try_again)
+        self._asking = 0
 
     def hand_off(self, request: web.BaseRequest, upstream: Upstream, target: Target) -> tuple[str, str]:
         """Where to go for a session, and the cookie without which the way back is none."""
@@ -69,10 +81,10 @@ class Enter:
         redeem = "SELECT subject_id, connection FROM gate_redeem(%s, %s, %s, %s)"
         # A ticket that leads nowhere is handed in, too: it stood in an address, so it must be spent.
         digest = hashlib.sha256(nonce.encode()).digest() if nonce and _ours(to) else None
-        try:
-            row = await self.writes.call(redeem, [ticket, digest, session.key_id, session.digest])
-        except (Unwritten, Rejected):
-            raise Refused(STALE) from None
+        with self._try(request) as came_right:
+            row = await self._ask(redeem, [ticket, digest, session.key_id, session.digest])
+            if row is not None:
+                came_right()
         if digest is None or row is None or row[1] != upstream.slug:
             return self._not_in(upstream)
         if not await self.feed.until(lambda known: session.digest in known.credentials, seconds=_ARRIVES):
@@ -91,11 +103,47 @@ class Enter:
         for session in cookies(request.headers.get("Cookie", "")):
             digest = read(session, "gate_session")
             if digest is not None:
-                try:
-                    await self.writes.call("SELECT gate_leave(%s)", [digest])
-                except (Unwritten, Rejected):
-                    raise Refused(STALE) from None
+                with self._try(request) as came_right:
+                    if (row := await self._ask("SELECT gate_leave(%s)", [digest])) is not None and row[0]:
+                        came_right()
         return _moved(303, f"{self.portal}/", _cookie(SESSION_COOKIE, "", 0), _cookie(NONCE_COOKIE, "", 0))
+
+    @contextmanager
+    def _try(self, request: web.BaseRequest) -> Iterator[Callable[[], None]]:
+        """A question to the database by somebody who is not known. One that did not come right costs a try.
+
+        Raises Refused. A made-up ticket has 256 bits to guess: what is kept here is the database, not the ticket.
+        """
+        address = self.addresses.of(request)
+        if not self.tries.take(address):
+            GUESSES.labels("refused").inc()
+            log.warning("tries_used_up", address=address, hint="name your proxies in STINT_GATE_PROXIES")
+            raise Refused(_AGAIN)
+        right = False
+
+        def came_right() -> None:
+            nonlocal right
+            right = True
+
+        try:
+            yield came_right
+        finally:
+            if right:
+                self.tries.give_back(address)
+            else:
+                GUESSES.labels("failed").inc()
+
+    async def _ask(self, sql: str, values: Sequence[object]) -> tuple[Any, ...] | None:
+        """One connection for all: who would wait for long is sent away at once. Raises Refused."""
+        if self._asking >= self.limits.entering:
+            raise Refused(_AGAIN)
+        self._asking += 1
+        try:
+            return await self.writes.call(sql, values)
+        except (Unwritten, Rejected):
+            raise Refused(STALE) from None
+        finally:
+            self._asking -= 1
 
     def _nonce(self, request: web.BaseRequest) -> str | None:
         jar: SimpleCookie = SimpleCookie()

@@ -25,6 +25,7 @@ class Limits(NamedTuple):
     answer: float = 30.0  # for each silence of the orchestrator
     turn: float = 10.0  # for a call's turn at the orchestrator, behind others of the same caller
     after_end: float = 30.0  # that an answer under way may still take when the access ends
+    try_again: float = 3.0  # until an address has another try to enter
     closing: float = 2.0  # for a socket's goodbye
     moved: float = 60.0  # until it is seen that what a socket shows has moved out of its caller's sight
     connections: int = 10_000
@@ -36,6 +37,8 @@ class Limits(NamedTuple):
     turns_each: int = 16  # of them, at one orchestrator
     bodies_each: int = 8 * 1024 * 1024  # bytes of one subject that are looked into at once
     bodies: int = 64 * 1024 * 1024  # of all
+    tries: int = 20  # to enter, of one address, that failed
+    entering: int = 32  # who wait for the database at once
 
 
 def limits_for(files: int, sockets: int) -> Limits:

@@ -19,6 +19,10 @@ CONNECTIONS = Gauge("stint_gate_connections", "Callers' connections that are ope
 TURNED_AWAY = Counter(
     "stint_gate_turned_away", "Connections that were closed unheard, by why.", ["why"], registry=REGISTRY
 )
+GUESSES = Counter(
+    "stint_gate_tickets", "Tickets and sessions that are nobody's, and tries that were not heard.", ["came"],
+    registry=REGISTRY,
+)  # fmt: skip
 SNAPSHOT_AGE = Gauge("stint_gate_snapshot_age_seconds", "Since the last check that it is current.", registry=REGISTRY)
 SNAPSHOT_VERSION = Gauge("stint_gate_snapshot_version", "Version of the record that is known.", registry=REGISTRY)
 WAITING = Gauge("stint_gate_unwritten", "Counts and events that wait for the database.", registry=REGISTRY)

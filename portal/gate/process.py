@@ -50,7 +50,7 @@ class Gate:
         self.client = Client(self.limits, scheme=env.gate_scheme)
         # A connection of its own: who enters does not queue behind counts.
         self.tickets = Writes(env.gate_database_url)
-        enter = Enter(self.feed, self.tickets, portal=env.public_url, limits=self.limits)
+        enter = Enter(self.feed, self.tickets, portal=env.public_url, limits=self.limits, addresses=self.addresses)
         self.gateway = Gateway(self.feed, kinds, self.client, self.usage, enter, self.limits)
         self.stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

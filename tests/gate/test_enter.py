@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from ipaddress import ip_network
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from grants.gate import tries
+from grants.gate.addresses import Addresses
 from grants.gate.credentials import COOKIE
 from grants.gate.enter import NONCE_COOKIE
+from grants.gate.limits import Limits
 from grants.gate.types import Credential
 from grants.gate.writes import Unwritten
 from grants.tokens.mint import mint
 from tests.gate.loop import run
 from tests.gate.recorder import recorder
+from tests.gate.talk import until
 from tests.gate.toy import VIEW, Gate, Papers, gate, status
 
 BROWSER = ("Accept: text/html,*/*", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-Site: none")
@@ -210,3 +215,93 @@ def test_leaving() -> None:
             assert rec.got == []
 
     run(story())
+
+
+@pytest.mark.parametrize("what", ["enter", "leave"])
+def test_made_up_tickets_reach_the_database_a_few_times_only(what: str) -> None:
+    """And who comes from elsewhere, through our proxy, enters meanwhile."""
+    asked: list[list[object]] = []
+
+    async def count(_sql: str, values: list[object]) -> object:
+        asked.append(values)
+        return None
+
+    async def guess(door: Gate, address: str) -> bytes:
+        target, lines = "/.stint/leave", [f"Cookie: {COOKIE}={mint('gate_session').token}"]
+        if what == "enter":
+            target, lines = f"/.stint/enter?ticket={mint('ticket').token}&to=/", []
+        return await door.ask("GET", target, *BROWSER, *lines, f"X-Forwarded-For: 203.0.113.{len(asked)}, {address}")
+
+    async def story() -> None:
+        ours = Addresses([ip_network("127.0.0.0/8")])
+        async with recorder() as rec:
+            papers = Papers(rec.port)
+            papers.grant(VIEW)
+            limits = Limits(tries=5, try_again=3600)
+            async with gate(papers, limits=limits, addresses=ours) as door:
+                door.writes.call = count  # type: ignore[method-assign, assignment]
+                codes = [status(await guess(door, "198.51.100.7")) for _ in range(12)]
+                assert (codes[4] in (303, 403), codes[5:]) == (True, [429] * 7)
+                assert b"Retry-After" in await guess(door, "198.51.100.7")
+                assert len(asked) == 5
+                assert status(await guess(door, "198.51.100.8")) in (303, 403)
+                assert len(asked) == 6
+
+    run(story())
+
+
+def test_garbled_tickets_cost_nothing_and_good_ones_no_try() -> None:
+    async def story() -> None:
+        async with recorder() as rec:
+            papers = Papers(rec.port)
+            papers.grant(VIEW)
+            async with gate(papers, limits=Limits(tries=2, try_again=3600)) as door:
+                for _ in range(5):
+                    answer = await _return(door, papers, "/pages/x", ticket=mint("ticket").token[:-1] + "!")
+                    assert status(answer) == 403
+                assert door.writes.calls == []
+                for _ in range(5):
+                    assert status(await _return(door, papers, "/pages/x")) == 303
+
+    run(story())
+
+
+def test_few_wait_for_the_database_at_once() -> None:
+    go_on = asyncio.Event()
+
+    async def slow(_sql: str, _values: list[object]) -> object:
+        await go_on.wait()
+        return None
+
+    async def story() -> None:
+        async with recorder() as rec, gate(Papers(rec.port), limits=Limits(entering=2)) as door:
+            door.writes.call = slow  # type: ignore[method-assign, assignment]
+
+            def guess() -> asyncio.Task[bytes]:
+                return asyncio.create_task(door.ask("GET", f"/.stint/enter?ticket={mint('ticket').token}", *BROWSER))
+
+            first = [guess(), guess()]
+            await until(lambda: door.gateway.enter._asking == 2)
+            assert status(await guess()) == 429
+            go_on.set()
+            assert [status(await one) for one in first] == [403, 403]
+            assert door.gateway.enter._asking == 0
+
+    run(story())
+
+
+def test_tries_come_back_and_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tries, "MOST", 3)
+    now = 0.0
+    bucket = tries.Tries(2, 10, lambda: now)
+    assert [bucket.take("a") for _ in range(3)] == [True, True, False]
+    now = 9.9
+    assert not bucket.take("a")
+    now = 10.0
+    assert [bucket.take("a") for _ in range(2)] == [True, False]
+    bucket.give_back("a")
+    assert bucket.take("a")
+    assert [bucket.take(who) for who in "bcde"] == [True] * 4
+    assert set(bucket._full_at) == set("cde")
+    now = 1e6
+    assert [bucket.take("c") for _ in range(3)] == [True, True, False], "no more than a bucket comes back"

@@ -285,7 +285,7 @@ async def gate(
     writes = Kept()
     feed = feed or Set()
     usage = Usage(writes, "test")  # type: ignore[arg-type]
-    enter = Enter(feed, writes, portal=portal, limits=limits)  # type: ignore[arg-type]
+    enter = Enter(feed, writes, portal=portal, limits=limits, addresses=addresses)  # type: ignore[arg-type]
     async with Client(limits, scheme=scheme) as client:
         gateway = Gateway(feed, {papers.upstream.kind: kind}, client, usage, enter, limits)
         server = Server(gateway, limits=limits, addresses=addresses)

@@ -1,0 +1,39 @@
+"""How often somebody may try: a bucket of tries for each address, which fills again by itself. Bounded in memory.
+
+Ours and not the library `limits`: its memory grows with the addresses that come, and is cleared by a thread of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+MOST = 10_000  # addresses that are remembered; of those who tried, the one that was longest away is forgotten
+
+
+class Tries:
+    def __init__(self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._seconds, self._clock = (
+            most,
+            seconds,
+            clock,
+        )  # a bucket, and how long one try takes to come back
+        self._full_at: OrderedDict[str, float] = OrderedDict()  # when each bucket is full again
+
+    def take(self, who: str) -> bool:
+        """One try; False when there is none."""
+        now = self._clock()
+        full_at = max(now, self._full_at.get(who, now)) + self._seconds
+        if full_at - now > self._most * self._seconds + 1e-6:
+            return False
+        self._full_at[who] = full_at
+        self._full_at.move_to_end(who)
+        while len(self._full_at) > MOST:
+            self._full_at.popitem(last=False)
+        return True
+
+    def give_back(self, who: str) -> None:
+        """It was no guess."""
+        if who in self._full_at:
+            self._full_at[who] -= self._seconds
