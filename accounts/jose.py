@@ -5,16 +5,28 @@ Neither Django nor Celery: the gate will check tokens with this, too.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from accounts import names
 
 ALGORITHMS = ("RS256", "PS256", "ES256")  # asymmetric alone: a public key must never become an HMAC secret
 LEEWAY = 30  # seconds that clocks may differ
 SIZE_MAX = 16 * 1024
+RSA_LEAST = 2048  # bits, RFC 7518 §3.3
+_MODULUS_MAX = 2732  # characters of 16,384 bits: OpenSSL calculates with no more
+
+# What Keycloak calls its other tokens in the claim `typ`; in the header, it calls most of them JWT.
+_OTHER_TOKENS = frozenset({"bearer", "dpop", "refresh", "offline", "logout"})
 
 type Claims = dict[str, Any]
 type Jwk = Mapping[str, Any]
@@ -36,25 +48,41 @@ class UnknownKey(BadToken):
 
 
 def verify_id_token(
-    token: object, keys: Sequence[Jwk], *, issuer: str, client_id: str, nonce: str | None, now: datetime
+    token: object,
+    keys: Sequence[Jwk],
+    *,
+    issuer: str,
+    client_id: str,
+    nonce: str,
+    access_token: str,
+    now: datetime,
 ) -> Claims:
     """The claims of an ID token that is signed by one of `keys` and meant for us, now. Raises BadToken.
 
-    `nonce` None leaves the nonce alone: a signed userinfo answer has none.
+    `access_token` came with it, and is the one that it speaks of if it speaks of any.
     """
     claims = _signed(token, keys)
     _check_times(claims, int(now.timestamp()))
     if claims.get("iss") != issuer:
         raise BadToken("ISS_MISMATCH")
     _check_audience(claims, client_id)
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= 255:
+    if names.odd(claims.get("sub"), names.ID_MAX):
         raise BadToken("SUB_MISSING")
-    if nonce is not None:
-        given = claims.get("nonce")
-        if not nonce or not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
-            raise BadToken("NONCE_MISMATCH")
+    if not nonce or not _same(claims.get("nonce"), nonce):
+        raise BadToken("NONCE_MISMATCH")
+    if "at_hash" in claims and not _same(claims["at_hash"], _half_hash(access_token)):
+        raise BadToken("AT_HASH_MISMATCH")
     return claims
+
+
+def _same(given: object, wanted: str) -> bool:
+    return isinstance(given, str) and given.isascii() and hmac.compare_digest(given, wanted)
+
+
+def _half_hash(access_token: str) -> str:
+    """OpenID Connect Core §3.1.3.6; all of ALGORITHMS hash by SHA-256."""
+    digest = hashlib.sha256(access_token.encode()).digest()
+    return base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode()
 
 
 def _signed(token: object, keys: Sequence[Jwk]) -> Claims:
@@ -66,6 +94,7 @@ def _signed(token: object, keys: Sequence[Jwk]) -> Claims:
         raise BadToken("MALFORMED") from error
     if header.get("alg") not in ALGORITHMS:
         raise BadToken("ALG_NOT_ALLOWED")
+    _check_type(header.get("typ"), "jwt")
     key = _key(keys, header)
     try:
         claims = jwt.decode(
@@ -78,7 +107,15 @@ def _signed(token: object, keys: Sequence[Jwk]) -> Claims:
         )  # fmt: skip
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
         raise BadToken("SIG_BAD") from error
+    if isinstance(kind := claims.get("typ"), str) and kind.lower() in _OTHER_TOKENS:
+        raise BadToken("TYP_MISMATCH")
     return dict(claims)
+
+
+def _check_type(typ: object, wanted: str) -> None:
+    """A token that says what it is must be this (RFC 8725 §3.11): no access token (RFC 9068), no logout token."""
+    if typ is not None and not (isinstance(typ, str) and typ.lower().removeprefix("application/") == wanted):
+        raise BadToken("TYP_MISMATCH")
 
 
 def _key(keys: Sequence[Jwk], header: Mapping[str, Any]) -> jwt.PyJWK:
@@ -96,10 +133,25 @@ def _key(keys: Sequence[Jwk], header: Mapping[str, Any]) -> jwt.PyJWK:
         raise UnknownKey
     if len(fitting) > 1:
         raise BadToken("KID_AMBIGUOUS")
+    return _usable(fitting[0], alg)
+
+
+def _usable(jwk: Jwk, alg: str) -> jwt.PyJWK:
+    if len(str(jwk.get("n", ""))) > _MODULUS_MAX:
+        raise BadToken("KEY_BAD")
     try:
-        return jwt.PyJWK(dict(fitting[0]), algorithm=alg)
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
+        key = jwt.PyJWK(dict(jwk), algorithm=alg)
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError, UnsupportedAlgorithm) as error:
         raise BadToken("KEY_BAD") from error
+    match key.key:
+        case RSAPublicKey(key_size=size):
+            if size < RSA_LEAST:
+                raise BadToken("KEY_WEAK")
+        case EllipticCurvePublicKey(curve=SECP256R1()):  # the one of ES256
+            pass
+        case _:  # a private key, say, which the whole world has by now
+            raise BadToken("KEY_BAD")
+    return key
 
 
 def _check_times(claims: Claims, now: int) -> None:

@@ -20,6 +20,7 @@ TURN_SECONDS = 10.0  # for everything that is asked of it in one sign-in
 PROBE_SECONDS = 30  # how long an answer to "are you there?" is believed
 PROBE_ANSWER = 0.4  # seconds that this answer may take
 ANSWER_MAX = 512 * 1024  # bytes
+URL_MAX = 2000
 
 _TIMEOUT = httpx.Timeout(5, connect=2, pool=0.5)
 _DISCOVERY = ".well-known/openid-configuration"
@@ -103,7 +104,7 @@ class Provider:
 
     def _load_discovery(self) -> dict[str, Any]:
         document = self._json("GET", f"{self.issuer}/{_DISCOVERY}")
-        if str(document.get("issuer", "")).rstrip("/") != self.issuer:
+        if document.get("issuer") not in (self.issuer, f"{self.issuer}/"):
             raise SignInRefused("ISS_MISMATCH", "discovery speaks for another issuer")
         return document
 
@@ -204,12 +205,13 @@ def _usable(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return (
-            url.isascii()
+            len(url) <= URL_MAX
+            and url.isascii()
             and url.isprintable()
-            and not set(url) & {" ", "\\", '"', "<", ">"}
-            and bool(parts.hostname)
+            and not set(url) & set(' \\"<>#')
             and "@" not in parts.netloc
             and parts.port != 0
+            and bool(httpx.URL(url).host.encode("idna"))  # labels that there can be: none empty, none too long
         )
-    except ValueError:
+    except (ValueError, httpx.InvalidURL):
         return False

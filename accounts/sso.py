@@ -6,7 +6,6 @@ finding of a person are ours. docs/holes.md lists hole by hole what closes it.
 
 from __future__ import annotations
 
-import hmac
 import time
 from typing import Any, override
 from urllib.parse import urlencode
@@ -25,7 +24,7 @@ from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthen
 from accounts import names, sessions, teams
 from accounts.clock import now
 from accounts.idp import provider, this_idp
-from accounts.jose import BadToken, UnknownKey, verify_id_token
+from accounts.jose import SIZE_MAX, BadToken, UnknownKey, verify_id_token
 from accounts.models import Identity, Membership, Subject
 from accounts.provider import SignInRefused
 from accounts.signals import happened
@@ -84,22 +83,23 @@ class Backend(OIDCAuthenticationBackend):
                 "code_verifier": verifier,
             }
         )
-        claims = self._checked(answer.get("id_token"), nonce)
         access_token = answer.get("access_token")
-        if not isinstance(access_token, str) or not access_token.isascii() or not access_token.isprintable():
+        if not isinstance(access_token, str) or names.odd(access_token, SIZE_MAX) or not access_token.isascii():
             raise SignInRefused("PROVIDER_ANSWER", "no access token")
+        claims = self._checked(answer.get("id_token"), nonce, access_token)
         info = provider().userinfo(access_token)
-        if not hmac.compare_digest(str(info.get("sub", "")).encode(), claims["sub"].encode()):
+        if info.get("sub") != claims["sub"]:
             raise SignInRefused("SUB_MISMATCH")
         request.id_token = answer["id_token"]  # type: ignore[attr-defined]
         return {**info, **claims}
 
-    def _checked(self, token: object, nonce: str) -> dict[str, Any]:
+    def _checked(self, token: object, nonce: str, access_token: str) -> dict[str, Any]:
         idp = provider()
         terms = {
             "issuer": idp.issuer_in_tokens,
             "client_id": self.OIDC_RP_CLIENT_ID,
             "nonce": nonce,
+            "access_token": access_token,
             "now": now(),
         }
         try:

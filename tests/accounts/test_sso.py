@@ -11,6 +11,9 @@ from collections.abc import Callable
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from django.conf import settings
 from django.db import transaction
 from django.test import Client
@@ -46,16 +49,33 @@ def says(path: str, status: int, body: bytes) -> Lie:
     return lambda op: op.answers.update({path: (status, body)})
 
 
+def b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
 def hs256(secret: bytes) -> Callable[[dict[str, object]], str]:
     def sign(body: dict[str, object]) -> str:
         # PyJWT refuses to sign with a public key, so the attacker's token is made by hand.
-        def b64(data: bytes) -> str:
-            return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
         signed = f"{b64(json.dumps({'alg': 'HS256', 'kid': 'k1'}).encode())}.{b64(json.dumps(body).encode())}"
         return f"{signed}.{b64(hmac.new(secret, signed.encode(), hashlib.sha256).digest())}"
 
     return sign
+
+
+def header(**lies: str) -> Lie:
+    return lambda op: op.header.update(lies)
+
+
+def weak(op: Provider) -> None:
+    """A key of 1,024 bits. PyJWT warns of it, so the token is signed by hand."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    keys(jwk(key))(op)
+
+    def sign(body: dict[str, object]) -> str:
+        told = ".".join(b64(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "k1"}, body))
+        return f"{told}.{b64(key.sign(told.encode(), PKCS1v15(), SHA256()))}"
+
+    op.sign = sign
 
 
 LIES: dict[str, tuple[Lie, str]] = {
@@ -86,6 +106,21 @@ LIES: dict[str, tuple[Lie, str]] = {
     "sub empty": (claims(sub=""), "SUB_MISSING"),
     "sub a number": (claims(sub=7), "SUB_MISSING"),
     "sub too long": (claims(sub="x" * 300), "SUB_MISSING"),
+    "sub with a NUL": (claims(sub="sub-ada\0"), "SUB_MISSING"),
+    "sub with half a pair": (claims(sub="sub-\ud800"), "SUB_MISSING"),
+    "sub with a blank at its end": (claims(sub="sub-ada "), "SUB_MISSING"),
+    "nonce with half a pair": (claims(nonce="\ud800"), "NONCE_MISMATCH"),
+    "userinfo with half a pair": (info(sub="\ud800"), "SUB_MISMATCH"),
+    "userinfo of a number": (info(sub=7), "SUB_MISMATCH"),
+    "at_hash of another": (claims(at_hash="AAAAAAAAAAAAAAAAAAAAAA"), "AT_HASH_MISMATCH"),
+    "at_hash a number": (claims(at_hash=7), "AT_HASH_MISMATCH"),
+    "typ of an access token": (header(typ="at+jwt"), "TYP_MISMATCH"),
+    "typ of a logout token": (header(typ="application/logout+jwt"), "TYP_MISMATCH"),
+    "typ of Keycloak's access token": (claims(typ="Bearer"), "TYP_MISMATCH"),
+    "typ of Keycloak's logout token": (claims(typ="Logout"), "TYP_MISMATCH"),
+    "a weak key": (weak, "KEY_WEAK"),
+    "a private key": (keys({**jwt.algorithms.RSAAlgorithm.to_jwk(KEY, as_dict=True), "kid": "k1"}), "KEY_BAD"),
+    "an endless key": (keys(jwk(KEY, n="x" * 100_000)), "KEY_BAD"),
     "userinfo of another": (info(sub="sub-priya"), "SUB_MISMATCH"),
     "userinfo of nobody": (info(sub=None), "SUB_MISMATCH"),
     "alg none": (token(lambda body: jwt.encode(body, None, "none")), "ALG_NOT_ALLOWED"),
@@ -176,6 +211,9 @@ def test_the_truth_does(op: Provider, browser: Client, sign_in: SignIn) -> None:
         claims(aud=["stint", "other"], azp="stint"),
         lambda op: op.claims.update(exp=int(time.time()) - 5),  # clocks differ
         keys(jwk(STRANGE_KEY, "k0"), jwk(KEY)),
+        claims(at_hash=b64(hashlib.sha256(b"at").digest()[:16])),
+        header(typ="application/JWT"),
+        claims(typ="ID"),
     ],
 )  # fmt: skip
 def test_odd_but_true(op: Provider, browser: Client, sign_in: SignIn, truth: Lie) -> None:
@@ -271,6 +309,9 @@ def test_a_forged_error_signs_nobody_out(op: Provider, browser: Client, sign_in:
         (lambda op: op.discovery.update(issuer="https://evil.example"), "ISS_MISMATCH"),
         (lambda op: op.discovery.update(authorization_endpoint=None), "PROVIDER_ANSWER"),
         (lambda op: op.discovery.update(authorization_endpoint="javascript:alert(1)"), "PROVIDER_ANSWER"),
+        (lambda op: op.discovery.update(authorization_endpoint="http://[x"), "PROVIDER_ANSWER"),
+        (lambda op: op.discovery.update(authorization_endpoint=f"https://{'x' * 64}.example/"), "PROVIDER_ANSWER"),
+        (lambda op: op.discovery.update(issuer=f"{op.issuer}//"), "ISS_MISMATCH"),
         (says("/.well-known/openid-configuration", 500, b""), "PROVIDER_DOWN"),
         (says("/.well-known/openid-configuration", 404, b""), "PROVIDER_REFUSED"),
         (says("/.well-known/openid-configuration", 200, b"nonsense"), "PROVIDER_ANSWER"),
