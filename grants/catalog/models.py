@@ -29,6 +29,8 @@ class Connection(models.Model):
     held = models.IntegerField(default=0, db_default=0)
     server_version = models.TextField(blank=True, db_default="")  # as the server said at the last sync
 
+    LEFT_OUT = "Not in the catalog: "  # how an error begins after which all else is known anew
+
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["host"], condition=~models.Q(host=""), name="connection_host_once"),
@@ -37,6 +39,11 @@ class Connection(models.Model):
     @override
     def __str__(self) -> str:
         return self.slug
+
+    @property
+    def unread(self) -> bool:
+        """Its last sync failed, or was not complete; another error is about what there is."""
+        return bool(self.error) and not self.error.startswith(self.LEFT_OUT)
 
     @property
     def ref(self) -> str:

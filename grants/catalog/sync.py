@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+import structlog
 from django.db import transaction
 from django.db.models import Q
 
@@ -18,6 +19,9 @@ from grants.adapters.orchestrators.prefect import RELEASES, Prefect
 from grants.adapters.secrets import resolve_secret
 from grants.audit import Verb, record
 from grants.catalog.models import Connection, Resource
+from grants.catalog.taken import take
+
+log = structlog.get_logger(__name__)
 
 # When more than a fifth of a catalog is gone at once, and no mere handful, the likelier cause is an empty
 # database, a wrong URL or a filter in between. Below five a small team's ordinary tidying would be held.
@@ -140,7 +144,8 @@ def _apply(connection: Connection, listing: Listing, read_at: datetime, *, accep
         (row.kind, row.remote_id): row for row in connection.resources.order_by("pk").select_for_update(no_key=True)
     }
     live = sum(row.retired_at is None for row in rows.values())
-    found = {one.key: one for one in listing.found}
+    taken = take(listing)
+    found = {one.key: one for one in taken.found}
     changes = _upsert(connection, found, rows, read_at)
     changes.vanished.extend(
         row
@@ -151,7 +156,7 @@ def _apply(connection: Connection, listing: Listing, read_at: datetime, *, accep
     retired = [] if held else changes.vanished
     Resource.objects.filter(pk__in=[row.pk for row in retired]).update(retired_at=read_at)
     newly_held = held > 0 and held != connection.held
-    _note(connection, listing, read_at, held)
+    _note(connection, listing, read_at, held, taken.left_out)
     _record(
         connection, changes, retired, verb=Verb.CATALOG_HELD if newly_held else Verb.CATALOG_SYNCED, held=held, by=by
     )
@@ -164,7 +169,7 @@ def _apply(connection: Connection, listing: Listing, read_at: datetime, *, accep
         retired=len(retired),
         returned=len(changes.returned),
         held=held,
-        why=" ".join(filter(None, [listing.why, version_warning(connection)])),
+        why=" ".join(filter(None, [listing.why, taken.left_out, version_warning(connection)])),
     )
 
 
@@ -240,10 +245,13 @@ def _write(rows: Iterable[Resource]) -> None:
     )
 
 
-def _note(connection: Connection, listing: Listing, read_at: datetime, held: int) -> None:
+def _note(connection: Connection, listing: Listing, read_at: datetime, held: int, left_out: str) -> None:
     """How the sync went, for the page: nothing that the gate reads, so nothing is stamped."""
     if listing.complete:
-        connection.seen_at, connection.held, connection.error = read_at, held, ""
+        error = f"{connection.LEFT_OUT}{left_out}" if left_out else ""
+        if error and error != connection.error:
+            log.warning("names_left_out", connection=connection.slug, what=left_out)
+        connection.seen_at, connection.held, connection.error = read_at, held, error
     else:
         connection.error = listing.why
     connection.save(update_fields=["seen_at", "held", "error", "server_version"])

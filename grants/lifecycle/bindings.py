@@ -6,6 +6,7 @@ Nothing here calls a provider. It says what is due; `provisioning` makes it so, 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -22,6 +23,8 @@ from grants.policy import rules, versions
 Urgency = RoleBinding.Urgency
 OVERDUE = timedelta(seconds=10)  # later than this, people are told
 _LONGEST = 255  # of a role's name at Keycloak
+
+_SHORTENED = re.compile(r"~[0-9a-f]{16}\Z")
 
 # A binding belongs to the grants of its role, by the identity that it is about.
 JOIN_GRANTS = """
@@ -44,7 +47,7 @@ def role_of(resource: Resource, level: str) -> str:
         return mapped
     name = f"{resource.connection.slug}:{resource.kind}:{resource.name}"
     whole = f"{name}:{level}"
-    if len(whole) <= _LONGEST:
+    if len(whole) <= _LONGEST and not _SHORTENED.search(name):  # else a short name could be called like a long one's
         return whole
     digest = hashlib.sha256(name.encode()).hexdigest()[:16]  # so that two long names stay two
     return f"{name[: _LONGEST - len(level) - 18]}~{digest}:{level}"

@@ -131,6 +131,8 @@ def _catalog_trouble() -> list[Trouble]:
         if connection.held:
             title = f"{connection.held} resources of {connection.slug} vanished at once"
             text = "None is retired until you have looked. Access to them keeps ending on time."
+        elif not connection.unread:
+            title, text = f"{connection.slug} has odd names", connection.error
         else:
             title = f"{connection.slug} could not be read"
             text = f"{connection.error} Asking and deciding work on with what is known."

@@ -71,7 +71,7 @@ def idps_can(idp: IdP) -> str:
 
 def health_of(connection: Connection, now: datetime) -> Health:
     """How a connection does, from what its last sync left."""
-    if connection.error:
+    if connection.unread:
         return Health("bad", "No complete answer", "What was known before is still shown and can be asked for.")
     if connection.seen_at is None:
         return Health("warning", "Not synced yet", "Its catalog appears after the first sync.")
@@ -80,6 +80,8 @@ def health_of(connection: Connection, now: datetime) -> Health:
         return Health("warning", f"{connection.held} vanished, held", text)
     if now - connection.seen_at > _stale():
         return Health("warning", "Sync is late", f"Last synced {words.ago(connection.seen_at, now)}.")
+    if connection.error:
+        return Health("warning", "Odd names left out", "What is called so is not in the catalog. An admin sees which.")
     if warning := version_warning(connection):
         return Health("warning", "Newer than tested", warning)
     return Health("good", "Working")

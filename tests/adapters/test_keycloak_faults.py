@@ -244,6 +244,14 @@ def test_nobody_at_all_is_no_list(server: FakeKeycloak, idp: Keycloak) -> None:
         idp.people()
 
 
+def test_a_client_with_a_slash_lends_its_roles_no_other_name(server: FakeKeycloak, idp: Keycloak) -> None:
+    """The role c of a client a/b would be read as the role b/c of the client a, and pass for one held before."""
+    ada = server.user("ada")
+    server.clients["airflow/b"] = "uuid-of-a-stranger"
+    server.mapped[ada]["uuid-of-a-stranger"].add(server.role("c", "uuid-of-a-stranger")["id"])
+    assert idp.roles_of(ada) == {}
+
+
 def test_groups_without_end(server: FakeKeycloak, idp: Keycloak) -> None:
     server.user("ada")
     again = {"id": "g", "name": "g", "path": "/g", "subGroupCount": 1}

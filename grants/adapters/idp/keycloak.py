@@ -81,6 +81,8 @@ class Keycloak:
             for client, mapped in answer.get("clientMappings", {}).items():
                 own, at = client == self.role_client, f"clients/{mapped['id']}"
                 for role in mapped["mappings"]:
+                    if not own and "/" in client:  # no name here: it would be read as a role of the part before
+                        continue
                     if not own:
                         held[f"client/{client}/{role['name']}"] = f"{at}/{role['id']}"
                     elif not _is_mapped(role["name"]):  # else it would pass for another's

@@ -6,7 +6,10 @@ from typing import NamedTuple, Protocol
 
 
 class Found(NamedTuple):
-    """One thing that the orchestrator has. `remote_id` never changes there, `name` may."""
+    """One thing that the orchestrator has. `remote_id` never changes there, `name` may.
+
+    Name and tags are as it writes them, letter by letter: the catalog says which of them it takes.
+    """
 
     kind: str  # server, pool, deployment, block …
     remote_id: str

@@ -125,7 +125,7 @@ class Prefect:
 
     def _pools(self, rows: Mapping[str, Row]) -> list[Found]:
         return [
-            Found("pool", key, self._name(row), self._description(row), (), SERVER.kind, SERVER.remote_id)
+            Found("pool", key, self._text(row, "name"), self._description(row), (), SERVER.kind, SERVER.remote_id)
             for key, row in rows.items()
         ]
 
@@ -139,7 +139,7 @@ class Prefect:
                 continue
             # A served deployment (flow.serve) has no pool: its runs are its own process's.
             parent = ("pool", pools[pool]) if pool is not None else SERVER.key
-            name = clean(f"{flow}/{self._text(row, 'name')}", 300)
+            name = f"{flow}/{self._text(row, 'name')}"
             placed.append(Found("deployment", key, name, self._description(row), self._tags(row), *parent))
         return placed
 
@@ -163,7 +163,7 @@ class Prefect:
             block_type = row.get("block_type")
             if not isinstance(block_type, Mapping):
                 raise self._unreadable("block_documents")
-            name = clean(f"{self._text(block_type, 'slug')}/{self._text(row, 'name')}", 300)
+            name = f"{self._text(block_type, 'slug')}/{self._text(row, 'name')}"
             description = self._description(block_type)
             found.append(Found("block", key, name, description, (), SERVER.kind, SERVER.remote_id))
         return found
@@ -185,9 +185,6 @@ class Prefect:
             raise self._unreadable(field)
         return value
 
-    def _name(self, row: Row) -> str:
-        return clean(self._text(row, "name"), 300)
-
     def _description(self, row: Row) -> str:
         if row.get("description") is None:
             return ""
@@ -197,7 +194,7 @@ class Prefect:
         tags = row.get("tags")
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise self._unreadable("tags")
-        return tuple(sorted({clean(tag, 200) for tag in tags} - {""}))
+        return tuple(sorted(set(tags)))
 
     def _unreadable(self, what: str) -> Unavailable:
         return Unavailable(f"{self._http.who} sent {what.replace('_', ' ')} that Stint cannot read; is it Prefect?")

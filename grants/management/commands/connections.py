@@ -66,6 +66,6 @@ class Command(BaseCommand):
         for row in Connection.objects.order_by("slug"):
             seen = f"synced {row.seen_at:%Y-%m-%d %H:%M:%S} UTC" if row.seen_at else "never synced"
             held = f", {row.held} vanished and held" if row.held else ""
-            error = f", last try failed: {row.error}" if row.error else ""
+            error = f", {'last try failed: ' if row.unread else ''}{row.error}" if row.error else ""
             kind = f"{row.kind} {row.server_version}".rstrip()
             self.stdout.write(f"{row.slug}: {kind}, {row.environment}, {row.url}, {seen}{held}{error}")
