@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 from tests.gate.matrix import PASS, Call
 
@@ -422,6 +423,7 @@ ESCALATIONS: tuple[Call, ...] = (
     *_post(MALFORMED, "/v2/concurrency_limits/increment", {"names": "x", "slots": 1}),
     *_post("server", "/ui/schemas/validate", {"schema": {}, "values": {"a": _VARIABLE}}),
     *_post("a runner", "/ui/schemas/validate", {"schema": {}, "values": {"a": 1}}),
+    *_post(MALFORMED, "/logs/", [{**_LOG, "flow_run_id": str(UUID(int=n))} for n in range(1_001)]),
     *_post(MALFORMED, "/templates/validate", {"template": "x"}, ["x"]),
     *_post(MALFORMED, "/block_types/filter", {"block_types": {"name": {"like_": "%a" * 9}}}, _nested(13)),
     *_get("server", "/automations/related-to/x", "/automations/related-to/prefect.deployment.x"),

@@ -389,3 +389,20 @@ def test_what_makes_a_filter_costly_is_refused_to_everybody(path: str, body: Any
     outcome = narrow(match_of(path), body, ALL, {})
     assert isinstance(outcome, Refusal)
     assert (outcome.status, outcome.code) == (400, Code.BODY)
+
+
+@pytest.mark.parametrize("path", ["flow_runs/history", "task_runs/history"])
+@pytest.mark.parametrize("sight", [ALL, SIGHT], ids=["all", "some"])
+def test_a_history_has_few_intervals(path: str, sight: Sight) -> None:
+    def asked(start: Any, end: Any, seconds: Any) -> int:
+        body = {"history_start": start, "history_end": end, "history_interval_seconds": seconds}
+        outcome = narrow(match_of(path), body, sight, {})
+        return outcome.status if isinstance(outcome, Refusal) else 200
+
+    day = "2026-11-27T12:00:00.000Z", "2026-11-28T12:00:00+00:00"
+    assert asked(*day, 86.4) == 200
+    assert asked(*day, 3600) == 200
+    for seconds in (86, 0.001, 0, -1, float("nan"), "PT1S", True):
+        assert asked(*day, seconds) == 400
+    for start, end in ((0, day[1]), (day[0], "2026-11-28T12:00:00"), ("x", day[1]), ("0001-01-01T00:00:00Z", day[1])):
+        assert asked(start, end, 3600) == 400

@@ -7,6 +7,7 @@ or_; an unknown field inside a model is refused by Prefect (422), an unknown key
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 from grants.gate.prefect.rows import uuid
@@ -18,6 +19,7 @@ _DEEPEST = 12
 _MOST_PARTS = 5_000
 _LONGEST = 1_000  # letters of a text
 _MOST_WILDCARDS = 8
+_MOST_INTERVALS = 1_000
 
 type Filter = dict[str, Any]
 
@@ -61,6 +63,23 @@ def within_bounds(body: Json) -> None:
         if depth > _DEEPEST or parts > _MOST_PARTS:
             raise malformed("The filter is too large.")
         left += [(part, depth + 1) for part in inner]
+
+
+def history_within_bounds(body: Filter) -> None:
+    """A history of few intervals: newer servers stop at 500, older ones make as many as are asked for."""
+    times = [body.get("history_start"), body.get("history_end")]
+    seconds = body.get("history_interval_seconds")
+    if seconds is None or None in times:
+        return  # which no server takes
+    if not isinstance(seconds, int | float) or not all(isinstance(time, str) for time in times):
+        raise malformed("A history has a start and an end, and the seconds of an interval.")
+    try:
+        start, end = (datetime.fromisoformat(str(time)) for time in times)
+        spans = (end - start).total_seconds()
+    except (ValueError, TypeError):
+        raise malformed("A history's start and end are times as 2026-01-01T00:00:00Z.") from None
+    if not seconds >= 1 or spans / seconds > _MOST_INTERVALS:
+        raise malformed(f"A history has {_MOST_INTERVALS} intervals at most, of a second or more.")
 
 
 def only(body: Filter, keys: Collection[str]) -> None:

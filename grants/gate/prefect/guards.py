@@ -10,6 +10,7 @@ from grants.catalog.levels import Level
 from grants.gate.prefect.finds import Malformed, anywhere, on, on_server, signed_in, wanted
 from grants.gate.types import ANY, Ask, Code, Found, Json, Lookup, Match, Refusal
 
+_MOST = 1_000  # things that are looked up for one call, before it is known what its caller may do
 _ANYWHERE = "any:"  # "any:work" in a line's `find`: passes as well by that level on whatever it is
 
 
@@ -58,4 +59,9 @@ def _finds(match: Match) -> tuple[str, ...]:
 
 
 def _each_once(lookups: tuple[Lookup, ...] | Refusal) -> tuple[Lookup, ...] | Refusal:
-    return lookups if isinstance(lookups, Refusal) else tuple(dict.fromkeys(lookups))
+    if isinstance(lookups, Refusal):
+        return lookups
+    distinct = tuple(dict.fromkeys(lookups))
+    if len(distinct) > _MOST:
+        raise Malformed(f"The body names more than {_MOST} things.")
+    return distinct

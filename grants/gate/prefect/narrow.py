@@ -16,6 +16,7 @@ from grants.gate.prefect.filters import (
     Filter,
     Unnarrowable,
     held,
+    history_within_bounds,
     ids,
     malformed,
     model,
@@ -84,6 +85,8 @@ def narrow(match: Match, body: Json, sight: Sight, found: Found) -> Narrowed:
             return blocks.LINES[scope](call)  # who may see everything may still not read secrets
         if scope is Scope.SCHEMA_VALUES:
             return _schema_values(call)
+        if scope in {Scope.FLOW_RUN_HISTORY, Scope.TASK_RUN_HISTORY}:
+            history_within_bounds(shaped(body))
         if sight.visible.all:
             return call.sent(body if body is None else shaped(body))
         if scope in events_narrow.LINES:
