@@ -95,6 +95,11 @@ def alone(name: str) -> Iterator[bool]:
                 cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", key)
 
 
+def forget(name: str) -> None:
+    """A job that was to be done once is done."""
+    DueJob.objects.filter(name=name).delete()
+
+
 def hurry(name: str) -> None:
     """Make a known job due now."""
     DueJob.objects.filter(name=name).update(due_at=StintNow())

@@ -25,7 +25,7 @@ from psycopg import Error as PostgresError
 from redis.exceptions import RedisError
 
 from grants import due
-from grants.audit.export import HeadKeyError, export_head
+from grants.audit.export import HeadKeyError, RecordBehind, export_head
 from grants.catalog import directory
 from grants.lifecycle import decide, hold
 from grants.provisioning.settle import seconds_to_next
@@ -49,7 +49,7 @@ def turn() -> int:
     for name in due.claim(heads=True):
         try:
             export_head()
-        except (HeadKeyError, OSError) as error:
+        except (HeadKeyError, RecordBehind, OSError) as error:
             log.error("head_not_exported", error=str(error))
             due.done(name, again=timedelta(seconds=15))
         else:

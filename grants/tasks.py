@@ -10,13 +10,16 @@ import structlog
 from celery import shared_task
 from django.conf import settings
 
+from accounts.idp import this_idp
 from grants import due
 from grants.adapters.errors import AdapterError
+from grants.catalog import idps
 from grants.catalog.directory import sync_directory
 from grants.catalog.models import Connection
 from grants.catalog.sync import sync_connection
 from grants.notifications.mail import send_pending
 from grants.policy.versions import mapped_roles
+from grants.provisioning import leftovers
 from grants.provisioning.settle import BACKLOG
 from grants.provisioning.settle import settle as settle_due
 from grants.tokens import usage
@@ -61,6 +64,10 @@ def _run(name: str) -> None:
                 again = timedelta(0)  # due whenever the record has something unread
             case "token":
                 again = deliver(int(which))
+            case "restored":
+                leftovers.own_up_to(this_idp(), idps.adapter())
+                due.forget(name)
+                return
             case "usage":
                 again = timedelta(0) if usage.fold() else timedelta(hours=1)
             case _:

@@ -158,6 +158,12 @@ class GateEnv(BaseSettings):
     gate_stale_seconds: float = Field(
         2.0, ge=0.5, le=60, description="Cut off from the database for longer, the gate answers 503."
     )
+    gate_state_file: Path | None = Field(
+        None, description="Where the gate keeps the newest head of the record it has seen. Set it in production."
+    )
+    gate_heads_file: Path | None = Field(
+        None, description="The exported heads, if the gate can read them: for one that has no state of its own yet."
+    )
     gate_sockets: int = Field(
         2000,
         ge=1,

@@ -87,6 +87,8 @@ def of_this_worker(settings: Settings, worker_id: str) -> None:
     folder = settings.ENV.audit_key_file.parent
     files = {"audit_key_file": folder / f"{worker_id}.pem", "audit_heads_file": folder / f"{worker_id}.jsonl"}
     settings.ENV = settings.ENV.model_copy(update=files)
+    # Of another test's record: it would not continue them.
+    files["audit_heads_file"].unlink(missing_ok=True)
     settings.STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 
 

@@ -85,8 +85,24 @@ def canonical(facts: Mapping[str, Fact]) -> bytes:
 
 
 def link(prev: bytes, seq: int, at: datetime, verb: str, actor: str, payload: bytes) -> bytes:
-    """SHA-256 over the previous hash and this event; audit_append() in SQL is its twin."""
+    """The hash of an event after the one with hash `prev`; audit_append() in SQL is its twin."""
     micros = (at - _EPOCH) // timedelta(microseconds=1)
-    body = prev + struct.pack(">qqi", seq, micros, len(verb.encode())) + verb.encode()
-    body += struct.pack(">i", len(actor.encode())) + actor.encode() + payload
-    return hashlib.sha256(body).digest()
+    body = struct.pack(">qqi", seq, micros, len(verb.encode())) + verb.encode()
+    return digest_of(prev, body + struct.pack(">i", len(actor.encode())) + actor.encode() + payload)
+
+
+def digest_of(prev: bytes, body: bytes) -> bytes:
+    """SHA-256 over the previous hash and an event as bytes."""
+    return hashlib.sha256(prev + body).digest()
+
+
+def mark_restored(facts: Mapping[str, Fact], *, seq: int) -> bytes:
+    """Append the event that says that a backup was restored, under a number above all that were lost; its hash.
+
+    As the owner of the tables: nobody else may. Rows that this restore changes are stamped by events after it.
+    """
+    with _recording() as cursor:
+        cursor.execute("SELECT audit_restored(%s, %s)", [seq, canonical(facts)])
+        cursor.execute("SELECT hash FROM grants_audithead")
+        (digest,) = cursor.fetchone()
+    return bytes(digest)

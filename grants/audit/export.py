@@ -1,34 +1,31 @@
 """The head of the record, signed and written where the database's owner cannot reach.
 
-One JSON object a line: {"at", "seq", "hash", "key", "signature"}; the signature (Ed25519, base64) is over
-"stint-head:<seq>:<hash>:<at>". Whoever keeps the file can prove a cut tail or a rewritten chain.
+Whoever keeps the file can prove a cut tail or a rewritten chain; and a database that was restored from a backup is
+noticed by it.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-from datetime import datetime
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from django.conf import settings
 
 from grants import clock
-from grants.audit.models import AuditHead
+from grants.audit import heads
+from grants.audit.heads import Head
+from grants.audit.models import AuditEvent, AuditHead
+from grants.audit.verbs import Verb
 
 
 class HeadKeyError(Exception):
     """The key is missing or not an Ed25519 private key; `.args[0]` says which file."""
+
+
+class RecordBehind(Exception):
+    """The database does not continue what was exported; `.args[0]` is a sentence for people."""
 
 
 def head_key() -> Ed25519PrivateKey:
@@ -53,56 +50,45 @@ def make_key(path: Path) -> None:
 def export_head() -> int:
     """Append the signed head to STINT_AUDIT_HEADS_FILE, also when nothing is new; returns its number.
 
-    Raises HeadKeyError, OSError.
+    Raises HeadKeyError, OSError, and RecordBehind: no line is signed that another one contradicts.
     """
     key = head_key()
-    head = AuditHead.objects.get()
-    at = clock.now()
-    line = {
-        "at": at.isoformat(),
-        "seq": head.seq,
-        "hash": bytes(head.hash).hex(),
-        "key": key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex(),
-    }
-    line["signature"] = base64.b64encode(key.sign(_signed(line["seq"], line["hash"], line["at"]))).decode()
-    data = (json.dumps(line) + "\n").encode()
-    # One write of one line in append mode: two workers at once cannot mix theirs.
-    fd = os.open(settings.ENV.audit_heads_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(fd, data)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    if trouble := behind():
+        raise RecordBehind(trouble)
+    head, at = AuditHead.objects.get(), clock.now()
+    heads.append(settings.ENV.audit_heads_file, heads.line(head.seq, bytes(head.hash), at, key), at)
     return head.seq
 
 
-def exported() -> dict[int, bytes]:
-    """Number → hash of every exported head whose signature is ours; others prove nothing and are left out."""
-    return {seq: digest for seq, digest, _ in _lines()}
+def declare(seq: int, digest: bytes, *, after: int) -> None:
+    """Write down, signed, that the heads between events `after` and `seq` which the record does not have are lost.
+
+    Raises HeadKeyError, OSError.
+    """
+    at = clock.now()
+    heads.append(settings.ENV.audit_heads_file, heads.line(seq, digest, at, head_key(), after=after), at)
 
 
-def last_exported() -> tuple[int, datetime] | None:
-    """Number and time of the newest exported head, for the status page."""
-    lines = _lines()
-    return (lines[-1][0], lines[-1][2]) if lines else None
-
-
-def _lines() -> list[tuple[int, bytes, datetime]]:
+def last_exported() -> Head | None:
+    """The newest head that was exported and that we signed; None before the first. Raises HeadKeyError, OSError."""
     path: Path = settings.ENV.audit_heads_file
-    if not path.exists():
-        return []
-    public = head_key().public_key()
-    good = []
-    for raw in path.read_text(encoding="utf-8").splitlines():
-        try:
-            line = json.loads(raw)
-            seq, digest, at = int(line["seq"]), str(line["hash"]), str(line["at"])
-            public.verify(base64.b64decode(line["signature"]), _signed(seq, digest, at))
-            good.append((seq, bytes.fromhex(digest), datetime.fromisoformat(at)))
-        except (ValueError, KeyError, TypeError, InvalidSignature):
-            continue  # torn by a crash, or not signed by us
-    return good
+    return heads.last(path, head_key().public_key()) if heads.files(path) else None
 
 
-def _signed(seq: object, digest: object, at: object) -> bytes:
-    return f"stint-head:{seq}:{digest}:{at}".encode()
+def behind() -> str:
+    """Why the database is not the one whose heads were exported, in a sentence; "" when it continues them.
+
+    A declared restore continues them. Raises HeadKeyError, OSError.
+    """
+    last = last_exported()  # before the database, which then cannot be behind it for being late
+    if last is None or last.seq == 0:
+        return ""
+    found = AuditEvent.objects.filter(pk=last.seq).values_list("hash", flat=True).first()
+    if found is not None and bytes(found) == last.hash:
+        return ""
+    if AuditEvent.objects.filter(verb=Verb.RECORD_RESTORED, pk__gt=last.seq).exists():
+        return ""
+    return (
+        f"The record, at event {AuditHead.objects.get().seq}, does not continue event {last.seq}, which was exported."
+        " If a backup was restored, declare it by manage.py after_restore."
+    )

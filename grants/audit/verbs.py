@@ -64,6 +64,9 @@ class Verb(StrEnum):
     DIRECTORY_SYNCED = "directory.synced"
     DIRECTORY_HELD = "directory.held"
 
+    RECORD_RESTORED = "record.restored"
+    CREDENTIALS_REVOKED = "credential.all_revoked"
+
 
 SENTENCES: dict[Verb, str] = {
     Verb.REQUEST_ASKED: "asked for access",
@@ -116,4 +119,6 @@ SENTENCES: dict[Verb, str] = {
     Verb.RECOVERY_USED: "used a recovery code",
     Verb.DIRECTORY_SYNCED: "synced people and teams",
     Verb.DIRECTORY_HELD: "too many people vanished at once: held",
+    Verb.RECORD_RESTORED: "declared that a backup was restored",
+    Verb.CREDENTIALS_REVOKED: "revoked every credential after a restore",
 }

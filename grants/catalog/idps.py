@@ -9,11 +9,14 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from accounts.models import IdP as IdPRow
+from grants import due
 from grants.adapters.errors import Refused
 from grants.adapters.idp.base import Capabilities, IdP
 from grants.adapters.idp.demo import Demo
 from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.takes_only import TakesOnly
 from grants.adapters.secrets import resolve_secret
+from grants.audit import export
 
 CAPABILITIES: Mapping[str, Capabilities] = {
     "oidc": Capabilities(),
@@ -23,11 +26,32 @@ CAPABILITIES: Mapping[str, Capabilities] = {
 
 
 def connect(idp_id: int) -> IdP:
-    """The adapter of this provider, kept with its connections. Raises Refused: it is not this portal's, or has none."""
+    """The adapter of this provider, kept with its connections. Raises Refused: it is not this portal's, or has none.
+
+    It gives no role while the database is a backup whose restore was not declared, or was but not settled yet.
+    """
     slug = IdPRow.objects.values_list("slug", flat=True).get(pk=idp_id)
     if slug != settings.ENV.idp_slug:
         raise Refused(f"The provider {slug} is not the one of this portal's settings any more.")
-    return adapter()
+    why = _not_to_give(slug)
+    return TakesOnly(adapter(), why) if why else adapter()
+
+
+def after_restore(slug: str) -> str:
+    """The name of the due row that looks for roles which a restored database knows nothing of."""
+    return f"restored:{slug}"
+
+
+def _not_to_give(slug: str) -> str:
+    try:
+        behind = export.behind()
+    except (export.HeadKeyError, OSError) as error:
+        return f"Nothing is given: the exported heads could not be read. {error}"
+    if behind:
+        return f"Nothing is given. {behind}"
+    if due.is_known(after_restore(slug)):
+        return "Nothing is given until the roles that were given before the restore are looked at."
+    return ""
 
 
 def adapter() -> IdP:

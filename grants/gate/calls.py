@@ -35,6 +35,9 @@ MOST_LOOKUPS = 2_000  # of one call: each may be a question to the orchestrator
 STALE = Refusal(503, Code.STALE, why="Stint cannot tell at the moment who may do what. Nothing was passed on.")
 
 
+BEHIND = Refusal(503, Code.RECORD_BEHIND)
+
+
 class Refused(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.code)
@@ -73,7 +76,7 @@ class Judge:
         self.feed, self.scheme = feed, scheme  # by which browsers reach the gate: a page's origin begins with it
 
     def known(self) -> Snapshot:
-        return no(self.feed.fresh() or STALE)
+        return no(self.feed.fresh() or (BEHIND if self.feed.behind else STALE))
 
     def who(self, call: Call) -> Principal:
         snapshot, kind = self.known(), call.served.kind

@@ -25,6 +25,9 @@ GUESSES = Counter(
 )  # fmt: skip
 SNAPSHOT_AGE = Gauge("stint_gate_snapshot_age_seconds", "Since the last check that it is current.", registry=REGISTRY)
 SNAPSHOT_VERSION = Gauge("stint_gate_snapshot_version", "Version of the record that is known.", registry=REGISTRY)
+RECORD_BEHIND = Gauge(
+    "stint_gate_record_behind", "1 while the database does not continue what was seen.", registry=REGISTRY
+)
 WAITING = Gauge("stint_gate_unwritten", "Counts and events that wait for the database.", registry=REGISTRY)
 LOST = Counter("stint_gate_lost", "Counts and events that there was no room to keep.", ["what"], registry=REGISTRY)
 LAG = Histogram(

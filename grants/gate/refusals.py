@@ -39,6 +39,8 @@ _SAYS = {
     Code.LIST: "This list cannot be narrowed to what you may see as it was asked for.",
     Code.BUSY: "You ask for too much at once. Try again in a moment.",
     Code.STALE: "Stint cannot tell at the moment what you may do. Nothing was decided: try again in a moment.",
+    Code.RECORD_BEHIND: "Stint's database is older than what this gate has seen. Nothing is let through until an admin"
+    " has looked at it.",
     Code.UPSTREAM: "The orchestrator does not answer. Try again in a moment.",
 }
 _THINGS = {"deployment": "deployment", "pool": "work pool", "server": "server", "block": "block", "dag": "DAG"}

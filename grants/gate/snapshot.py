@@ -15,15 +15,27 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection, IsolationLevel
 
+from grants.gate.memory import NONE, Head, Memory, MemoryUnreadable
 from grants.gate.tables import VIEWS, Row, Tables
 from grants.gate.types import Snapshot
 
 log = structlog.get_logger(__name__)
 
-HEAD = "SELECT seq, now FROM gate_head"
+HEAD = "SELECT seq, now, hash FROM gate_head"
+CONTINUES = "SELECT gate_continues(%s, %s)"
 KEPT = timedelta(days=1)  # what ended is known this much longer, so that a refusal can say that it ended
 PRUNE_SECONDS = 3600.0
 LONGEST_PAUSE = 2.0  # between two tries to connect
+
+
+class RecordBehind(Exception):
+    """What the database holds does not continue what was seen: a backup was restored, or the record was changed."""
+
+    def __init__(self, known: Head, found: Head) -> None:
+        super().__init__(
+            f"record_behind: {known} was seen, and the database, at {found}, does not continue it. If a backup was"
+            " restored, declare it by `manage.py after_restore` (docs/operations.md)."
+        )
 
 
 class Feed:
@@ -33,10 +45,14 @@ class Feed:
     was asked for more than `stale` seconds ago, whatever the reason.
     """
 
-    def __init__(self, database_url: str, *, poll: float = 0.1, stale: float = 2.0) -> None:
+    def __init__(
+        self, database_url: str, *, poll: float = 0.1, stale: float = 2.0, memory: Memory | None = None
+    ) -> None:
         self.database_url, self.poll, self.stale = database_url, poll, stale
+        self.memory = memory or Memory()
+        self.behind = ""  # why nothing of this database is believed, in a sentence; "" while it is
         self.listeners: list[Callable[[Snapshot], None]] = []  # told of each new version, in the loop
-        self._tables = Tables()
+        self._tables, self._head = Tables(), NONE
         self._snapshot: Snapshot | None = None
         self._offset = timedelta()
         self._moved = asyncio.Event()
@@ -74,6 +90,8 @@ class Feed:
                     log.info("feed_follows", version=self._tables.version)
                     pause = 0.05
                     await self._follow(connection)
+            except (RecordBehind, MemoryUnreadable) as error:
+                self._close(str(error))
             except (psycopg.Error, OSError) as error:
                 log.warning("feed_waits_for_database", error=str(error), age=self.age)
             except Exception:
@@ -129,41 +147,52 @@ class Feed:
         finally:
             timer.cancel()
 
+    def _close(self, why: str) -> None:
+        """Nobody is let through by what is not believed, at once."""
+        if why != self.behind:
+            log.error("feed_record_behind", reason=why)
+        self._snapshot, self.behind = None, why
+
     async def _check(self, connection: AsyncConnection) -> None:
         asked, wall = time.monotonic(), datetime.now(UTC)
-        seq, now = await _head(connection)
-        if seq == self._tables.version:
+        head, now = await _head(connection)
+        if head == self._head:
             self._publish(asked, now - wall)
         else:
             await self._delta(connection)
 
     async def _delta(self, connection: AsyncConnection) -> None:
-        """What has changed since our version; everything when the version went backwards (a backup was restored)."""
+        """What has changed since our version; everything after a restore that was declared."""
         asked, wall = time.monotonic(), datetime.now(UTC)
         since = self._tables.version
         changes: dict[str, Sequence[Row]] = {}
         async with connection.pipeline(), connection.transaction():
-            head = await connection.execute(HEAD)
+            continues = await connection.execute(CONTINUES, self._head)
+            asked_head = await connection.execute(HEAD)
             cursors = {
                 view: await connection.execute(f"SELECT {columns} FROM {view} WHERE version > %s", [since])  # noqa: S608
                 for view, columns in VIEWS.items()
             }
-            row = await head.fetchone()
-            assert row
+            head, now = _head_of(await asked_head.fetchone())
+            said = await continues.fetchone()
             for view, cursor in cursors.items():
                 changes[view] = await cursor.fetchall()
-        if row[0] < since:
-            log.warning("feed_version_went_back", version=row[0], known=since)
+        if _believed(said, self._head, head) == "restored":
             await self._load(connection)
             return
-        self._tables = self._tables.changed(changes, version=row[0])
-        self._publish(asked, row[1] - wall)
+        self._tables = self._tables.changed(changes, version=head.seq)
+        self._head = head
+        self._publish(asked, now - wall)
 
     async def _load(self, connection: AsyncConnection) -> None:
         asked, wall = time.monotonic(), datetime.now(UTC)
         tables = Tables()
+        known = self.memory.known()  # read before the database, which then cannot be behind it for being late
         async with connection.transaction():
-            seq, now = await _head(connection)
+            head, now = await _head(connection)
+            said = await (await connection.execute(CONTINUES, known)).fetchone()
+            if _believed(said, known, head) == "restored":
+                log.warning("feed_follows_restored", known=str(known), found=str(head))
             for view, columns in VIEWS.items():
                 ends = {"gate_grants": "drain_until", "gate_credentials": "expires_at"}.get(view)
                 cursor = await connection.execute(
@@ -171,9 +200,10 @@ class Feed:
                     [now - KEPT] if ends else None,
                 )
                 while rows := await cursor.fetchmany(2_000):
-                    tables = tables.changed({view: rows}, version=seq)
+                    tables = tables.changed({view: rows}, version=head.seq)
                     await asyncio.sleep(0)  # who calls meanwhile is answered from what was known
-        self._tables = tables._replace(version=seq)
+        self._tables = tables._replace(version=head.seq)
+        self._head = head
         self._publish(asked, now - wall)
 
     def _publish(self, asked: float, offset: timedelta) -> None:
@@ -184,6 +214,8 @@ class Feed:
         """
         before, self._offset = self._snapshot, offset
         self._snapshot = self._tables.snapshot(asked, offset)
+        self.behind = ""
+        self.memory.saw(self._head)
         if before is None or before.version != self._snapshot.version:
             for tell in self.listeners:
                 tell(self._snapshot)
@@ -192,10 +224,21 @@ class Feed:
             self._moved = asyncio.Event()
 
 
-async def _head(connection: AsyncConnection) -> tuple[int, datetime]:
-    row = await (await connection.execute(HEAD)).fetchone()
+async def _head(connection: AsyncConnection) -> tuple[Head, datetime]:
+    return _head_of(await (await connection.execute(HEAD)).fetchone())
+
+
+def _head_of(row: Row | None) -> tuple[Head, datetime]:
     assert row  # the view has one row always
-    return row[0], row[1]
+    seq, now, digest = row
+    return Head(seq, bytes(digest)), now
+
+
+def _believed(said: Row | None, known: Head, found: Head) -> str:
+    """ "yes", or "restored" where somebody has declared it. Raises RecordBehind."""
+    if said is None or said[0] not in ("yes", "restored"):
+        raise RecordBehind(known, found)
+    return str(said[0])
 
 
 def _break(connection: AsyncConnection) -> None:

@@ -203,6 +203,7 @@ class Code(StrEnum):
     LIST = "list"  # a list that cannot be narrowed as it was asked for
     BUSY = "busy"  # too much of one caller's at once
     STALE = "stale"  # Stint is in trouble
+    RECORD_BEHIND = "record_behind"  # a backup was restored and not declared
     UPSTREAM = "upstream"  # the orchestrator is
 
 

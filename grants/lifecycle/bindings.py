@@ -90,6 +90,13 @@ def due_now(grants: Sequence[Grant], urgency: Urgency = Urgency.ENDED) -> None:
         cursor.execute(_DUE_NOW, [urgency, urgency, [pk for (pk,) in cursor.fetchall()]])
 
 
+def all_due_now() -> None:
+    """Nothing that is known of the provider is believed any more: every binding is looked at at once."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM grants_rolebinding ORDER BY id FOR NO KEY UPDATE")
+        cursor.execute(_DUE_NOW, [Urgency.ELAPSED, Urgency.ELAPSED, [pk for (pk,) in cursor.fetchall()]])
+
+
 def of(grant: Grant) -> RoleBinding | None:
     """The binding that this grant wants or wanted; None where its access lives at the gate alone."""
     if not grant.role:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.db import transaction
 
 from accounts.models import Subject
 from grants import clock
-from grants.audit import Verb, record
+from grants.audit import Event, Verb, record
 from grants.lifecycle import hold
 from grants.lifecycle.errors import Conflict, NotAllowed
 from grants.lifecycle.models import Decision, Request
@@ -83,6 +84,13 @@ def lapse(*, limit: int = 50) -> int:
         for request in requests:
             record(Verb.REQUEST_LAPSED, by="sweeper", request=request.pk)
     return len(requests)
+
+
+def lapse_restored(requests: Sequence[Request], now: datetime) -> list[Event]:
+    """Close requests that a restored backup made pending again, rows that the caller has locked; returns the events."""
+    for request in requests:
+        move(request, State.LAPSED, now=now)
+    return [Event(Verb.REQUEST_LAPSED, {"request": request.pk}) for request in requests]
 
 
 def stages_of(request: Request) -> tuple[StageView, ...]:

@@ -107,6 +107,12 @@ def close_retired(*, limit: int = 50) -> int:
     return _close(gone, EndReason.RETIRED, Verb.GRANT_RETIRED, limit)
 
 
+def end_restored(grants: Sequence[Grant], now: datetime) -> list[Event]:
+    """End what a restored backup revived, rows that the caller has locked; returns the events, for it to record."""
+    _shut(grants, EndReason.REVOKED, now)
+    return [Event(Verb.GRANT_REVOKED, {"grant": grant.pk}, [grant]) for grant in grants]
+
+
 def _end(grant: Grant, reason: Grant.EndReason, verb: Verb, by: Subject) -> Grant:
     with transaction.atomic():
         # Locked first: an UPDATE that waited for a mere lock does not look at the clock again.

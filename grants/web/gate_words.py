@@ -75,6 +75,7 @@ _REFUSED = {
     "old_client": "Sockets of a Prefect client older than 3.6.14: upgrade it",
     "origin": "From a page of another site",
     "stale": "While Stint was in trouble",
+    "record_behind": "While a restored backup was not declared",
     "upstream": "While Prefect was in trouble",
 }
 KEY_ONLY = "key_only"  # calls carried the token, the sockets of the same client did not

@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from accounts.models import IdP
+from grants.audit import export
 from grants.audit.models import AuditHead
 from grants.catalog.models import Connection
 from grants.due import ProcessBeat, wanted
@@ -41,11 +42,22 @@ class _State(Collector):
         due = wanted().filter(due_at__lte=now).aggregate(oldest=Min("due_at"))["oldest"]
         yield _one("stint_due_job_oldest_seconds", "By how much the oldest due job is overdue.", self._age(due) or 0)
         yield _one("stint_audit_seq", "Number of the last event of the record.", AuditHead.objects.get().seq)
+        yield from self._heads()
         yield from self._roles()
         yield self._syncs()
         yield self._held()
         yield self._beats()
         yield self._cursors()
+
+    def _heads(self) -> Iterable[Metric]:
+        """The age is absent, and the record behind, where the heads can't be read: nobody can say that it is not."""
+        try:
+            last, behind = export.last_exported(), bool(export.behind())
+        except (export.HeadKeyError, OSError):
+            last, behind = None, True
+        if last is not None:
+            yield _one("stint_head_age_seconds", "Since the head was exported last.", self._age(last.at) or 0)
+        yield _one("stint_record_behind", "1 while the record does not continue the exported heads.", behind)
 
     def _roles(self) -> Iterable[Metric]:
         owed = RoleBinding.objects.filter(due_at__lte=self._now).count()

@@ -115,7 +115,7 @@ def _seal() -> dict[str, Any]:
     head = AuditHead.objects.get()
     first = AuditEvent.objects.order_by("seq").values_list("at", flat=True).first()
     try:
-        exported, trouble = export.last_exported(), ""
+        exported, trouble = export.last_exported(), export.behind()
     except (export.HeadKeyError, OSError) as error:
         exported, trouble = None, f"The exported heads could not be read: {error}"
     return {

@@ -36,6 +36,7 @@ from grants.web.signed_in import sees_all, signed_in
 VERSIONS = 20
 LATE_SHOWN = 100
 BEAT_STALE = timedelta(seconds=30)
+EXPORT_STALE = timedelta(minutes=3)
 OVERDUE = timedelta(seconds=30)  # a due job not taken for this long has no sweeper
 
 
@@ -178,11 +179,11 @@ def _idp_health(idp: IdP, now: datetime) -> Health:
 
 def _exported(now: datetime) -> dict[str, Any]:
     try:
-        last = export.last_exported()
+        last, behind = export.last_exported(), export.behind()
     except (export.HeadKeyError, OSError) as error:
         return {"exported": None, "export_trouble": str(error)}
-    late = last is None or now - last[1] > timedelta(minutes=3)
-    return {"exported": last, "export_trouble": "Not exported for more than three minutes." if late else ""}
+    late = "Not exported for more than three minutes." if last is None or now - last.at > EXPORT_STALE else ""
+    return {"exported": last, "export_trouble": behind or late}
 
 
 @login_not_required

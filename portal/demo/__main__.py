@@ -206,6 +206,7 @@ class Demo:
             "STINT_GATE_PORT": str(self.ports["GATE"]),
             "STINT_GATE_ADMIN_PORT": str(self.ports["GATE_ADMIN"]),
             "STINT_GATE_SCHEME": "http",
+            "STINT_GATE_STATE_FILE": str(self.folder / "gate.json"),
             "STINT_DEMO_PREFECT_AUTH": self.prefect_auth,
             "STINT_METRICS_TOKEN": self.secrets["metrics"],
             "STINT_LOG_FORMAT": "console",

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import http_parser
 
 from grants.gate.aside import GIVES_WAY
+from grants.gate.memory import MemoryUnreadable
 from grants.gate.prefect.kind import PREFECT
 from portal import log
 from portal.env import read_gate_env
@@ -30,7 +31,11 @@ def main() -> int:
     async def gate() -> int:
         return await Gate(env, KINDS).run()
 
-    return _run(gate())
+    try:
+        return _run(gate())
+    except MemoryUnreadable as error:
+        print(f"{error}. Restore it, or remove it if you know why.", file=sys.stderr)  # noqa: T201 (as above)
+        return 2
 
 
 def _run(gate: Coroutine[Any, Any, int]) -> int:

@@ -19,7 +19,8 @@ from grants.gate.gateway import Gateway
 from grants.gate.kinds import Kind
 from grants.gate.limits import Limits, limits_for
 from grants.gate.line import Server
-from grants.gate.metrics import REGISTRY, SNAPSHOT_AGE, SNAPSHOT_VERSION
+from grants.gate.memory import Memory
+from grants.gate.metrics import RECORD_BEHIND, REGISTRY, SNAPSHOT_AGE, SNAPSHOT_VERSION
 from grants.gate.snapshot import Feed
 from grants.gate.upstream import Client
 from grants.gate.usage import Usage
@@ -44,7 +45,8 @@ class Gate:
         self.limits = limits_for(files, env.gate_sockets)
         log.info("gate_limits", files=files, connections=self.limits.connections, sockets=self.limits.sockets)
         self.addresses = Addresses(env.gate_proxies)
-        self.feed = Feed(env.gate_database_url, stale=env.gate_stale_seconds)
+        self.memory = Memory(env.gate_state_file, env.gate_heads_file)
+        self.feed = Feed(env.gate_database_url, stale=env.gate_stale_seconds, memory=self.memory)
         self.writes = Writes(env.gate_database_url)
         self.usage = Usage(self.writes, env.gate_name)
         self.client = Client(self.limits, scheme=env.gate_scheme)
@@ -63,7 +65,7 @@ class Gate:
         async with self.client:
             teller = Server(self._tell, limits=_FEW)
             admin = await loop.create_server(teller, self.env.gate_host, self.env.gate_admin_port)
-            self._begin(self.feed.run(), self.usage.run(), self.gateway.sockets.watch(), watch())
+            self._begin(self.feed.run(), self.memory.keep(), self.usage.run(), self.gateway.sockets.watch(), watch())
             try:
                 # Nobody is listened to who could not be answered.
                 if await self._first(self.feed.until(lambda _: True, seconds=float("inf"))):
@@ -76,6 +78,7 @@ class Gate:
                     task.cancel()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
                 await self._last_writes()
+                self._remember()
                 admin.close()
 
     async def _writes_tables(self) -> bool:
@@ -127,6 +130,12 @@ class Gate:
         await self.writes.close()
         await self.tickets.close()
 
+    def _remember(self) -> None:
+        try:
+            self.memory.write()
+        except OSError as error:
+            log.error("gate_state_not_written", error=str(error))
+
     # How it is.
 
     async def _tell(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -135,7 +144,11 @@ class Gate:
                 return _plain(200, "ok")
             case "/readyz":
                 ready = self.feed.fresh() is not None and not self.stopping.is_set()
-                return _plain(200, "ready") if ready else _plain(503, "what is known may be out of date")
+                return (
+                    _plain(200, "ready")
+                    if ready
+                    else _plain(503, self.feed.behind or "what is known may be out of date")
+                )
             case "/metrics":
                 return self._metrics(request.headers.get("Authorization", ""))
         return _plain(404, "nothing is here")
@@ -148,6 +161,7 @@ class Gate:
             return _plain(403, "this needs STINT_METRICS_TOKEN as a Bearer token")
         snapshot = self.feed.fresh()
         SNAPSHOT_AGE.set(self.feed.age if self.feed.age is not None else float("inf"))
+        RECORD_BEHIND.set(bool(self.feed.behind))
         SNAPSHOT_VERSION.set(snapshot.version if snapshot else 0)
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": "text/plain; version=0.0.4"})
 

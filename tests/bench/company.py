@@ -179,22 +179,15 @@ def _chain(superuser: str) -> None:
 
 def _heads() -> None:
     """A month of exported heads, one a minute, as the sweeper writes them."""
-    from datetime import datetime  # noqa: PLC0415
     from unittest import mock  # noqa: PLC0415
 
     from grants import clock  # noqa: PLC0415
-    from grants.audit import export  # noqa: PLC0415
+    from grants.audit import export, heads  # noqa: PLC0415
 
-    last: datetime = clock.now()
-    head = export.AuditHead.objects.get()
-    key = export.head_key()
+    last, key, head = clock.now(), export.head_key(), export.AuditHead.objects.get()
     minutes = 30 * 24 * 60
-    with (
-        mock.patch.object(export.AuditHead.objects, "get", return_value=head),
-        mock.patch.object(export, "head_key", return_value=key),
-        mock.patch("os.fsync"),
-        mock.patch.object(export.clock, "now") as now,
-    ):
+    with mock.patch("os.fsync"):
         for minute in range(minutes):
-            now.return_value = last - timedelta(minutes=minutes - minute)
-            export.export_head()
+            at = last - timedelta(minutes=minutes - minute)
+            line = heads.line(head.seq, bytes(head.hash), at, key)
+            heads.append(export.settings.ENV.audit_heads_file, line, at)

@@ -253,6 +253,7 @@ def test_the_gate_has_the_rights_that_are_listed_and_no_other() -> None:
     assert {name for (name,) in functions} == {
         "stint_now()",
         "gate_append(text,bytea)",
+        "gate_continues(bigint,bytea)",
         "gate_leave(bytea)",
         "gate_redeem(bytea,bytea,text,bytea)",
         "gate_use(jsonb)",

@@ -83,7 +83,7 @@ class Process:
         return self.process.wait(20)
 
 
-def until(holds: Callable[[], bool], why: Callable[[], str] = str, *, seconds: float = 20) -> float:
+def until(holds: Callable[[], bool], why: Callable[[], str] = str, *, seconds: float = 60) -> float:
     """How long it took."""
     began = time.monotonic()
     while not holds():

@@ -11,12 +11,14 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from grants.gate import snapshot as feeds
+from grants.gate.memory import Memory, MemoryUnreadable
 from grants.gate.snapshot import Feed, now_of
 from grants.gate.types import Snapshot
 from tests.gate.loop import run
@@ -191,7 +193,8 @@ def test_a_late_answer_is_not_fresh(writer: Writer) -> None:
 def test_the_databases_clock_is_carried_along(writer: Writer) -> None:
     writer.put(**ground())
     writer.connection.execute(
-        "CREATE OR REPLACE VIEW gate_head AS SELECT seq, clock_timestamp() + interval '1 hour' AS now FROM head"
+        "CREATE OR REPLACE VIEW gate_head AS SELECT h.seq, clock_timestamp() + interval '1 hour' AS now, e.hash"
+        " FROM head h JOIN events e ON e.seq = h.seq"
     )
 
     async def story() -> None:
@@ -202,18 +205,88 @@ def test_the_databases_clock_is_carried_along(writer: Writer) -> None:
     run(story())
 
 
-def test_a_version_that_went_back_is_noticed_on_a_line_that_stands(writer: Writer) -> None:
-    """After a fail-over behind a proxy the line may stand: what the other one never had is forgotten."""
+def _rewind(writer: Writer) -> None:
+    with writer.connection.transaction():
+        writer.rewind("seq - 1")
+        writer.connection.execute("DELETE FROM gate_subjects WHERE id = 99")
+
+
+def test_a_database_that_went_back_is_not_believed_until_it_is_declared(writer: Writer) -> None:
+    """On a line that stands, too (a fail-over behind a proxy): nobody is let through by what it says."""
     writer.put(**ground())
-    version = writer.put(subjects=[{"id": 99, "kind": "person", "active": True}])
+    writer.put(subjects=[{"id": 99, "kind": "person", "active": True}])
 
     async def story() -> None:
-        async with following(Feed(writer.url)) as feed:
+        async with following(Feed(writer.url, poll=0.02)) as feed:
             assert 99 in feed.fresh().subjects
+            _rewind(writer)
+            await _closed(feed)
+            # What is recorded after the restore overtakes the number that was seen, and is another history still.
+            for _ in range(3):
+                writer.put(subjects=[{"id": 98, "kind": "person", "active": True}])
+                writer.break_lines()
+                await asyncio.sleep(0.1)
+                assert feed.fresh() is None
+                assert "record_behind" in feed.behind
             with writer.connection.transaction():
-                writer.connection.execute("UPDATE head SET seq = seq - 1")
-                writer.connection.execute("DELETE FROM gate_subjects WHERE id = 99")
-            assert await feed.until(lambda seen: seen.version == version - 1, seconds=5)
+                writer.declare()
+            assert await feed.until(lambda seen: seen.version == writer.declared, seconds=5)
             assert 99 not in feed.fresh().subjects
+            assert 98 in feed.fresh().subjects
+            assert feed.behind == ""
+            # The same backup again: a restore that was declared before it was seen declares nothing now.
+            writer.put()
+            assert await feed.until(lambda seen: seen.version > writer.declared, seconds=5)
+            with writer.connection.transaction():
+                writer.rewind("seq - 1")
+            await _closed(feed)
 
     run(story())
+
+
+async def _closed(feed: Feed) -> None:
+    async with asyncio.timeout(5):
+        while not feed.behind:  # noqa: ASYNC110 (nobody is told)
+            await asyncio.sleep(0.01)
+    assert feed.fresh() is None
+
+
+def test_the_same_number_with_another_hash_is_not_believed(writer: Writer) -> None:
+    writer.put(**ground())
+
+    async def story() -> None:
+        async with following(Feed(writer.url, poll=0.02)) as feed:
+            writer.connection.execute("UPDATE events SET hash = sha256('') WHERE seq = (SELECT seq FROM head)")
+            await _closed(feed)
+
+    run(story())
+
+
+def test_what_was_seen_is_remembered_over_a_restart(writer: Writer, tmp_path: Path) -> None:
+    """By the gate's own file; by the exported heads where it has none yet."""
+    writer.put(**ground())
+    version = writer.put(subjects=[{"id": 99, "kind": "person", "active": True}])
+    (digest,) = writer.connection.execute("SELECT hash FROM events WHERE seq = %s", [version]).fetchone()
+    state, heads = tmp_path / "state", tmp_path / "heads.jsonl"
+    heads.write_text(f'{{"seq": {version}, "hash": "{digest.hex()}", "at": "x"}}\n{{"seq": {version}, "ha')
+
+    async def story() -> None:
+        memory = Memory(state)
+        async with following(Feed(writer.url, memory=memory)):
+            memory.write()
+        _rewind(writer)
+        writer.put()
+        writer.put()
+        for again in (Memory(state), Memory(None, heads), Memory(tmp_path / "none yet", heads)):
+            feed = Feed(writer.url, memory=again)
+            task = asyncio.create_task(feed.run())
+            await _closed(feed)
+            task.cancel()
+        async with following(Feed(writer.url)):
+            pass  # a gate that has seen nothing believes the database
+
+    run(story())
+    for path, exported in ((state, False), (heads, True)):
+        path.write_text("nonsense")
+        with pytest.raises(MemoryUnreadable):
+            Memory(None if exported else path, path if exported else None).known()

@@ -19,7 +19,13 @@ from grants.catalog.levels import WORDS
 
 TABLES = """
 CREATE TABLE head (seq bigint NOT NULL); INSERT INTO head VALUES (0);
-CREATE VIEW gate_head AS SELECT seq, clock_timestamp() AS now FROM head;
+CREATE TABLE events (seq bigint PRIMARY KEY, hash bytea NOT NULL DEFAULT sha256(gen_random_uuid()::text::bytea),
+    restored boolean NOT NULL DEFAULT false);
+INSERT INTO events (seq, hash) VALUES (0, decode(repeat('00', 32), 'hex'));
+CREATE VIEW gate_head AS SELECT h.seq, clock_timestamp() AS now, e.hash FROM head h JOIN events e ON e.seq = h.seq;
+CREATE FUNCTION gate_continues(known bigint, known_hash bytea) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE WHEN known = 0 OR EXISTS (SELECT FROM events e WHERE e.seq = known AND e.hash = known_hash) THEN 'yes'
+        WHEN EXISTS (SELECT FROM events e WHERE e.restored AND e.seq > known) THEN 'restored' ELSE 'no' END $$;
 CREATE TABLE gate_connections (id bigint PRIMARY KEY, slug text, kind text, url text, host text, environment text,
     secret_ref text, version bigint);
 CREATE TABLE gate_resources (id bigint PRIMARY KEY, connection_id bigint, kind text, remote_id text, name text,
@@ -68,11 +74,13 @@ class Writer:
 
     def __init__(self, connection: psycopg.Connection[Any], url: str) -> None:
         self.connection, self.url = connection, url
+        self.declared = 0  # number of the last restore
 
     def put(self, *, notify: bool = True, **rows: list[dict[str, Any]]) -> int:
         """Rows by view ("grants", "credentials" ...), replaced by id."""
         with self.connection.transaction():
             (version,) = self.connection.execute("UPDATE head SET seq = seq + 1 RETURNING seq").fetchone()
+            self.connection.execute("INSERT INTO events (seq) VALUES (%s)", [version])
             for view, these in rows.items():
                 for row in these:
                     whole = {**row, "version": version}
@@ -92,15 +100,30 @@ class Writer:
         )
 
     def restore(self, dice: random.Random) -> None:
-        """A backup comes back: some rows are gone, the rest is of an old version. No line outlives that."""
+        """A backup comes back and is declared: some rows are gone, the rest is of an old version.
+
+        No line outlives that.
+        """
         with self.connection.transaction():
-            self.connection.execute("UPDATE head SET seq = seq / 2")
+            self.rewind("seq / 2")
             for view in ("grants", "credentials"):
                 gone = [dice.randrange(60) for _ in range(20)]
                 self.connection.execute(f"DELETE FROM gate_{view} WHERE id = ANY (%s)", [gone])
             for view in ("connections", "resources", "subjects", "grants", "credentials"):
                 self.connection.execute(f"UPDATE gate_{view} SET version = version / 2")
+            self.declare()
         self.break_lines()
+
+    def rewind(self, to: str) -> None:
+        self.connection.execute(f"UPDATE head SET seq = {to}")
+        self.connection.execute("DELETE FROM events WHERE seq > (SELECT seq FROM head)")
+
+    def declare(self) -> None:
+        """Numbers that were lost are not used again."""
+        (self.declared,) = self.connection.execute(
+            "UPDATE head SET seq = greatest(seq, %s) + 100000 RETURNING seq", [self.declared]
+        ).fetchone()
+        self.connection.execute("INSERT INTO events (seq, restored) VALUES (%s, true)", [self.declared])
 
     def everything(self) -> dict[str, Any]:
         """The tables as a snapshot should have them, by a query of our own, nothing of it the feed's."""

@@ -21,4 +21,4 @@ class Command(BaseCommand):
             raise CommandError(f"The exported heads can't be checked: {error}") from error
         if not verdict.whole:
             raise CommandError(f"The record is BROKEN at event {verdict.broken_seq}. {verdict.why}", returncode=1)
-        self.stdout.write(f"The record is whole. {verdict.why}")
+        self.stdout.write("\n".join([f"The record is whole. {verdict.why}", *verdict.notes]))

@@ -1,0 +1,37 @@
+"""A provider at which roles are taken and read, and none is given, while it is not known which ought to be."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from grants.adapters.errors import Refused
+from grants.adapters.idp.base import DirectoryPerson, Finding, IdP
+
+
+class TakesOnly:
+    def __init__(self, provider: IdP, why: str) -> None:
+        self._provider, self._why = provider, why
+
+    def people(self) -> list[DirectoryPerson]:
+        return self._provider.people()
+
+    def roles_of(self, external_id: str) -> dict[str, str]:
+        return self._provider.roles_of(external_id)
+
+    def prepare(self, role: str) -> NoReturn:  # noqa: ARG002 (the Protocol's)
+        raise Refused(self._why)
+
+    def grant_role(self, external_id: str, role: str, key: str = "") -> NoReturn:  # noqa: ARG002 (the Protocol's)
+        raise Refused(self._why)
+
+    def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
+        self._provider.revoke_role(external_id, role, key)
+
+    def inspect(self, role: str) -> Finding:
+        return self._provider.inspect(role)
+
+    def doctor(self) -> list[Finding]:
+        return self._provider.doctor()
+
+    def close(self) -> None:
+        self._provider.close()

@@ -1,0 +1,113 @@
+"""After a backup was restored: nothing that it revived opens anything, and the record says what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models.functions import Coalesce
+
+from accounts.models import IdP, PortalRole, RecoveryCode
+from grants import clock, due
+from grants.audit import Event, Verb, chain, export, record_all
+from grants.audit.models import AuditHead
+from grants.audit.verify import newest_kept
+from grants.catalog import idps
+from grants.lifecycle import bindings, decide, hold
+from grants.lifecycle.models import Grant, GrantQuerySet, Request
+from grants.tokens.models import Credential
+
+JUMP = 1_000_000  # numbers that are left out after the last exported head: more than any gate has seen since
+CHUNK = 500  # credentials in one event
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a restored database holds, before anything is done about it."""
+
+    now: datetime
+    head: int
+    exported: int  # number of the newest exported head; 0 without one
+    behind: str  # why this is a restored backup, in a sentence; "" when nothing says so
+    grants: list[Grant]  # live
+    requests: int  # pending
+    credentials: int
+    sessions: int
+    admins: list[PortalRole]
+
+
+def look() -> Seen:
+    """Raises HeadKeyError, OSError."""
+    now, last = clock.now(), export.last_exported()
+    return Seen(
+        now=now,
+        head=AuditHead.objects.get().seq,
+        exported=last.seq if last else 0,
+        behind=export.behind(),
+        grants=list(_open(now).select_related("beneficiary", "resource__connection")),
+        requests=Request.objects.filter(state=Request.State.PENDING).count(),
+        credentials=Credential.objects.filter(revoked_at=None, expires_at__gt=now).count(),
+        sessions=Session.objects.count(),
+        admins=list(PortalRole.objects.select_related("subject").order_by("role", "subject__name")),
+    )
+
+
+def declare(*, keep: Collection[int] = (), above: int = 0) -> int:
+    """End what the backup revived, but for the grants in `keep`, and mark the fork; returns the fork's number.
+
+    As the owner of the tables. `above`: a number that a gate has seen, where that is above the exported heads by
+    more than a million. All of it is one transaction, and so is what the heads file is told: a line without its
+    event harms nothing, and the next try is above it. Raises HeadKeyError, OSError.
+    """
+    last = export.last_exported()
+    with transaction.atomic():
+        requests = list(Request.objects.filter(state=Request.State.PENDING).order_by("pk").select_for_update())
+        grants = list(_open(clock.now()).select_for_update(no_key=True, of=("self",)))
+        bindings.all_due_now()
+        credentials = list(Credential.objects.filter(revoked_at=None).order_by("pk").select_for_update(no_key=True))
+        now = clock.now()
+        credentials = [one for one in credentials if one.expires_at > now]
+        ended = [grant for grant in grants if grant.pk not in keep]
+        events = decide.lapse_restored(requests, now) + hold.end_restored(ended, now)
+        events += _revoke(credentials, now)
+        Session.objects.all().delete()
+        RecoveryCode.objects.filter(used_at=None).delete()
+        for idp in IdP.objects.filter(kind__in=[kind for kind, can in idps.CAPABILITIES.items() if can.roles]):
+            due.ensure(idps.after_restore(idp.slug))
+        head = AuditHead.objects.select_for_update(no_key=True).get()
+        lost, after = last.seq if last else 0, newest_kept()
+        seq = max(head.seq, lost, above) + JUMP
+        facts: dict[str, chain.Fact] = {
+            "kept": head.seq,
+            "after": after,
+            "lost": lost,
+            "lost_hash": last.hash.hex() if last else "",
+            "revoked": len(ended),
+            "confirmed": sorted(grant.pk for grant in grants if grant.pk in keep),
+            "lapsed": len(requests),
+            "credentials_revoked": len(credentials),
+        }
+        digest = chain.mark_restored(facts, seq=seq)
+        record_all(events, by="operator")
+        export.declare(seq, digest, after=after)
+    return seq
+
+
+def _open(now: datetime) -> GrantQuerySet:
+    """What is or will be live: what is over by now is the sweeper's to close."""
+    return (
+        Grant.objects.annotate(until=Coalesce("ended_at", "ends_at"))
+        .filter(closed_at=None, until__gt=now)
+        .order_by("pk")
+    )
+
+
+def _revoke(credentials: list[Credential], now: datetime) -> list[Event]:
+    Credential.objects.filter(pk__in=[one.pk for one in credentials]).update(revoked_at=now)
+    return [
+        Event(Verb.CREDENTIALS_REVOKED, {}, credentials[start : start + CHUNK])
+        for start in range(0, len(credentials), CHUNK)
+    ]
