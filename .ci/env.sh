@@ -1,5 +1,12 @@
 # Sourced: gets uv and a CPython >= 3.12, installs what uv.lock says, sets VENV.
 set -eu
+if [ -n "${SSL_CERT_FILE:-}" ]; then export PIP_CERT="${PIP_CERT:-$SSL_CERT_FILE}"; fi  # uv reads it by itself
+for p in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem; do
+  if [ -e "$p" ]; then  # the machine's own authorities, a private one's among them
+    export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}" UV_NATIVE_TLS="${UV_NATIVE_TLS:-true}" PIP_CERT="${PIP_CERT:-$p}"
+    break
+  fi
+done
 if ! uv --version >/dev/null 2>&1; then  # a pyenv shim may be there and fail
   PATH="$PWD/.cache/uv/bin:$PATH"
   export PATH

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis
@@ -35,6 +36,9 @@ class Transport(redis.Transport):
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:Transport"))
 
 
-def tls(url: str) -> dict[str, Any] | None:
+def tls(url: str, ca_file: Path | None = None) -> dict[str, Any] | None:
     """Celery's broker_use_ssl for this URL: rediss means a checked certificate, unless its query (ssl_…) says else."""
-    return {"ssl_cert_reqs": ssl.CERT_REQUIRED} if url.startswith("rediss:") else None
+    if not url.startswith("rediss:"):
+        return None
+    own = {"ssl_ca_certs": str(ca_file)} if ca_file and "ssl_ca_certs=" not in url else {}
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, **own}

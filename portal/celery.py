@@ -21,7 +21,7 @@ from portal import broker, checks  # noqa: E402
 app = Celery("stint")
 app.conf.update(
     broker_url=settings.ENV.broker_url,
-    broker_use_ssl=broker.tls(settings.ENV.broker_url),
+    broker_use_ssl=broker.tls(settings.ENV.broker_url, settings.ENV.ca_file),
     broker_transport_options={
         "visibility_timeout": 60,
         "unacked_restore_interval": 1,

@@ -16,9 +16,12 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from portal.env_values import Networks, Origin, Postgres, Redis, SecretRef, Smtp, Url, WebUrl
+from grants.adapters import trust
+from portal.env_values import CaFile, Networks, Origin, Postgres, Redis, SecretRef, Smtp, Url, WebUrl
 
 PREFIX = "STINT_"
+
+_CA_FILE = "PEM file of certificate authorities that are believed beside the system's: a private one's. "
 
 
 class BadSettings(SystemExit):
@@ -38,6 +41,12 @@ class Env(BaseSettings):
     )
     broker_url: Redis = Field(
         description="Valkey or Redis for Celery. Never the truth. `rediss:` is checked (`?ssl_ca_certs=FILE`)."
+    )
+
+    ca_file: CaFile | None = Field(
+        None,
+        description=_CA_FILE + "For the provider, Prefect, mail and the broker (`rediss:`), and for the database where "
+        "its URL has `sslmode=verify-full`. Read at the start.",
     )
 
     idp_slug: str = Field("sso", pattern=r"^[a-z0-9-]+$", description="Short name of the identity provider.")
@@ -144,6 +153,10 @@ class GateEnv(BaseSettings):
         description="PostgreSQL, as the role `stint_gate`. Not through a pooler by transaction: the gate LISTENs."
     )
     public_url: Origin = Field(description="Where people reach the portal.")
+    ca_file: CaFile | None = Field(
+        None,
+        description=_CA_FILE + "For Prefect, and for the database where its URL has `sslmode=verify-full`.",
+    )
     gate_host: str = Field("127.0.0.1", description="Address to listen on.")
     gate_port: int = Field(4200, ge=1, le=65535, description="Port for callers of the orchestrators.")
     gate_admin_port: int = Field(
@@ -204,6 +217,8 @@ def _read[S: BaseSettings](settings: type[S]) -> S:
             except (OSError, UnicodeDecodeError, ValueError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
                 wrong.append(f"{name}: the file cannot be read ({reason})")
+    if (roots := os.environ.get("SSL_CERT_FILE")) and (why := trust.unusable(roots)):
+        wrong.append(f"SSL_CERT_FILE: the file {why}")
     unread = {name.removesuffix("_FILE") for name, field in _files(settings) if field not in given}
     try:
         read = settings(**given)  # type: ignore[arg-type]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
 from typing import Annotated
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, HttpUrl, RedisDsn, ValidationError
 from pydantic_settings import NoDecode
+
+from grants.adapters import trust
 
 
 def is_loopback(host: str) -> bool:
@@ -100,3 +104,21 @@ Redis = Annotated[str, AfterValidator(_redis)]
 SecretRef = Annotated[str, AfterValidator(_secret_ref)]  # "" is none
 Smtp = Annotated[str, AfterValidator(_smtp)]  # "" is none
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
+
+
+def _certificates(file: Path) -> Path:
+    if why := trust.unusable(str(file)):
+        raise ValueError(f"the file {why}")
+    return file.absolute()
+
+
+CaFile = Annotated[Path, AfterValidator(_certificates)]
+
+
+def database_with(url: str, ca_file: Path | None) -> str:
+    """The URL, whose server is judged by this file where it asks for a check and names no other."""
+    query = urlsplit(url).query
+    checked = any(pair in ("sslmode=verify-full", "sslmode=verify-ca") for pair in query.split("&"))
+    if not ca_file or not checked or "sslrootcert=" in query or "PGSSLROOTCERT" in os.environ:
+        return url
+    return f"{url}&sslrootcert={quote(str(ca_file))}"

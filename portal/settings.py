@@ -9,10 +9,13 @@ from urllib.parse import unquote, urlsplit
 
 from django.utils.csp import CSP
 
+from grants.adapters import trust
 from portal import __version__, log
 from portal.env import read_env
+from portal.env_values import database_with
 
 ENV = read_env()
+trust.also(ENV.ca_file)
 VERSION = __version__
 BASE = Path(__file__).resolve().parent.parent
 
@@ -77,14 +80,14 @@ TEMPLATES = [
 
 
 def _database(url: str) -> dict[str, Any]:
-    parts = urlsplit(url)
-    query = dict(pair.split("=", 1) for pair in parts.query.split("&") if pair)
+    parts = urlsplit(database_with(url, ENV.ca_file))
+    query = {name: unquote(value) for name, value in (pair.split("=", 1) for pair in parts.query.split("&") if pair)}
     return {
         "ENGINE": "portal.postgres",
         "NAME": parts.path.lstrip("/"),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
-        "HOST": unquote(query.pop("host", "") or parts.hostname or ""),
+        "HOST": query.pop("host", "") or unquote(parts.hostname or ""),
         "PORT": str(query.pop("port", "") or parts.port or ""),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
@@ -186,7 +189,7 @@ def _mailer() -> dict[str, Any]:
         "use_tls": not tls,
         "timeout": 10,
     }
-    return {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": options}
+    return {"BACKEND": "grants.notifications.smtp.EmailBackend", "OPTIONS": options}
 
 
 MAILERS = {"default": _mailer()}

@@ -27,6 +27,8 @@ RETRY_AFTER = 5.0  # seconds; the most that a server's Retry-After makes us wait
 
 _OAUTH_WORDS = ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope")
 
+_OTHER_HOST = (62, 64)  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and IP_ADDRESS_MISMATCH, whose words name the host
+
 
 class _Again(Exception):
     """A failure that a second try may heal, and how long the server asked to wait."""
@@ -152,7 +154,8 @@ class Http:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):
-                return f"The certificate of {self.who} is not trusted."
+                why = "it is for another host" if cause.verify_code in _OTHER_HOST else cause.verify_message
+                return f"The certificate of {self.who} is not trusted: {why}."
             cause = cause.__cause__ or cause.__context__
         if isinstance(error, httpx.ConnectError):
             return f"{self.who} cannot be reached."

@@ -22,7 +22,7 @@ from grants.gate.passers import Passers
 from grants.gate.relay import Relay
 from grants.gate.snapshot import now_of
 from grants.gate.types import Code, Refusal, Snapshot
-from grants.gate.upstream import Client, Unanswered, url_of
+from grants.gate.upstream import Client, Unanswered, proxy_to, url_of
 from grants.gate.usage import Usage
 
 log = structlog.get_logger(__name__)
@@ -107,9 +107,10 @@ class Sockets:
         upstream, kind = call.served.upstream, call.served.kind
         secret = self.client.authorization(upstream)
         head = heads.up(request.headers, upstream, scheme=self.client.scheme, secret=secret, also=kind.headers)
+        url = url_of(upstream, call.match.target.raw)
         try:
             return await self.client.session.ws_connect(
-                url_of(upstream, call.match.target.raw), headers=head, protocols=(kind.sockets.protocol,),
+                url, headers=head, protocols=(kind.sockets.protocol,), proxy=proxy_to(url),
                 autoping=False, autoclose=False, compress=0, decode_text=False, max_msg_size=LARGEST_FRAME,
                 timeout=aiohttp.ClientWSTimeout(ws_close=self.limits.closing),
             )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterable, Mapping
 from types import TracebackType
@@ -12,8 +13,10 @@ import structlog
 from multidict import CIMultiDict
 from yarl import URL
 
+from grants.adapters import trust
 from grants.adapters.errors import Unavailable
 from grants.adapters.http import basic
+from grants.adapters.proxies import proxy_of
 from grants.adapters.secrets import resolve_secret
 from grants.gate.aside import dumped, loaded
 from grants.gate.bodies import LARGEST_ANSWER
@@ -66,11 +69,11 @@ class Client:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             # Below the 5 s of uvicorn: a POST on a line that is being closed fails, and is not sent again.
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4, ssl=trust.context()),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.limits.connect, sock_read=self.limits.answer),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
+            trust_env=False,  # netrc is nobody's business; the proxy is `proxy_to`'s
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
         return self
@@ -109,8 +112,9 @@ class Client:
     ) -> aiohttp.ClientResponse:
         """The answer, its body unread. Raises Unanswered."""
         try:
+            url = url_of(upstream, target)
             answer = await self.session.request(
-                method, url_of(upstream, target), headers=headers, data=data, allow_redirects=False
+                method, url, headers=headers, data=data, allow_redirects=False, proxy=proxy_to(url)
             )
         except TimeoutError:
             raise Unanswered(Refusal(504, Code.UPSTREAM, why="The orchestrator does not answer.")) from None
@@ -149,14 +153,19 @@ class Client:
         if body is not None:
             head["Content-Type"] = "application/json"
             data = await dumped(body, size)
-        answer = await self.send(upstream, method, target, headers=head, data=data)
         try:
-            raw = await whole(answer)
+            async with asyncio.timeout(self.limits.answer):  # for all of it: nobody is waited for byte by byte
+                answer = await self.send(upstream, method, target, headers=head, data=data)
+                try:
+                    raw = await whole(answer)
+                finally:
+                    answer.release()
+        except TimeoutError:
+            raise Unanswered(Refusal(504, Code.UPSTREAM, why="The orchestrator does not answer in time.")) from None
+        try:
             return answer.status, await loaded(raw), len(raw)
         except ValueError:
             raise Unanswered(_trouble()) from None
-        finally:
-            answer.release()
 
 
 class Asking(NamedTuple):
@@ -193,6 +202,11 @@ async def whole(answer: aiohttp.ClientResponse) -> bytes:
 def url_of(upstream: Upstream, target: str) -> URL:
     """`encoded`: the one spelling that was decided on stays as it is."""
     return URL(upstream.url.removesuffix("/").removesuffix(API) + target, encoded=True)
+
+
+def proxy_to(url: URL) -> str | None:
+    """The proxy of the environment, for an orchestrator that is not on this machine."""
+    return proxy_of(url.scheme.replace("ws", "http"), url.host or "", url.port)
 
 
 def _trouble() -> Refusal:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import http_parser
 
+from grants.adapters import trust
 from grants.gate.aside import GIVES_WAY
 from grants.gate.memory import MemoryUnreadable
 from grants.gate.prefect.kind import PREFECT
@@ -21,6 +22,7 @@ KINDS = {"prefect": PREFECT}
 
 def main() -> int:
     env = read_gate_env()
+    trust.also(env.ca_file)
     log.configure(level=env.log_level, style=env.log_format)
     if not hasattr(http_parser, "HttpRequestParserC"):
         print("aiohttp has no C parser here, and its other one lets more pass.", file=sys.stderr)  # noqa: T201

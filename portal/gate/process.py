@@ -27,6 +27,7 @@ from grants.gate.usage import Usage
 from grants.gate.watchdog import watch
 from grants.gate.writes import Unwritten, Writes
 from portal.env import GateEnv
+from portal.env_values import database_with
 from portal.gate.files import most_files
 from portal.postgres.rights import GATE_TOO_MUCH, refusal
 
@@ -45,13 +46,14 @@ class Gate:
         self.limits = limits_for(files, env.gate_sockets)
         log.info("gate_limits", files=files, connections=self.limits.connections, sockets=self.limits.sockets)
         self.addresses = Addresses(env.gate_proxies)
+        database = database_with(env.gate_database_url, env.ca_file)
         self.memory = Memory(env.gate_state_file, env.gate_heads_file)
-        self.feed = Feed(env.gate_database_url, stale=env.gate_stale_seconds, memory=self.memory)
-        self.writes = Writes(env.gate_database_url)
+        self.feed = Feed(database, stale=env.gate_stale_seconds, memory=self.memory)
+        self.writes = Writes(database)
         self.usage = Usage(self.writes, env.gate_name)
         self.client = Client(self.limits, scheme=env.gate_scheme)
         # A connection of its own: who enters does not queue behind counts.
-        self.tickets = Writes(env.gate_database_url)
+        self.tickets = Writes(database)
         enter = Enter(self.feed, self.tickets, portal=env.public_url, limits=self.limits, addresses=self.addresses)
         self.gateway = Gateway(self.feed, kinds, self.client, self.usage, enter, self.limits)
         self.stopping = asyncio.Event()
