@@ -132,8 +132,8 @@ def _begin_anew(path: Path, added: bytes) -> None:
     if not kept.exists():
         os.link(path, kept)
     elif not kept.samefile(path):  # a clock went back: both are this month's
-        with kept.open("ab", buffering=0) as file:
-            _write(file.fileno(), b"\n" + path.read_bytes())
+        with _opened(kept, os.O_APPEND) as file:
+            _write(file.fileno(), (b"" if _ends_well(kept, kept.stat().st_size) else b"\n") + path.read_bytes())
     beside.replace(path)
 
 

@@ -54,6 +54,15 @@ class Walk(NamedTuple):
     good: int = 0
     restores: tuple[Restore, ...] = ()
 
+    def as_json(self) -> list[Any]:
+        """For whoever goes on later; to be kept where nobody can change it."""
+        return [self.seq, self.digest.hex(), self.good, [list(restore) for restore in self.restores]]
+
+    @classmethod
+    def of_json(cls, told: list[Any]) -> Walk:
+        seq, digest, good, restores = told
+        return cls(seq, bytes.fromhex(digest), good, tuple(Restore(*restore) for restore in restores))
+
 
 class _Broken(Exception):
     def __init__(self, seq: int, why: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core import signing
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
@@ -145,6 +146,27 @@ class TestVerify:
         page = signed_in(cast.olga).post("/audit/verify", headers={"HX-Request": "true"}).content.decode()
         assert "The record is whole" in page
         assert "<html" not in page
+
+    def test_a_long_record_is_checked_a_while_at_a_time(
+        self, commits: None, cast: Cast, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The page says how far it came and goes on; what it goes on from can't be made up."""
+        monkeypatch.setattr("grants.audit.verify.PAGE", 4)
+        monkeypatch.setattr("grants.web.views_audit.GO_ON_SECONDS", 0.0)
+        cast.asks()
+        of = AuditEvent.objects.count()
+        client, walk, pages = signed_in(cast.olga), "", []
+        while not pages or "The record is whole" not in pages[-1]:
+            answer = client.post("/audit/verify", {"walk": walk}, headers={"HX-Request": "true"})
+            pages.append(answer.content.decode())
+            walk = answer.context.get("walk", "")
+            assert len(pages) <= of
+        assert f"Checking: 4 of {of} events" in pages[0]
+        assert 'hx-trigger="load, submit"' in pages[0]
+        assert len(pages) == of // 4 + 1
+        for forged in ("nonsense", signing.dumps([0, [of, "00" * 32, of, []]], salt="another")):
+            page = client.post("/audit/verify", {"walk": forged}).content.decode()
+            assert f"Checking: 4 of {of} events" in page
 
     @pytest.mark.parametrize(
         "tamper",
