@@ -20,9 +20,9 @@ RUN useradd --system --uid 10001 --home-dir /stint --shell /usr/sbin/nologin sti
     && mkdir /data && chown stint /data
 WORKDIR /stint
 COPY --from=build /stint /stint
-ENV PATH=/stint/.venv/bin:$PATH PYTHONUNBUFFERED=1 DJANGO_SETTINGS_MODULE=portal.settings \
+ENV PATH=/stint/.venv/bin:$PATH PYTHONUNBUFFERED=1 DJANGO_SETTINGS_MODULE=portal.settings STINT_WEB_HOST=0.0.0.0 \
     STINT_STATIC_ROOT=/stint/static
 USER stint
 VOLUME /data
 EXPOSE 8000
-CMD ["python", "-m", "granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--blocking-threads", "8", "--no-ws", "portal.wsgi:application"]
+CMD ["python", "-m", "portal.web"]

@@ -95,12 +95,18 @@ class Env(BaseSettings):
     trusted_proxy: bool = Field(
         False, description="Believe X-Forwarded-Proto: a proxy in front sets it and strips the client's."
     )
+    hsts: Literal["off", "host", "subdomains", "preload"] = Field(
+        "host", description="Browsers insist on https for two years: for this host, those below it, in their lists."
+    )
+    web_host: str = Field("127.0.0.1", description="Web: address to listen on.")
+    web_port: int = Field(8000, ge=1, le=65535, description="Web: port for people, behind the proxy that ends TLS.")
+    web_processes: int = Field(1, ge=1, le=64, description="Web: processes of granian.")
     web_threads: int = Field(
         8,
         ge=2,
-        le=512,
-        description="Threads of one web process, as granian's `--blocking-threads`. Half of them at most wait for the "
-        "identity provider at once, so that other pages have the rest.",
+        le=64,
+        description="Web: threads of each process, each with a connection to the database. Half of them at most wait "
+        "for the identity provider at once, so that other pages have the rest.",
     )
     static_root: Path = Field(Path("staticfiles"), description="Where `collectstatic` puts files.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")

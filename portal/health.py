@@ -1,52 +1,44 @@
-"""Alive, ready, and a plain page when the database is away. /status, for people, is a page of web."""
+"""Alive and ready, told without Django or a thread of its; a plain page when the database is away.
+
+/status, for people, is a page of web.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 
-import structlog
-from django.contrib.auth.decorators import login_not_required
-from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import render_to_string
 
-log = structlog.get_logger(__name__)
+from grants.web.errors import database_error
+from portal.postgres.base import Away
+from portal.postgres.presence import PRESENCE
 
-
-@login_not_required
-def healthz(_request: HttpRequest) -> HttpResponse:
-    """The process answers."""
-    return HttpResponse("ok\n", content_type="text/plain")
+type Told = tuple[HTTPStatus, str]
 
 
-@login_not_required
-def readyz(_request: HttpRequest) -> HttpResponse:
-    """Stint's own database answers. Not the IdP, not an orchestrator, not the broker: asking works without them."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except (OperationalError, InterfaceError):
-        return HttpResponse("the database does not answer\n", status=503, content_type="text/plain")
-    return HttpResponse("ready\n", content_type="text/plain")
+def tell(path: str) -> Told | None:
+    """What a probe hears under this path: does the process answer, does its database.
+
+    Not the identity provider, not an orchestrator, not the broker: asking for access works without them.
+    """
+    match path:
+        case "/healthz":
+            return HTTPStatus.OK, "ok\n"
+        case "/readyz" if PRESENCE.away():
+            return HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer\n"
+        case "/readyz":
+            return HTTPStatus.OK, "ready\n"
+    return None
 
 
 class DatabaseDown:
-    """Middleware: no database, no session and no answer but this plain page, 503."""
+    """Middleware: nobody waits for a database that is away. What fails meanwhile, handler500 tells alike."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        try:
-            return self.get_response(request)
-        except (OperationalError, InterfaceError) as error:
-            return self.unavailable(error)
-
-    def process_exception(self, _request: HttpRequest, error: Exception) -> HttpResponse | None:
-        return self.unavailable(error) if isinstance(error, OperationalError | InterfaceError) else None
-
-    def unavailable(self, error: Exception) -> HttpResponse:
-        log.error("database_down", error=str(error))
-        response = HttpResponse(render_to_string("down.html"), status=503)
-        response["Retry-After"] = "5"
-        return response
+        if PRESENCE.away():
+            return database_error(request, Away("the database does not answer"))
+        return self.get_response(request)

@@ -30,6 +30,12 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+def _told_here(record: logging.LogRecord) -> bool:
+    """Not what portal.request_id's one line says, with the reason: what was refused, and a database that is away."""
+    status = getattr(record, "status_code", 500)
+    return not (record.name.startswith("django.security") or status < 500 or status == 503)
+
+
 def configure(*, level: str, style: Literal["json", "console"]) -> None:
     """Send structlog's and the standard library's records through one chain to stderr."""
     shared: list[Processor] = [
@@ -52,6 +58,7 @@ def configure(*, level: str, style: Literal["json", "console"]) -> None:
     )
     logging.root.handlers = [handler]
     logging.root.setLevel(level)
+    handler.addFilter(_told_here)
     for noisy in ("httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 
 log = structlog.get_logger(__name__)
 
+PATH_SHOWN = 200  # characters
 _REQUEST_ID = re.compile(r"[\w.-]{8,64}")
 
 
@@ -26,6 +27,8 @@ class RequestId:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             response = self.get_response(request)
             # Without the query: it may hold what people searched for, or a provider's code.
-            log.info("request", method=request.method, path=request.path, status=response.status_code)
+            why = {"why": request.why} if hasattr(request, "why") else {}
+            path = request.path[:PATH_SHOWN]
+            log.info("request", method=request.method, path=path, status=response.status_code, **why)
         response["X-Request-Id"] = request_id
         return response

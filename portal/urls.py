@@ -1,10 +1,6 @@
 from django.urls import include, path
 
-from portal import health
-
 urlpatterns = [
-    path("healthz", health.healthz),
-    path("readyz", health.readyz),
     path("", include("accounts.urls")),
     path("", include("grants.web.urls")),
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from structlog.contextvars import get_contextvars
@@ -23,7 +26,8 @@ def _page(request: HttpRequest, status: int, title: str, text: str) -> HttpRespo
     return HttpResponse(page, status=status)
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 (Django names it)
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    request.why = type(exception).__name__  # type: ignore[attr-defined]
     return _page(
         request,
         400,
@@ -47,7 +51,31 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # no
     )
 
 
+def too_slow(request: HttpRequest) -> HttpResponse:
+    return _page(request, 408, "This did not arrive in time", "The connection was too slow. Go back and send it again.")
+
+
+def database_error(request: HttpRequest, error: Exception) -> HttpResponse:
+    """503: the database is away, or what it was asked for is held by somebody else. Nothing was changed either way."""
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    # Deadlock, serialization; lock not available; cancelled by a time-out.
+    if state.startswith("40") or state in ("55P03", "57014"):
+        text = (
+            "Somebody else is changing what this needs, or it took longer than Stint waits. "
+            "Nothing was changed. Try again in a few seconds."
+        )
+        response, request.why = _page(request, 503, "Stint is busy with this", text), f"BUSY {state}"  # type: ignore[attr-defined]
+    else:
+        response = HttpResponse(render_to_string("down.html", {"theme": theme_of(request)}), status=503)
+        request.why = f"DATABASE {state} {error}"[:200]  # type: ignore[attr-defined]
+    response["Retry-After"] = "5"
+    return response
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
+    """Whatever no view caught, and no middleware either."""
+    if isinstance(error := sys.exception(), OperationalError | InterfaceError):
+        return database_error(request, error)
     return _page(
         request,
         500,
@@ -57,7 +85,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     )
 
 
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 (Django names it)
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    request.why = reason  # type: ignore[attr-defined]
     return _page(
         request,
         403,

@@ -1,4 +1,4 @@
-"""In whose time a page speaks."""
+"""Whose bodies are read, and in whose time a page speaks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.utils import timezone
+
+from grants.web import errors
 
 ZONE_COOKIE = "stint-zone"  # stint.js puts the browser's zone there
 
@@ -27,6 +30,27 @@ def zone_of(request: HttpRequest, *, with_user: bool = True) -> ZoneInfo | None:
         if name in zones():
             return ZoneInfo(name)
     return None
+
+
+class SignedInBodies:
+    """Middleware: the body of who is signed in is read, whole and at once; nobody else's ever is."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_: object) -> HttpResponse | None:
+        if not request.META.get("CONTENT_LENGTH", "").strip("0"):
+            return None
+        if not request.user.is_authenticated:
+            return errors.forbidden(request, PermissionDenied("Sign in first, then send this."))
+        try:
+            assert request.body is not None
+        except UnreadablePostError:
+            return errors.too_slow(request)
+        return None
 
 
 class TimeZone:

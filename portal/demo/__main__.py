@@ -124,7 +124,7 @@ class Demo:
         self.once([PYTHON, "-m", "portal.demo.prefect_seed"], self.seed_env(), "seed")
         self.say("Prefect, with its pools and deployments")
         self.apply()
-        run.start("web", WEB(self.ports["WEB"]), self.stint_env())
+        run.start("web", WEB, self.stint_env())
         run.start("worker", WORKER, self.stint_env())
         run.start("gate", [PYTHON, "-m", "portal.gate"], self.gate_env())
         run.wait("web", answers(f"{self.web}/readyz"))
@@ -177,6 +177,7 @@ class Demo:
             "DJANGO_SETTINGS_MODULE": "portal.settings",
             "STINT_SECRET_KEY": self.secrets["secret_key"],
             "STINT_PUBLIC_URL": self.web,
+            "STINT_WEB_PORT": str(self.ports["WEB"]),
             "STINT_DATABASE_URL": f"postgresql://stint_app:{self.secrets['stint_app']}{postgres}",
             "STINT_DATABASE_OWNER_URL": f"postgresql://stint_owner:{self.secrets['stint_owner']}{postgres}",
             "STINT_BROKER_URL": f"redis://127.0.0.1:{self.ports['VALKEY']}/0",
@@ -268,12 +269,8 @@ def prefect_env(home: Path) -> dict[str, str]:
     return base_env() | {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"}
 
 
-def WEB(port: int) -> list[str]:  # noqa: N802 (a command like WORKER, with its port)
-    """Stint's web process; docker-compose.yml has the same command."""
-    return [PYTHON, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-            "--blocking-threads", "8", "--no-ws", "portal.wsgi:application"]  # fmt: skip
-
-
+# docker-compose.yml has the same commands.
+WEB = [PYTHON, "-m", "portal.web"]
 WORKER = [PYTHON, "-m", "celery", "-A", "portal.celery", "worker", "--pool", "threads", "--concurrency", "4",
           "--loglevel", "INFO", "--without-gossip", "--without-mingle"]  # fmt: skip
 

@@ -72,7 +72,7 @@ def test_a_database_that_is_away_is_said_in_a_line() -> None:
         assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("command", [(*MANAGE, "check"), WORKER, ("-c", "import portal.wsgi")])
+@pytest.mark.parametrize("command", [(*MANAGE, "check"), WORKER, ("-c", "import portal.asgi")])
 def test_bad_settings_end_every_process_by_their_names(command: tuple[str, ...]) -> None:
     code, said = run(*command, STINT_PUBLIC_URL="http://stint.example.org/x", STINT_OIDC_SCOPES="profile")
     assert code == 1

@@ -15,8 +15,6 @@ from tests.web.conftest import SignIn
 
 # Whatever is not here needs a login. Each has its reason.
 OPEN = {
-    "healthz",  # the process answers
-    "readyz",  # its database answers
     "metrics",  # a bearer token opens it, or an admin
     "signin",  # where a login begins
     "signin/failed",  # why it did not work

@@ -1,0 +1,25 @@
+"""What granian serves: one for each of its processes. Pages are WSGI, in threads; before them is an event loop."""
+
+import os
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.db import connection
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+pages = get_wsgi_application()
+
+from portal.front import Front  # noqa: E402 (needs the apps)
+from portal.postgres.presence import PRESENCE  # noqa: E402
+
+_params = connection.get_connection_params() | {"autocommit": True, "application_name": "stint web presence"}
+
+
+def _connect() -> psycopg.Connection[Any]:
+    return psycopg.connect(**_params)
+
+
+PRESENCE.start(_connect)
+application = Front(pages, threads=settings.ENV.web_threads)
