@@ -46,15 +46,21 @@ def django_db_setup(django_db_blocker: DjangoDbBlocker, worker_id: str) -> Itera
     with django_db_blocker.unblock():
         connection.close()
         connection.settings_dict["NAME"] = name
-        connections.databases["owner"] = connection.settings_dict | {"USER": "stint_owner"}
-        call_command("migrate", verbosity=0, database="owner")
-        with connections["owner"].cursor() as cursor:
-            cursor.execute(TEST_CLOCK)
-        connections["owner"].close()
-        del connections["owner"], connections.databases["owner"]
+        migrate(TEST_CLOCK)
     yield
     with django_db_blocker.unblock():
         connection.close()
+
+
+def migrate(*statements: str) -> None:
+    """Make the tables, as owner, of the database that Django's default connection is set to; then run `statements`."""
+    connections.databases["owner"] = connection.settings_dict | {"USER": "stint_owner"}
+    call_command("migrate", verbosity=0, database="owner")
+    with connections["owner"].cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+    connections["owner"].close()
+    del connections["owner"], connections.databases["owner"]
 
 
 @pytest.fixture(scope="session")

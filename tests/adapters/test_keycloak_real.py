@@ -14,7 +14,7 @@ from grants.adapters.errors import Missing, Refused
 from grants.adapters.idp import keycloak_realm
 from grants.provisioning.claims import Claim, Result
 from grants.provisioning.plan import Step
-from grants.provisioning.settle import act
+from grants.provisioning.steps import act
 from tests.adapters.test_idp_contract import ROLE
 from tests.real.keycloak import Realm, adapter
 

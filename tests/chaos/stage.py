@@ -21,7 +21,6 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
-from django.core.management import call_command
 from django.db import DatabaseError, connection
 from pytest_django import DjangoDbBlocker
 
@@ -36,6 +35,7 @@ from portal.embedded import ROLES, EmbeddedError, Postgres, valkey_command
 from tests import cast as cast_module
 from tests.cast import Cast, make_cast
 from tests.chaos.idp import Kept
+from tests.conftest import migrate
 from tests.plugin import SETTINGS
 from tests.real.prefect import free_port
 
@@ -301,11 +301,9 @@ def staged(blocker: DjangoDbBlocker, people: int) -> Iterator[Stage]:
         try:
             stage.start_database()
             connection.settings_dict.update(
-                NAME="stint", USER="stint_owner", HOST=str(stage.postgres.socket), PORT=str(stage.postgres.port)
+                NAME="stint", USER="stint_app", HOST=str(stage.postgres.socket), PORT=str(stage.postgres.port)
             )
-            call_command("migrate", verbosity=0, database="default")
-            connection.close()
-            connection.settings_dict["USER"] = "stint_app"
+            migrate()
             with psycopg.connect(stage.superuser) as superuser:
                 superuser.execute(MOVES)
             patch.setattr(ask, "_problem", lambda *_: "")  # else a minute would be the shortest
