@@ -31,6 +31,7 @@ _BAD = {
     Verb.GATE_REFUSED,
     Verb.CATALOG_HELD,
     Verb.DIRECTORY_HELD,
+    Verb.RECORD_RESTORED,
 }
 _GOOD = {Verb.REQUEST_APPROVED}
 # Sentences about somebody or something else than who did it.
@@ -90,7 +91,9 @@ def lines(events: Sequence[AuditEvent], *, above: int | None = None) -> list[Lin
     told = []
     for event, facts in read:
         told.append(_line(event, facts, names, 0 if above is None else above - event.seq - 1))
-        above = event.seq
+        # No event has a number below that of a restore and above that of the event which it kept.
+        kept = facts.get("kept") if event.verb == Verb.RECORD_RESTORED else None
+        above = kept + 1 if isinstance(kept, int) else event.seq
     return told
 
 

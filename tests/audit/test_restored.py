@@ -31,6 +31,7 @@ from grants.provisioning.settle import settle
 from grants.tasks import run
 from grants.tokens import issue
 from grants.tokens.models import Credential
+from grants.web.record import lines
 from tests.cast import Cast
 from tests.conftest import SUPERUSER, connect
 from tests.gate.process import ROOT, Process, until
@@ -261,6 +262,8 @@ def _whole(lost: int) -> None:
     assert fork.seq > lost + 500_000
     export.export_head()
     assert verify().whole
+    shown = lines(list(AuditEvent.objects.order_by("-seq")))
+    assert not any(line.skipped for line in shown), "nothing is left out between the restore and what it kept"
 
 
 @pytest.mark.usefixtures("commits", "key")
