@@ -5,7 +5,7 @@ from grants.catalog.models import Connection, Resource
 from grants.due import DueJob, ProcessBeat
 from grants.lifecycle.models import Decision, Grant, Request, RequestItem, RoleBinding
 from grants.notifications.models import Cursor
-from grants.policy.models import PolicyRefusal, PolicyVersion
+from grants.policy.models import PolicyRefusal, PolicyVersion, RuleSet
 from grants.tokens.models import Credential, GateUsage
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "RequestItem",
     "Resource",
     "RoleBinding",
+    "RuleSet",
 ]

@@ -10,6 +10,7 @@ from django.db import transaction
 from accounts.models import Subject
 from grants import clock
 from grants.audit import Verb, record
+from grants.catalog.changes import judged_anew
 from grants.catalog.models import Connection
 from grants.catalog.specs import ConnectionSpec
 from grants.due import DueJob
@@ -86,6 +87,7 @@ def apply_connections(specs: Sequence[ConnectionSpec], *, by: Subject | str) -> 
     for row in touched:
         DueJob.objects.update_or_create(name=sync_job(row.slug), defaults={"due_at": now})
     if touched:
+        judged_anew.send(sender=None, connections=[row.pk for row in touched], changed=None)
         record(Verb.CONNECTION_APPLIED, by=by, on=touched)
     return applied
 

@@ -3,7 +3,10 @@ from __future__ import annotations
 from typing import ClassVar, override
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
+from django.db.models import F, Func, Q
 
 from grants.catalog.levels import KINDS, Key
 
@@ -64,6 +67,20 @@ class Resource(models.Model):
     seen_at = models.DateTimeField()
     retired_at = models.DateTimeField(null=True)
     version = models.BigIntegerField(default=0, db_default=0)
+    # What the policy in force says of it, for lists: grants.policy.reach writes these, nothing decides by them.
+    # Hidden until it has said so.
+    owner_team = models.TextField(blank=True, db_default="")  # slug; one of the two owns it, or nobody
+    owner_person = models.TextField(blank=True, db_default="")  # "idp:external id"
+    hidden = models.BooleanField(db_default=True)  # from who neither owns it nor may ask for it
+    rules = models.ForeignKey(
+        "grants.RuleSet", models.PROTECT, null=True, related_name="resources", db_constraint=False
+    )
+    # The words that search finds it by, at their beginning: a function of ours in the database (migration 0018).
+    words = models.GeneratedField(
+        expression=Func(F("name"), F("kind"), F("tags"), F("owner_team"), F("description"), function="stint_words"),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
 
     class Meta:
         constraints: ClassVar = [
@@ -72,7 +89,10 @@ class Resource(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["version"], name="resource_version"),
-            models.Index(fields=["name"], name="resource_name"),
+            models.Index(fields=["name", "id"], name="resource_by_name"),
+            models.Index(fields=["owner_team", "name", "id"], condition=~Q(owner_team=""), name="resource_by_team"),
+            models.Index(fields=["owner_person"], condition=~Q(owner_person=""), name="resource_by_person"),
+            GinIndex(fields=["words"], name="resource_words"),
         ]
 
     @override

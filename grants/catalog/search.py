@@ -1,36 +1,50 @@
-"""Find resources by what people remember of them."""
+"""Find resources by what people remember of them: words, at their beginning, from an index."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from django.db.models import Case, F, Func, IntegerField, Q, QuerySet, TextField, Value, When
+from django.contrib.postgres.search import SearchQuery, SearchQueryField
+from django.db.models import Case, Func, IntegerField, Q, QuerySet, Value, When
 
-from grants.catalog.models import Resource
+from grants.catalog.models import Connection, Resource
 
 _MOST_WORDS = 8
 _LONGEST = 200  # characters of a query; the rest is cut off
-
-# A word has no white space, so it cannot match across two tags.
-_TAGS = Func(F("tags"), Value("\n"), function="array_to_string", output_field=TextField())
+_WORD = re.compile(r"[^\W_]+")  # as stint_words() cuts them in the database
 
 
-def search(
-    resources: QuerySet[Resource], text: str, *, owned: Mapping[str, Collection[int]] | None = None
-) -> QuerySet[Resource]:
-    """Those in which every word of `text` occurs, in any case; best first: names that start with it.
+class _Beginnings(SearchQuery):
+    """A tsquery as it is written here: the parser of to_tsquery() would take some words apart once more."""
 
-    Words are looked for in name, description, tags, kind, and the connection's slug, environment and owner.
-    `owned` adds who owns what by the policy, which this room does not know: owner's name to resource ids.
-    `%` and `_` are themselves. An empty `text` is everything, by name.
+    template = "%(expressions)s::tsquery"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.config = None
+        self.invert = False
+        written = " & ".join([*(f"'{word}'" for word in words[:-1]), f"'{words[-1]}':*"])
+        Func.__init__(self, Value(written), output_field=SearchQueryField())
+
+
+def search(resources: QuerySet[Resource], text: str, *, people: Mapping[str, str] | None = None) -> QuerySet[Resource]:
+    """Those that every word of `text` finds, in any case; best first: names that start with it.
+
+    A word finds what has a word that begins with it: in name, kind, tags, owning team and description, and in the
+    connection's slug, environment and owner. One with signs in it, like etl/orders, is several that stand in one place.
+    `people` adds persons who own something: what the policy calls them to their names. An empty `text` is everything.
     """
-    words = text.replace("\x00", " ")[:_LONGEST].split()[:_MOST_WORDS]
-    if not words:
+    typed = text.replace("\x00", " ")[:_LONGEST].split()[:_MOST_WORDS]
+    if not typed:
         return resources.order_by("name", "pk")
-    found = resources.annotate(tag_text=_TAGS)
-    for word in words:
-        found = found.filter(_anywhere(word, owned or {}))
-    first, whole = words[0], " ".join(words)
+    places = {
+        pk: _words(said) for pk, *said in Connection.objects.values_list("pk", "slug", "environment", "owner_team")
+    }
+    owners = {key: _words([name]) for key, name in (people or {}).items()}
+    found = resources
+    for one in typed:
+        found = found.filter(_fits(_words([one]), places, owners))
+    first, whole = typed[0], " ".join(typed)
     rank = Case(
         When(name__iexact=whole, then=0),
         When(name__istartswith=first, then=1),
@@ -42,18 +56,20 @@ def search(
     return found.annotate(rank=rank).order_by("rank", "name", "pk")
 
 
-def _anywhere(word: str, owned: Mapping[str, Collection[int]]) -> Q:
-    fields = (
-        "name",
-        "description",
-        "tag_text",
-        "kind",
-        "connection__slug",
-        "connection__environment",
-        "connection__owner_team",
-    )
-    hit = Q()
-    for field in fields:
-        hit |= Q(**{f"{field}__icontains": word})
-    theirs = {pk for owner, ids in owned.items() if word.casefold() in owner.casefold() for pk in ids}
-    return hit | Q(pk__in=theirs) if theirs else hit
+def _fits(words: Sequence[str], places: Mapping[int, Collection[str]], owners: Mapping[str, Collection[str]]) -> Q:
+    if not words:  # nothing but signs
+        return Q(pk__in=[])
+    hit = Q(words=_Beginnings(words))
+    if at := [pk for pk, said in places.items() if _all_in(words, said)]:
+        hit |= Q(connection__in=at)
+    if by := [key for key, said in owners.items() if _all_in(words, said)]:
+        hit |= Q(owner_person__in=by)
+    return hit
+
+
+def _words(said: Iterable[str]) -> list[str]:
+    return [word for text in said for word in _WORD.findall(text.lower())]
+
+
+def _all_in(words: Sequence[str], said: Collection[str]) -> bool:
+    return all(word in said for word in words[:-1]) and any(known.startswith(words[-1]) for known in said)

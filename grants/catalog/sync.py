@@ -18,6 +18,7 @@ from grants.adapters.orchestrators.base import Found, Listing, Orchestrator
 from grants.adapters.orchestrators.prefect import RELEASES, Prefect
 from grants.adapters.secrets import resolve_secret
 from grants.audit import Verb, record
+from grants.catalog.changes import judged_anew
 from grants.catalog.models import Connection, Resource
 from grants.catalog.taken import take
 
@@ -141,7 +142,8 @@ def _read(connection: Connection, client: Orchestrator | None) -> tuple[str, Lis
 
 def _apply(connection: Connection, listing: Listing, read_at: datetime, *, accept_vanished: bool, by: str) -> Outcome:
     rows = {
-        (row.kind, row.remote_id): row for row in connection.resources.order_by("pk").select_for_update(no_key=True)
+        (row.kind, row.remote_id): row
+        for row in connection.resources.order_by("pk").defer("words").select_for_update(no_key=True)
     }
     live = sum(row.retired_at is None for row in rows.values())
     taken = take(listing)
@@ -155,6 +157,8 @@ def _apply(connection: Connection, listing: Listing, read_at: datetime, *, accep
     held = 0 if accept_vanished or not _too_many(len(changes.vanished), live) else len(changes.vanished)
     retired = [] if held else changes.vanished
     Resource.objects.filter(pk__in=[row.pk for row in retired]).update(retired_at=read_at)
+    written = [row.pk for row in (*changes.added, *changes.changed, *changes.returned)]
+    judged_anew.send(sender=None, connections=[connection.pk], changed=written)
     newly_held = held > 0 and held != connection.held
     _note(connection, listing, read_at, held, taken.left_out)
     _record(

@@ -120,7 +120,7 @@ def waiting_for(subject: Subject) -> list[Request]:
     )
     if not pending:
         return []
-    judges = Judges.now()
+    judges = Judges(versions.in_force(), versions.people())
     return [request for request in pending if _is_asked(judges, request, subject)]
 
 

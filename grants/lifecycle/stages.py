@@ -43,7 +43,7 @@ class Judges:
 
     @classmethod
     def now(cls) -> Judges:
-        return cls(versions.in_force(), versions.people())
+        return cls(versions.in_force(), versions.people_asked())
 
     def views(
         self,

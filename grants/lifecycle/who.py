@@ -37,4 +37,4 @@ def visible_resources(subject: Subject) -> QuerySet[Resource]:
     resources = Resource.objects.select_related("connection")
     if roles.sees_all(subject):
         return resources
-    return resources.exclude(pk__in=versions.hidden_from(subject))
+    return resources.filter(versions.not_hidden_from(subject))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 
@@ -24,6 +25,22 @@ class PolicyVersion(models.Model):
     @property
     def ref(self) -> str:
         return f"P-{self.pk}"
+
+
+class RuleSet(models.Model):
+    """The rules of one version that reach a resource of some kind: many resources share one."""
+
+    id = models.BigAutoField(primary_key=True)
+    policy_version = models.ForeignKey(PolicyVersion, models.PROTECT, db_constraint=False, db_index=False)
+    kind = models.TextField()
+    rules = ArrayField(models.TextField())  # names, in the order of the file
+    digest = models.TextField()  # of kind and rules: names of many rules are too long for an index
+    hidden = models.BooleanField()  # one of them is `discoverable: false`
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["policy_version", "digest"], name="rule_set_once"),
+        ]
 
 
 class PolicyRefusal(models.Model):

@@ -69,7 +69,7 @@ class Rule:
     drain: timedelta = DRAIN
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one is a key, by identity: what is worked out of it is kept with it
 class Policy:
     """A whole policy. `version` is the row that it is in force as, 0 while it is only a text."""
 

@@ -8,18 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import NamedTuple
 
 from grants.catalog.levels import LEVELS_OF, SERVICES_ONLY, Level
-from grants.policy.parse import Match, Policy, Rule
-from grants.policy.rulings import Allowed, Candidates, Denied, Facts, Owner, Person, Ruling, Source, Stage
+from grants.policy.lines import Lines, any_glob
+from grants.policy.parse import Match, OwnerRule, Policy, RoleRule, Rule
+from grants.policy.rulings import Allowed, Candidates, Denied, Facts, Owner, Person, Reach, Ruling, Source, Stage
 
 OWNER_TAG = "owner:"
 
 
+class _Compiled(NamedTuple):
+    owners: Lines[OwnerRule]
+    roles: Lines[RoleRule]
+    rules: Lines[Rule]
+    by_name: Mapping[str, Rule]
+
+
+@lru_cache(maxsize=8)  # a policy is compared by identity
+def _compiled(policy: Policy) -> _Compiled:
+    return _Compiled(
+        Lines(policy.owners, lambda line: line.match),
+        Lines(policy.roles, lambda line: line.match),
+        Lines(policy.rules, lambda line: line.match),
+        {rule.name: rule for rule in policy.rules},
+    )
+
+
 def owner_of(policy: Policy, facts: Facts) -> Owner:
     """The first glob that matches, else the resource's tag (where tags count), else the connection's owner."""
-    for entry in policy.owners:
+    for entry in _compiled(policy).owners.near(facts):
         if _matches(entry.match, facts, level=None, owner=None):
             return entry.owner
     if policy.owner_tags:
@@ -31,7 +50,7 @@ def owner_of(policy: Policy, facts: Facts) -> Owner:
 
 def role_of(policy: Policy, facts: Facts, level: str) -> str | None:
     """The existing role of the IdP that the policy maps this to: of the first entry that matches, or None."""
-    for entry in policy.roles:
+    for entry in _compiled(policy).roles.near(facts):
         if _matches(entry.match, facts, level=level, owner=None):
             return entry.role
     return None
@@ -118,13 +137,34 @@ def rule_on_all(policy: Policy, items: Sequence[tuple[Facts, str]], asker: Perso
 
 def may_see(policy: Policy, facts: Facts, asker: Person) -> bool:
     """Rules with `discoverable: false` hide a resource from who neither owns it nor may ask for it."""
-    hiding = [
-        rule for rule in policy.rules if not rule.discoverable and _reaches(rule.match, facts, owner_of(policy, facts))
-    ]
-    if not hiding or owns(policy, facts, asker):
+    reach = reach_of(policy, facts)
+    if not reach.hidden or owns(policy, facts, asker):
         return True
     levels = (level.word for level in LEVELS_OF[facts.kind])
     return any(isinstance(rule_on(policy, facts, asker, level), Allowed) for level in levels)
+
+
+def reach_of(policy: Policy, facts: Facts) -> Reach:
+    """The owner, and the rules that reach the resource, whatever the level: what may_see() and may_ask() stand on."""
+    owner = owner_of(policy, facts)
+    reaching = [rule for rule in _compiled(policy).rules.near(facts) if _reaches(rule.match, facts, owner)]
+    hidden = any(not rule.discoverable for rule in reaching)
+    return Reach(owner, facts.kind, tuple(rule.name for rule in reaching), hidden)
+
+
+def may_ask(policy: Policy, kind: str, names: Sequence[str], asker: Person) -> bool:
+    """May this person ask for any level of a resource of this kind that these rules reach? As rule_on() has it."""
+    by_name = _compiled(policy).by_name
+    reaching = [by_name[name] for name in names]
+    return any(
+        level not in SERVICES_ONLY or asker.service
+        for level in LEVELS_OF[kind]
+        if _all_allow([rule for rule in reaching if _about(rule.match, level.word)], level.word, asker)
+    )
+
+
+def _all_allow(applying: Sequence[Rule], level: str, asker: Person) -> bool:
+    return bool(applying) and all(level in rule.levels and _may_ask(rule, asker) for rule in applying)
 
 
 def owns(policy: Policy, facts: Facts, person: Person) -> bool:
@@ -134,11 +174,14 @@ def owns(policy: Policy, facts: Facts, person: Person) -> bool:
 
 
 class People:
-    """Everybody who could be asked, by what stages and owners name them by: made once for many questions."""
+    """Who could be asked, by what stages and owners name them by: made once for many questions."""
 
     def __init__(self, people: Iterable[Person]) -> None:
         self._named: dict[str, set[int]] = {}
         self._teams: dict[str, set[int]] = {}
+        self.add(people)
+
+    def add(self, people: Iterable[Person]) -> None:
         for person in people:
             self._named.setdefault(person.key, set()).add(person.id)
             for team in person.teams:
@@ -206,9 +249,12 @@ def _not_for_them(facts: Facts, level: str, asker: Person) -> Denied | None:
 def _applying(policy: Policy, facts: Facts, level: str) -> tuple[list[Rule], str]:
     """The rules that apply, and the name of one that could not be judged."""
     applying: list[Rule] = []
-    for rule in policy.rules:
+    try:
+        owner, near = owner_of(policy, facts), _compiled(policy).rules.near(facts)
+    except Exception:  # noqa: BLE001 (as below)
+        return [], "owners"
+    for rule in near:
         try:
-            owner = owner_of(policy, facts)
             if _matches(rule.match, facts, level=level, owner=owner):
                 applying.append(rule)
         except Exception:  # noqa: BLE001 (whatever a rule trips over, it denies)
@@ -226,24 +272,22 @@ def _is(source: Source, person: Person) -> bool:
 
 def _matches(match: Match, facts: Facts, *, level: str | None, owner: Owner | None) -> bool:
     """Every key that is given must hold; within one key any of its values may."""
-    if match.level and level not in match.level:
-        return False
-    return _reaches(match, facts, owner)
+    return _about(match, level) and _reaches(match, facts, owner)
+
+
+def _about(match: Match, level: str | None) -> bool:
+    return not match.level or level in match.level
 
 
 def _reaches(match: Match, facts: Facts, owner: Owner | None) -> bool:
     return (
-        _any(match.connection, facts.connection)
-        and _any(match.environment, facts.environment)
+        any_glob(match.connection, facts.connection)
+        and any_glob(match.environment, facts.environment)
         and (not match.kind or facts.kind in match.kind)
-        and _any(match.name, facts.name)
+        and any_glob(match.name, facts.name)
         and (not match.tag or bool(facts.tags.intersection(match.tag)))
         and (not match.owner or (owner is not None and bool(owner.team) and owner.team in match.owner))
     )
-
-
-def _any(globs: Sequence[str], value: str) -> bool:
-    return not globs or any(fnmatchcase(value, glob) for glob in globs)
 
 
 def _who(

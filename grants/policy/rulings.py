@@ -44,6 +44,15 @@ class Owner(NamedTuple):
     person: str = ""
 
 
+class Reach(NamedTuple):
+    """What a policy says of a resource before anybody asks: all that visibility needs to know of it."""
+
+    owner: Owner
+    kind: str
+    rules: tuple[str, ...]  # names of those that reach it, whatever the level, in the order of the file
+    hidden: bool  # one of them is `discoverable: false`
+
+
 class Source(NamedTuple):
     """Where approvers come from."""
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import override
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from accounts.models import Identity, Membership, Subject
 from grants import clock, due
 from grants.audit import Verb, record
+from grants.catalog.changes import judged_anew
 from grants.catalog.models import Resource
-from grants.policy import rules
+from grants.policy import reach, rules
 from grants.policy.differences import differences
 from grants.policy.models import PolicyRefusal, PolicyVersion
 from grants.policy.parse import Policy, each_person, parse_policy, with_people
-from grants.policy.rulings import Facts, Person
+from grants.policy.rulings import Facts, Person, Source
 from grants.policy.yaml_marks import PolicyErrors, Problem, load
 
 
@@ -84,12 +87,14 @@ def apply(text: str, *, by: Subject | None) -> PolicyVersion:
             record(Verb.POLICY_REFUSED, by=actor, refusal=refusal.pk, sha256=sha256)
         raise
     with transaction.atomic():
+        reach.lock()
         row = in_force_row()
         if row and row.text == text and row.people == people and not refusal_since(row):
             return row
         row = PolicyVersion.objects.create(
             sha256=sha256, text=text, people=people, applied_by=by, applied_at=clock.now()
         )
+        reach.keep_all(replace(with_people(policy, people), version=row.pk))
         if policy.roles:
             due.hurry(f"directory:{settings.ENV.idp_slug}")  # which looks at the roles that are mapped
         record(Verb.POLICY_APPLIED, by=actor, policy=row.pk, sha256=sha256)
@@ -170,6 +175,40 @@ def people() -> rules.People:
     return rules.People(_people())
 
 
+def people_asked() -> rules.People:
+    """The same, read source by source: of everybody there is, one request's stages name a few."""
+    return _PeopleAsked(())
+
+
+class _PeopleAsked(rules.People):
+    def __init__(self, people: Iterable[Person]) -> None:
+        self._read: set[Source] = set()
+        super().__init__(people)
+
+    @override
+    def of(self, source: Source) -> set[int]:
+        if source not in self._read:
+            self._read.add(source)
+            self.add(_people_of(source))
+        return super().of(source)
+
+
+def _people_of(source: Source) -> Iterator[Person]:
+    """Those whom a team or a name stands for, by their first identity."""
+    found = Subject.objects.filter(active=True, kind=Subject.Kind.PERSON)
+    if source.kind == "team":
+        found, teams = found.filter(memberships__team__slug=source.value), frozenset({source.value})
+    else:
+        idp, _, external_id = source.value.partition(":")
+        found, teams = found.filter(identities__idp__slug=idp, identities__external_id=external_id), frozenset()
+    identities = Identity.objects.filter(subject__in=found).order_by("pk")
+    seen: set[int] = set()
+    for pk, idp, external_id in identities.values_list("subject_id", "idp__slug", "external_id"):
+        if pk not in seen:
+            seen.add(pk)
+            yield Person(pk, idp, external_id, teams)
+
+
 def _people(**only: int) -> Iterator[Person]:
     """By their first identity. Without a model instance each: all are read for each page that asks who can decide."""
     active = Subject.objects.filter(active=True, kind=Subject.Kind.PERSON, **only)
@@ -190,24 +229,28 @@ def owns(subject: Subject, resource: Resource) -> bool:
     return bool(policy and person and rules.owns(policy, facts_of(resource), person))
 
 
-def owned_by(subject: Subject) -> list[int]:
-    """Ids of the resources that this person answers for, retired ones included."""
+def owned_by(subject: Subject) -> QuerySet[Resource]:
+    """The resources that this person answers for, retired ones included."""
     policy, person = in_force(), person_of(subject)
     if policy is None or person is None:
-        return []
-    resources = Resource.objects.select_related("connection")
-    return [resource.pk for resource in resources if rules.owns(policy, facts_of(resource), person)]
+        return Resource.objects.none()
+    return Resource.objects.filter(reach.owned(person))
 
 
-def hidden_from(subject: Subject) -> list[int]:
-    """Ids of the resources that the policy hides from this person."""
-    policy, person = in_force(), person_of(subject)
-    if policy is None or all(rule.discoverable for rule in policy.rules):
-        return []
-    resources = Resource.objects.select_related("connection")
-    return [
-        resource.pk for resource in resources if person is None or not rules.may_see(policy, facts_of(resource), person)
-    ]
+def not_hidden_from(subject: Subject) -> Q:
+    """The resources that the policy does not hide from this person."""
+    policy = in_force()
+    return reach.visible(policy, person_of(subject)) if policy else Q(hidden=False)
+
+
+def connect() -> None:
+    judged_anew.connect(_judge_anew, dispatch_uid="grants.policy")
+
+
+def _judge_anew(*, connections: Collection[int], changed: Collection[int] | None, **_: object) -> None:
+    policy = in_force()
+    if policy or in_force_row() is None:  # what this release can't read stays as it was judged
+        reach.keep(policy, connections, changed)
 
 
 def _resolved(text: str) -> tuple[Policy, dict[str, str]]:

@@ -1,23 +1,25 @@
-"""The catalog narrowed: words, facets with counts, and who owns what by the policy in force."""
+"""The catalog narrowed: words, facets with counts, and who owns what. All of it in SQL, as far as MOST."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
-from accounts.models import Subject
-from grants.catalog.models import Resource
+from grants.catalog.models import Connection, Resource
 from grants.catalog.search import search
-from grants.lifecycle import who
-from grants.policy import rules, versions
+from grants.policy import reach, versions
 from grants.policy.parse import Policy
 from grants.web import words
 from grants.web.asking import Asker
 
-TAGS_SHOWN = 12
+MOST = 2_000  # resources that are counted and can be paged through: who has more before them narrows it
+SHOWN = 12  # owners, and tags
+PREFECT_HAS = ("server", "pool", "deployment", "block")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +37,10 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    resource: Resource
-    owner: Owner
-
-
-@dataclass(frozen=True, slots=True)
 class Choice:
     value: str
     word: str
-    count: int
+    count: int | None  # None: more than MOST match, so nothing is counted
     on: bool
 
 
@@ -55,75 +51,141 @@ class Facet:
     choices: tuple[Choice, ...]
 
 
-def _values_of() -> dict[str, tuple[str, Callable[[Entry], Iterable[str]]]]:
-    return {
-        "connection": ("Connection", lambda entry: (entry.resource.connection.slug,)),
-        "environment": ("Environment", lambda entry: (entry.resource.connection.environment,)),
-        "kind": ("Kind", lambda entry: (entry.resource.kind,)),
-        "owner": ("Owner", lambda entry: (str(entry.owner) or "nobody",)),
-        "tag": ("Tag", lambda entry: entry.resource.tags),
-    }
-
-
-FACETS = _values_of()
+FACETS = {"connection": "Connection", "environment": "Environment", "kind": "Kind", "owner": "Owner", "tag": "Tag"}
 MINE = {"ask": "I may ask", "have": "I have access"}
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    entries: tuple[Entry, ...]
+    resources: QuerySet[Resource]  # best first, MOST of them
+    count: int  # of them
+    more: bool  # than MOST match
     facets: tuple[Facet, ...]
-    total: int  # that this person may see, before narrowing
+    total: int  # that this person may see, before narrowing; MOST + 1: more than MOST
+    names: Mapping[str, str]  # of people who own something, by what the policy calls them
+
+    def owner(self, resource: Resource) -> Owner:
+        return owner_of(resource, self.names)
 
 
-def browse(subject: Subject, asker: Asker, query: QueryDict) -> Found:
+class _Said(NamedTuple):
+    """What facets count of one resource."""
+
+    connection: int
+    kind: str
+    team: str
+    person: str
+    tags: list[str]
+
+
+def browse(visible: QuerySet[Resource], asker: Asker, query: QueryDict, connections: Sequence[Connection]) -> Found:
     """What matches the address's `q`, facets and `mine`, best first. Values nobody has match nothing."""
-    resources = who.visible_resources(subject)
+    names = people_who_own(asker.policy)
     if query.get("retired") != "1":
-        resources = resources.filter(retired_at=None)
-    owners = owners_of(asker.policy, resources)
-    by_name: dict[str, list[int]] = {}
-    for pk, owner in owners.items():
-        if owner:
-            by_name.setdefault(str(owner), []).append(pk)
-    matching = [
-        Entry(resource, owners.get(resource.pk, Owner()))
-        for resource in search(resources, query.get("q", ""), owned=by_name)
-    ]
-    chosen = {name: set(query.getlist(name)) for name in FACETS}
-    entries = [entry for entry in matching if _passes(entry, chosen) and _mine(entry, asker, query.getlist("mine"))]
-    facets = tuple(_facet(name, matching, chosen[name]) for name in FACETS)
-    return Found(tuple(entries), facets, len(owners))
+        visible = visible.filter(retired_at=None)
+    matching = search(visible, query.get("q", ""), people=names)
+    counted = [_Said(*row) for row in matching.order_by().values_list(*_COUNTED)[: MOST + 1]]
+    chosen = {name: query.getlist(name) for name in FACETS}
+    narrowed = _narrowed(matching, chosen, query.getlist("mine"), asker, names)
+    count = len(counted) if narrowed is matching else _count(narrowed)
+    total = len(counted) if not query.get("q", "").split() else _count(visible)
+    facets = _facets(counted, {one.pk: one for one in connections}, names, chosen)
+    return Found(narrowed.defer("words")[:MOST], min(count, MOST), count > MOST, facets, total, names)
 
 
-def owners_of(policy: Policy | None, resources: Iterable[Resource]) -> dict[int, Owner]:
-    """Who owns each, by its row id; people by name."""
-    if policy is None:
-        return {resource.pk: Owner() for resource in resources}
-    found = {resource.pk: rules.owner_of(policy, versions.facts_of(resource)) for resource in resources}
-    names = versions.names_of({owner.person for owner in found.values() if owner.person})
-    return {pk: Owner(owner.team, names.get(owner.person, owner.person)) for pk, owner in found.items()}
+_COUNTED = ("connection", "kind", "owner_team", "owner_person", "tags")
 
 
-def _passes(entry: Entry, chosen: dict[str, set[str]]) -> bool:
+def _count(resources: QuerySet[Resource]) -> int:
+    """How many, but no more than one more than MOST."""
+    return len(resources.order_by().values_list("pk")[: MOST + 1])
+
+
+def people_who_own(policy: Policy | None) -> dict[str, str]:
+    """ "idp:external id" -> name, of everybody whom the policy names as an owner."""
+    people = {entry.owner.person for entry in policy.owners if entry.owner.person} if policy else set()
+    names = versions.names_of(people)
+    return {person: names.get(person, person) for person in people}
+
+
+def owner_of(resource: Resource, names: Mapping[str, str]) -> Owner:
+    return Owner(resource.owner_team, names.get(resource.owner_person, resource.owner_person))
+
+
+def _narrowed(
+    matching: QuerySet[Resource],
+    chosen: Mapping[str, list[str]],
+    mine: list[str],
+    asker: Asker,
+    names: Mapping[str, str],
+) -> QuerySet[Resource]:
     """Any value of a facet, in every facet where something is chosen."""
-    return all(not wanted or wanted & set(FACETS[name][1](entry)) for name, wanted in chosen.items())
+    narrowed = matching
+    for name, values in chosen.items():
+        if values:
+            known = [value for value in values if "\x00" not in value]  # which no text in the database has
+            narrowed = narrowed.filter(_among(name, known, names))
+    if "have" in mine:
+        narrowed = narrowed.filter(pk__in=list(asker.grants))
+    if "ask" in mine:
+        able = reach.askable(asker.policy, asker.person) if asker.policy and asker.person else Q(pk__in=[])
+        narrowed = narrowed.filter(able, retired_at=None)
+    return narrowed
 
 
-def _mine(entry: Entry, asker: Asker, mine: list[str]) -> bool:
-    return ("have" not in mine or entry.resource.pk in asker.grants) and (
-        "ask" not in mine or asker.may_ask(entry.resource)
+def _among(name: str, values: list[str], names: Mapping[str, str]) -> Q:
+    match name:
+        case "connection":
+            return Q(connection__slug__in=values)
+        case "environment":
+            return Q(connection__environment__in=values)
+        case "kind":
+            return Q(kind__in=values)
+        case "tag":
+            return Q(tags__overlap=values)
+        case _:
+            nobody = Q(owner_team="", owner_person="") if "nobody" in values else Q(pk__in=[])
+            people = [person for person, called in names.items() if called in values]
+            return Q(owner_team__in=[value for value in values if value]) | Q(owner_person__in=people) | nobody
+
+
+def _facets(
+    counted: Sequence[_Said],
+    connections: Mapping[int, Connection],
+    names: Mapping[str, str],
+    chosen: Mapping[str, list[str]],
+) -> tuple[Facet, ...]:
+    whole = len(counted) <= MOST
+    at = Counter(one.connection for one in counted)
+    places: Counter[str] = Counter()
+    for pk, count in at.items():
+        places[connections[pk].environment] += count
+    owners = Counter((one.team, one.person) for one in counted)
+    counts = {
+        "connection": Counter({connections[pk].slug: count for pk, count in at.items()}),
+        "environment": places,
+        "kind": Counter(one.kind for one in counted),
+        "owner": Counter({team or names.get(person, person) or "nobody": n for (team, person), n in owners.items()}),
+        "tag": Counter(tag for one in counted for tag in set(one.tags)),
+    }
+    if not whole:  # these are few, and known without counting
+        counts["connection"].update(dict.fromkeys((one.slug for one in connections.values()), 1))
+        counts["environment"].update(dict.fromkeys((one.environment for one in connections.values()), 1))
+        counts["kind"].update(dict.fromkeys(PREFECT_HAS, 1))
+    return tuple(_facet(name, counts[name], chosen[name], whole=whole) for name in FACETS)
+
+
+def _facet(name: str, counts: Counter[str], chosen: Sequence[str], *, whole: bool) -> Facet:
+    shown = [value for value, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
+    if name in {"owner", "tag"}:
+        shown = shown[:SHOWN]
+    if not whole:
+        shown.sort()
+    shown += sorted(set(chosen) - set(shown))
+    choices = (
+        Choice(value, facet_word(name, value), counts[value] if whole else None, value in chosen) for value in shown
     )
-
-
-def _facet(name: str, entries: list[Entry], chosen: set[str]) -> Facet:
-    title, values = FACETS[name]
-    counts = Counter(value for entry in entries for value in set(values(entry)))
-    common = [value for value, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
-    shown = common[:TAGS_SHOWN] if name == "tag" else common
-    shown += sorted(chosen - set(shown))
-    choices = (Choice(value, facet_word(name, value), counts[value], value in chosen) for value in shown)
-    return Facet(name, title, tuple(choices))
+    return Facet(name, FACETS[name], tuple(choices))
 
 
 def facet_word(name: str, value: str) -> str:

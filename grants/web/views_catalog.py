@@ -25,7 +25,8 @@ HISTORY = 8
 
 
 class Row(NamedTuple):
-    entry: browse.Entry
+    resource: Resource
+    owner: browse.Owner
     held: list[Grant]
     pending: list[RequestItem]
     may_ask: bool
@@ -43,14 +44,17 @@ def catalog(request: HttpRequest) -> HttpResponse:
     """Everything this person may see, narrowed by the address."""
     me, now = signed_in(request), clock.now()
     asker, connections = Asker.of(me, now), list(Connection.objects.order_by("slug"))
-    found = browse.browse(me, asker, request.GET)
-    page = Paginator(found.entries, PAGE).get_page(request.GET.get("page"))
+    found = browse.browse(who.visible_resources(me), asker, request.GET, connections)
+    pages = Paginator(found.resources, PAGE)
+    pages.count = found.count  # it has been counted already, as far as it goes
+    page = pages.get_page(request.GET.get("page"))
     context = {
         "now": now,
         "q": request.GET.get("q", "")[:200],
         "found": found,
         "page": page,
-        "rows": [_row(entry, asker) for entry in page],
+        "rows": [_row(one, found.owner(one), asker) for one in page],
+        "most": browse.MOST,
         "chips": list(_chips(request.GET)),
         "mine": [(value, word, value in request.GET.getlist("mine")) for value, word in browse.MINE.items()],
         "retired": request.GET.get("retired") == "1",
@@ -60,9 +64,8 @@ def catalog(request: HttpRequest) -> HttpResponse:
     return render(request, "catalog.html", context)
 
 
-def _row(entry: browse.Entry, asker: Asker) -> Row:
-    pk = entry.resource.pk
-    return Row(entry, asker.grants.get(pk, []), asker.pending.get(pk, []), asker.may_ask(entry.resource))
+def _row(one: Resource, owner: browse.Owner, asker: Asker) -> Row:
+    return Row(one, owner, asker.grants.get(one.pk, []), asker.pending.get(one.pk, []), asker.may_ask(one))
 
 
 def _chips(query: QueryDict) -> Iterator[Chip]:
@@ -79,14 +82,17 @@ def _lead(found: browse.Found, connections: list[Connection], now: datetime) -> 
     """How much there is, from where and how fresh."""
     synced = [connection.seen_at for connection in connections if connection.seen_at]
     fresh = f" Synced {words.ago(min(synced), now)}." if synced and len(synced) == len(connections) else ""
-    return f"{words.count(found.total, 'resource')} from {words.count(len(connections), 'connection')}.{fresh}"
+    many = found.total > browse.MOST
+    total = f"More than {browse.MOST:,} resources" if many else words.count(found.total, "resource")
+    return f"{total} from {words.count(len(connections), 'connection')}.{fresh}"
 
 
 @require_safe
 def resource(request: HttpRequest, pk: int) -> HttpResponse:
     """One resource; 404 for whom the policy hides it from."""
     me, now = signed_in(request), clock.now()
-    thing = get_object_or_404(who.visible_resources(me), pk=pk)
+    visible = who.visible_resources(me)
+    thing = get_object_or_404(visible, pk=pk)
     asker = Asker.of(me, now)
     options = asker.options(thing)
     items = RequestItem.objects.filter(resource=thing, request__in=who.visible_requests(me).order_by().values("pk"))
@@ -94,8 +100,8 @@ def resource(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "now": now,
         "resource": thing,
-        "parent": who.visible_resources(me).filter(children=thing).first(),  # it may be hidden
-        "owner": browse.owners_of(asker.policy, [thing])[thing.pk],
+        "parent": visible.filter(children=thing).first(),  # it may be hidden
+        "owner": browse.owner_of(thing, browse.people_who_own(asker.policy)),
         "options": options,
         "can_ask": any(option.can_ask for option in options),
         "held": asker.grants.get(thing.pk, []),

@@ -178,6 +178,8 @@ def _pages(pk: int, *, sees_all: bool) -> Iterator[Page]:
 
 
 def _cost(client: Any, page: Page, options: argparse.Namespace) -> Cost:
+    from django.db import connection  # noqa: PLC0415
+
     tries: list[float] = []
     counted = _Queries()
     most = 0.0
@@ -192,6 +194,7 @@ def _cost(client: Any, page: Page, options: argparse.Namespace) -> Cost:
             most = max(most, _peak() - base)
             tries.append(took)
     except TooLong:
+        connection.close()  # a query may be under way
         return Cost([], 0, 0, 0, f"  over {options.patience:.0f} s, stopped, after {counted.count} queries")
     except Exception as error:  # noqa: BLE001 (a statement's time-out, mostly)
         return Cost([], 0, 0, 0, f"  {type(error).__name__}: {str(error).splitlines()[0]}")

@@ -63,14 +63,22 @@ def test_a_name_that_starts_with_it_comes_first() -> None:
         ("köln", {"KÖLN"}),
         ("words two", {"etl/orders"}),
         ("prodpii", set()),  # not across two tags
-        ("{prod", set()),  # not the array's own punctuation
+        ("nightl prod", {"orders-nightly/prod"}),  # words by their beginning
+        ("ightly", set()),  # not from their middle
+        ("orders-night", {"orders-nightly/prod"}),
+        ("orders/nightly/prod", {"orders-nightly/prod"}),
+        ("order-nightly", set()),  # all but the last part whole
+        ("{prod", {"orders-nightly/prod", "etl/orders"}),  # signs part words, and are none
         ("orders nowhere", set()),
         ("100%", {"invoices/test"}),
-        ("%", {"invoices/test"}),
-        ("8s_o", {"k8s_orders"}),
+        ("%", set()),
+        ("k8s_o", {"k8s_orders"}),
+        ("8s_o", set()),
         ("s-_o", set()),
         ("\\", set()),
         ("' OR 1=1 --", set()),
+        ("a':*|'b", set()),
+        ("o\u0000rders", set()),
         ("orders\x00nightly", {"orders-nightly/prod"}),
     ],
 )
@@ -84,10 +92,11 @@ def test_nothing_asked_is_everything_by_name() -> None:
 
 
 def test_owners_of_the_policy_are_searchable() -> None:
-    pool = Resource.objects.get(name="KÖLN").pk
-    assert find("finance") == []
-    assert find("FINANCE", owned={"finance-data": [pool], "other": []}) == ["KÖLN"]
-    assert find("finance köln", owned={"finance-data": [pool]}) == ["KÖLN"]
+    Resource.objects.filter(name="KÖLN").update(owner_team="finance-data")
+    Resource.objects.filter(name="k8s_orders").update(owner_person="sso:id-7")
+    assert find("FINANCE") == find("finance köln") == find("data") == ["KÖLN"]
+    assert find("zoë") == []
+    assert find("ZOË", people={"sso:id-7": "Zoë Financier", "sso:id-8": "Zoë Other"}) == ["k8s_orders"]
 
 
 def test_a_long_text_is_cut() -> None:

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from grants import clock
 from grants.audit import Verb, record
+from grants.catalog.changes import judged_anew
 from grants.catalog.models import Resource
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Grant, Request
@@ -35,6 +36,7 @@ def more_resources(cast: Cast, extra: int = 0) -> list[Resource]:
                 connection=cast.connection, kind="block", remote_id="b1", name="secret/warehouse", seen_at=now
             )
         )
+        judged_anew.send(sender=None, connections=[cast.connection.pk], changed=[one.pk for one in made])
         record(Verb.CATALOG_SYNCED, by="test", on=made)
     return made
 

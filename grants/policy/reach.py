@@ -1,0 +1,128 @@
+"""What the policy in force says of each resource, kept beside it: its owner, who is kept from seeing it, its rules.
+
+Lists, search and visibility read these columns. Who may ask or decide is always judged by the rules themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+
+from django.db import connection
+from django.db.models import Q, QuerySet
+
+from grants.catalog.models import Connection, Resource
+from grants.policy import rules
+from grants.policy.models import RuleSet
+from grants.policy.parse import Policy
+from grants.policy.rulings import Facts, Owner, Person, Reach
+
+_FACTS = (
+    "pk", "connection__slug", "connection__environment", "kind", "name", "tags", "connection__owner_team",
+)  # fmt: skip
+
+_WRITE = """
+UPDATE grants_resource r SET owner_team = j.team, owner_person = j.person, hidden = j.hidden, rules_id = j.rules
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bool[], %s::bigint[]) AS j (id, team, person, hidden, rules)
+WHERE r.id = j.id AND (r.owner_team, r.owner_person, r.hidden, r.rules_id)
+    IS DISTINCT FROM (j.team, j.person, j.hidden, j.rules)
+"""
+
+
+def lock() -> None:
+    """Lock all connections, as each sync and each change of connections locks its own.
+
+    Whoever puts a policy in force does so first: nobody judges by the version before meanwhile, and of two policies
+    the one that was written later is the one that is judged by.
+    """
+    list(Connection.objects.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+
+
+def keep_all(policy: Policy) -> None:
+    """Bring the columns of every resource to this policy, in the transaction that puts it in force, after lock()."""
+    _keep(policy, Resource.objects.all())
+    RuleSet.objects.filter(policy_version__lt=policy.version, resources=None).delete()
+
+
+def keep(policy: Policy | None, connections: Collection[int], changed: Collection[int] | None) -> None:
+    """The same for what has `changed` of these connections, which the caller has locked; for all of it with None.
+
+    What another version judged, or none yet, is brought up to date besides. No policy at all hides nothing.
+    """
+    here = Resource.objects.filter(connection__in=connections)
+    if changed is not None:
+        current = Q(rules__policy_version=policy.version) if policy else Q(rules=None, hidden=False)
+        here = here.filter(Q(pk__in=changed) | ~current)
+    _keep(policy, here)
+
+
+def _keep(policy: Policy | None, resources: QuerySet[Resource]) -> None:
+    facts = [
+        Facts(pk, connection, environment, kind, name, frozenset(tags), owner)
+        for pk, connection, environment, kind, name, tags, owner in resources.values_list(*_FACTS)
+    ]
+    if not facts:
+        return
+    if policy is None:
+        reaches = dict.fromkeys((one.id for one in facts), Reach(Owner(), "", (), hidden=False))
+        sets: dict[str, int] = {}
+    else:
+        reaches = {one.id: rules.reach_of(policy, one) for one in facts}
+        sets = _sets(policy, reaches.values())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _WRITE,
+            [
+                list(reaches),
+                [reach.owner.team for reach in reaches.values()],
+                [reach.owner.person for reach in reaches.values()],
+                [reach.hidden for reach in reaches.values()],
+                [sets.get(_digest(reach)) for reach in reaches.values()],
+            ],
+        )
+
+
+def _sets(policy: Policy, reaches: Iterable[Reach]) -> dict[str, int]:
+    """Digest of each set of rules -> its row, made where it is new."""
+    wanted = {_digest(reach): reach for reach in reaches}
+    RuleSet.objects.bulk_create(
+        [
+            RuleSet(
+                policy_version_id=policy.version,
+                kind=reach.kind,
+                rules=list(reach.rules),
+                digest=digest,
+                hidden=reach.hidden,
+            )
+            for digest, reach in sorted(wanted.items())
+        ],
+        ignore_conflicts=True,
+    )
+    return dict(RuleSet.objects.filter(policy_version=policy.version, digest__in=wanted).values_list("digest", "pk"))
+
+
+def _digest(reach: Reach) -> str:
+    return hashlib.sha256("\n".join((reach.kind, *reach.rules)).encode()).hexdigest()
+
+
+def owned(person: Person) -> Q:
+    """The resources that this person answers for, by themselves or with a team."""
+    theirs = Q(owner_team__in=sorted(person.teams - {""}))
+    return theirs | Q(owner_person=person.key) if person.key else theirs
+
+
+def visible(policy: Policy, person: Person | None) -> Q:
+    """The resources that the policy does not hide from this person, as rules.may_see() has it."""
+    if person is None:
+        return Q(hidden=False)
+    return Q(hidden=False) | owned(person) | Q(rules__in=_may_ask(policy, person, RuleSet.objects.filter(hidden=True)))
+
+
+def askable(policy: Policy, person: Person) -> Q:
+    """The resources of which this person may ask for something."""
+    return Q(rules__in=_may_ask(policy, person, RuleSet.objects.all()))
+
+
+def _may_ask(policy: Policy, person: Person, sets: QuerySet[RuleSet]) -> list[int]:
+    known = sets.filter(policy_version=policy.version).values_list("pk", "kind", "rules")
+    return [pk for pk, kind, names in known if rules.may_ask(policy, kind, names, person)]
