@@ -16,12 +16,14 @@ from typing import NamedTuple
 import structlog
 
 from grants.adapters.errors import AdapterError, Refused, Unavailable
-from grants.adapters.idp.base import CALL_SECONDS, IdP
+from grants.adapters.idp.base import CALL_SECONDS, Holders, IdP
 from grants.lifecycle.bindings import Urgency
 from grants.provisioning import claims, steps
 from grants.provisioning.claims import Claim
+from grants.provisioning.gather import Gather, Role
 from grants.provisioning.health import Health
-from grants.provisioning.steps import Done, Unproved
+from grants.provisioning.plan import Step
+from grants.provisioning.steps import Doing, Done, Held, Unproved
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +34,8 @@ GLANCE = 0.1  # seconds after which we look for what is newly due, however long 
 
 # No call is begun later than this after the claim: it would end when the lease is somebody else's.
 BEGIN_WITHIN = claims.LEASE_SECONDS - CALL_SECONDS
+_MASS = {Step.GIVE, Step.TAKE, Step.RECHECK}  # what only has to know whether one role is held
+_CHANGES_NOTHING_YET = {Step.CHECK, Step.RECHECK}  # when it is first told what is held; what it does then must land
 _NO_TOKEN = {401, 404}  # Stint's own account is refused, or there is no such realm
 
 _callers = ThreadPoolExecutor(CALLS, thread_name_prefix="settle")
@@ -56,6 +60,21 @@ class Task(NamedTuple):
     health: Health
     trial: bool
 
+    @property
+    def role(self) -> Role | None:
+        """Read back with others of this role. Not where more is to be known than whether it is held now."""
+        claim = self.claim
+        mass = claim.next in _MASS and claim.role_key and not claim.found_before
+        return (claim.idp_id, claim.role) if mass and not isinstance(self.idp, Failure) else None
+
+
+class Begun(NamedTuple):
+    """One that has to know what the person holds before it goes on."""
+
+    task: Task
+    idp: IdP
+    doing: Doing
+
 
 type Answer = Done | tuple[Claim, Failure | NotBegun]
 type Subject = tuple[int, str]
@@ -73,6 +92,7 @@ class Calls:
         self._order: list[tuple[int, int, Subject]] = []  # a heap of the lanes that no thread is at yet
         self._turn = count()
         self._trials: set[object] = set()  # leases
+        self._gather: Gather[Begun] = Gather()
         self._lock = threading.Lock()
 
     def begin(self, ours: Sequence[Claim], *, trial: bool = False) -> None:
@@ -81,8 +101,14 @@ class Calls:
             self._trials |= {claim.lease for claim in ours}
         idps = {idp_id: self._find(idp_id) for idp_id in {claim.idp_id for claim in ours}}
         self._count(ours, 1)
-        for claim in ours:
-            task = Task(claim, idps[claim.idp_id], self._health(claim.idp_id), claim.lease in self._trials)
+        tasks = [
+            Task(claim, idps[claim.idp_id], self._health(claim.idp_id), claim.lease in self._trials) for claim in ours
+        ]
+        for task in tasks:
+            if task.role:
+                self._gather.expect(task.role)
+        for task in tasks:
+            claim = task.claim
             subject = claim.idp_id, claim.external_id
             with self._lock:
                 if lane := self._lanes.get(subject):
@@ -92,8 +118,15 @@ class Calls:
                 heapq.heappush(self._order, (claim.urgency, next(self._turn), subject))
             _callers.submit(self._next)
 
+    @property
+    def to_do(self) -> int:
+        """How many are in hand and do not merely wait to be read back."""
+        return self.in_hand - self._gather.waiting
+
     def answers(self) -> list[Answer]:
         """What has come back, up to CONFIRM; nothing if that takes longer than a GLANCE."""
+        for role, late in self._gather.late():
+            _callers.submit(self._read, role, late)
         group: list[Answer] = []
         patience = GLANCE
         with suppress(Empty):
@@ -126,27 +159,118 @@ class Calls:
             lane = self._lanes[subject]
         while True:
             task = lane[0]
-            self._answered.put(_answer(task))
+            self._do(task)
             with self._lock:
                 lane.popleft()
                 if not lane:
                     del self._lanes[subject]
                     return
 
+    def _do(self, task: Task) -> None:
+        """Up to where it has to know what the person holds; alone, it is told at once."""
+        answer = _begin(task)
+        begun = answer if isinstance(answer, Begun) else None
+        if not isinstance(answer, Begun):
+            self._answered.put(answer)
+        if task.role:
+            if ripe := self._gather.add(task.role, begun):
+                self._read(task.role, ripe)
+        elif begun:
+            self._read_alone(begun)
 
-def _answer(task: Task) -> Answer:
+    def _read(self, role: Role, begun: list[Begun]) -> None:
+        """Read these back: from one list of who has the role, or each alone where that does not pay or is not sure."""
+        while begun:
+            enough = self._gather.enough(role, len(begun))
+            listed = _listed(begun) if enough else None
+            if listed:
+                for one in begun:
+                    self._answered.put(_resume(one, _as_listed(one, listed)))
+            else:
+                for one in begun[1:]:
+                    _callers.submit(self._read_alone, one)
+                self._read_alone(begun[0])
+            size = len(listed.people) if listed else None
+            begun = self._gather.was_read(role, size=size, in_vain=enough and not listed)
+
+    def _read_alone(self, begun: Begun) -> None:
+        self._answered.put(_read_alone(begun))
+
+
+def _begin(task: Task) -> Answer | Begun:
     claim = task.claim
     if time.monotonic() > claim.begun + BEGIN_WITHIN or (task.health.shut and not task.trial):
         return claim, NotBegun()
     if isinstance(task.idp, Failure):
         return claim, task.idp
+    doing = steps.begin(task.idp, claim)
     try:
-        return steps.act(task.idp, claim)
-    except Unproved as error:
-        return claim, Failure(error.reason)
-    except AdapterError as error:
+        next(doing)
+    except StopIteration as done:
+        answer: Answer = done.value
+        return answer
+    except Exception as error:  # noqa: BLE001 (whatever it was, the binding must come back to be tried again)
+        return claim, _failure(claim, error)
+    return Begun(task, task.idp, doing)
+
+
+def _resume(begun: Begun, held: Held) -> Answer:
+    """Go on with what the person holds. What follows from it and changes something is read back alone."""
+    claim = begun.task.claim
+    if time.monotonic() > claim.begun + claims.LEASE_SECONDS and claim.next in _CHANGES_NOTHING_YET:
+        return claim, NotBegun()
+    try:
+        while True:
+            begun.doing.send(held)
+            held = steps.read(begun.idp, claim.external_id)
+    except StopIteration as done:
+        answer: Answer = done.value
+        return answer
+    except Exception as error:  # noqa: BLE001 (as above)
+        return claim, _failure(claim, error)
+
+
+def _read_alone(begun: Begun) -> Answer:
+    try:
+        held = steps.read(begun.idp, begun.task.claim.external_id)
+    except Exception as error:  # noqa: BLE001 (as above)
+        return begun.task.claim, _failure(begun.task.claim, error)
+    return _resume(begun, held)
+
+
+def _listed(begun: Sequence[Begun]) -> Holders | None:
+    """Who has the role of these; None where the list is not to be believed.
+
+    What it does not show may be there all the same (a right that is lost empties lists, without an error): somebody
+    who is not on it is read alone, and must not have it either.
+    """
+    role = begun[0].task.claim.role
+    try:
+        listed = begun[-1].idp.holders(role)
+        if listed is None or any(one.task.claim.role_key != listed.key for one in begun):
+            return None
+        for one in begun:
+            if one.task.claim.external_id not in listed.people:
+                held = steps.read(one.idp, one.task.claim.external_id)
+                return None if role in held.roles or listed.key in held.roles.values() else listed
+    except AdapterError:
+        return None
+    except Exception:
+        log.exception("list_failed", role=role)
+        return None
+    return listed
+
+
+def _as_listed(begun: Begun, listed: Holders) -> Held:
+    claim = begun.task.claim
+    return Held({claim.role: listed.key} if claim.external_id in listed.people else {})
+
+
+def _failure(claim: Claim, error: Exception) -> Failure:
+    if isinstance(error, Unproved):
+        return Failure(error.reason)
+    if isinstance(error, AdapterError):
         away = isinstance(error, Unavailable) or (isinstance(error, Refused) and error.code in _NO_TOKEN)
-        return claim, Failure(error.reason, of_provider=away)
-    except Exception as error:  # whatever it was, the binding must come back to be tried again
-        log.exception("settle_failed", binding=claim.id)
-        return claim, Failure(f"Stint tripped over its own feet ({type(error).__name__}); its log says where.")
+        return Failure(error.reason, of_provider=away)
+    log.error("settle_failed", binding=claim.id, exc_info=error)
+    return Failure(f"Stint tripped over its own feet ({type(error).__name__}); its log says where.")

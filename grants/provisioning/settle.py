@@ -60,7 +60,7 @@ def _take_up(calls: Calls, providers: Providers, limit: int) -> int:
             count, ours = claims.claim(many, only=idp_id)
             calls.begin(ours, trial=True)
             taken += count
-    if calls.in_hand < BACKLOG:
+    if calls.to_do < BACKLOG:
         count, ours = claims.claim(limit, but=providers.shut())
     elif calls.urgent < BACKLOG:
         count, ours = claims.claim(CALLS, urgencies=[Urgency.ENDED], but=providers.shut())

@@ -1,6 +1,13 @@
-"""One step of one binding at its provider, read back."""
+"""One step of one binding at its provider, read back.
+
+A step is a generator: it yields whenever it has to know what the person holds, and is sent that. So whoever runs it
+says how it is read, for one person or for all who have the role, and what follows from it is written once.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import NamedTuple
 
 from grants.adapters.errors import Missing, Unavailable
 from grants.adapters.idp.base import IdP
@@ -10,12 +17,48 @@ from grants.provisioning.plan import Step
 type Done = tuple[Claim, Result | bool]  # a result, or what a look saw
 
 
+class Held(NamedTuple):
+    """What somebody holds: roles, with their keys; or, where that was asked for, what is said of one of them."""
+
+    roles: Mapping[str, str]
+    missing: str = ""  # why the provider says that it has nobody of this id
+
+    def there(self) -> Mapping[str, str]:
+        """Raises Missing when nobody is there."""
+        if self.missing:
+            raise Missing(self.missing)
+        return self.roles
+
+
+type Doing = Generator[None, Held, Done]
+
+
 class Unproved(Unavailable):
     """It answered, and what is there is not what it said: this binding's trouble, not a provider that is away."""
 
 
+def read(idp: IdP, external_id: str) -> Held:
+    """Everything that this person holds."""
+    try:
+        return Held(idp.roles_of(external_id))
+    except Missing as error:
+        return Held({}, missing=error.reason)
+
+
 def act(idp: IdP, claim: Claim) -> Done:
-    """One step at the provider, read back. Raises AdapterError; a lying answer is one, too."""
+    """One step, read for this person alone. Raises AdapterError; a lying answer is one, too."""
+    doing = begin(idp, claim)
+    try:
+        next(doing)
+        while True:
+            doing.send(read(idp, claim.external_id))
+    except StopIteration as done:
+        result: Done = done.value
+        return result
+
+
+def begin(idp: IdP, claim: Claim) -> Doing:
+    """The step that this claim needs."""
     match claim.next:
         case Step.LOOK:
             return _look(idp, claim)
@@ -28,13 +71,13 @@ def act(idp: IdP, claim: Claim) -> Done:
         case Step.RECHECK:
             return _recheck(idp, claim)
         case Step.SEE:
-            return _theirs(idp, claim)
+            return _theirs(claim)
     raise AssertionError(claim.next)
 
 
-def _look(idp: IdP, claim: Claim) -> Done:
+def _look(idp: IdP, claim: Claim) -> Doing:
     """Its key is committed with the intent: whatever becomes of this process, it can be taken under any name."""
-    held = idp.roles_of(claim.external_id)
+    held = (yield).there()
     if claim.role in held:
         return claim, True
     key = idp.prepare(claim.role)
@@ -43,11 +86,11 @@ def _look(idp: IdP, claim: Claim) -> Done:
     return claim._replace(role_key=key), False
 
 
-def _give(idp: IdP, claim: Claim) -> Done:
+def _give(idp: IdP, claim: Claim) -> Doing:
     if claim.found_before:
-        return _theirs(idp, claim)
+        return (yield from _theirs(claim))
     key = idp.grant_role(claim.external_id, claim.role, claim.role_key)
-    held = idp.roles_of(claim.external_id)
+    held = (yield).there()
     if claim.role_key and key != claim.role_key:
         if claim.role_key in held.values():
             raise Unproved("What was given has another name at the provider now, and is still held.")
@@ -57,23 +100,24 @@ def _give(idp: IdP, claim: Claim) -> Done:
     return claim._replace(role_key=key), Result.GIVEN
 
 
-def _check(idp: IdP, claim: Claim) -> Done:
-    held = idp.roles_of(claim.external_id)
+def _check(idp: IdP, claim: Claim) -> Doing:
+    held = (yield).there()
     if claim.role not in held:
-        return _give(idp, claim)
+        return (yield from _give(idp, claim))
     if claim.found_before:
         return claim, Result.STANDS
     return claim._replace(role_key=claim.role_key or held[claim.role]), Result.STANDS
 
 
-def _theirs(idp: IdP, claim: Claim) -> Done:
+def _theirs(claim: Claim) -> Doing:
     """Theirs is never given by us: if it is gone meanwhile, the next one is ours, and is taken."""
-    return claim, Result.FOUND if claim.role in idp.roles_of(claim.external_id) else Result.LOST
+    held = (yield).there()
+    return claim, Result.FOUND if claim.role in held else Result.LOST
 
 
-def _take(idp: IdP, claim: Claim, result: Result) -> Done:
+def _take(idp: IdP, claim: Claim, result: Result) -> Doing:
     idp.revoke_role(claim.external_id, claim.role, claim.role_key)
-    held = _held(idp, claim)
+    held = (yield).roles  # somebody whom the provider no longer knows has no role left
     if not _still(held, claim):
         return claim, result
     if claim.role_key not in held.values():  # what has the name is another one
@@ -81,20 +125,12 @@ def _take(idp: IdP, claim: Claim, result: Result) -> Done:
     raise Unproved("The provider says that it took the role back, but still shows it.")
 
 
-def _recheck(idp: IdP, claim: Claim) -> Done:
-    if _still(_held(idp, claim), claim):
-        return _take(idp, claim, Result.LINGERED)
+def _recheck(idp: IdP, claim: Claim) -> Doing:
+    if _still((yield).roles, claim):
+        return (yield from _take(idp, claim, Result.LINGERED))
     return claim._replace(role_key=""), Result.CLEAR
 
 
-def _held(idp: IdP, claim: Claim) -> dict[str, str]:
-    """Somebody whom the provider no longer knows has no role left."""
-    try:
-        return idp.roles_of(claim.external_id)
-    except Missing:
-        return {}
-
-
-def _still(held: dict[str, str], claim: Claim) -> bool:
+def _still(held: Mapping[str, str], claim: Claim) -> bool:
     """Under whatever name."""
     return claim.role in held or (claim.role_key != "" and claim.role_key in held.values())

@@ -40,6 +40,7 @@ class FakeKeycloak:
         self.exchanges: list[tuple[httpx.Request, httpx.Response]] = []
         self.tokens = 0
         self.hides_clients = False
+        self.fine_grained = False  # then its lists of people leave some out
         self.secret = ""  # of Stint's account; any will do without
         self.lock = threading.Lock()
 
@@ -107,7 +108,7 @@ class FakeKeycloak:
             body = json.loads(request.content) if request.content else None
             return self._route(request.method, parts, dict(request.url.params), body)
 
-    def _route(self, method: str, parts: list[str], query: dict[str, str], body: Any) -> Answer:  # noqa: C901 (a table)
+    def _route(self, method: str, parts: list[str], query: dict[str, str], body: Any) -> Answer:  # noqa: C901, PLR0912 (a table)
         match method, parts:
             case "GET", ["clients"]:
                 name = query.get("clientId", "")
@@ -115,6 +116,12 @@ class FakeKeycloak:
                 return _json(
                     [] if hidden or name not in self.clients else [{"id": self.clients[name], "clientId": name}]
                 )
+            case "GET", ["", "admin", "realms", realm]:
+                return _json({"realm": realm, "adminPermissionsEnabled": self.fine_grained})
+            case "GET", ["roles", name, "users"]:
+                return self._holders("", name, query)
+            case "GET", ["clients", client, "roles", name, "users"] if client in self.clients.values():
+                return self._holders(client, name, query)
             case "GET", ["roles", name]:
                 return self._one(self.roles[""].get(name))
             case _, ["clients", client, *_] if client not in self.clients.values():
@@ -140,6 +147,13 @@ class FakeKeycloak:
             case _, ["users", user, "role-mappings", *rest]:
                 return self._mapping(method, user, rest, body)
         return httpx.Response(404, json={"error": "Unable to find matching target resource method"})
+
+    def _holders(self, container: str, name: str, query: dict[str, str]) -> Answer:
+        role = self.roles[container].get(name)
+        if role is None:
+            return self._one(None)
+        people = [user for pk, user in self.users.items() if role["id"] in self.mapped[pk][container]]
+        return _json([] if self.fine_grained else self._page(people, query))
 
     def _mapping(self, method: str, user: str, rest: list[str], body: Any) -> Answer:
         if user not in self.users:

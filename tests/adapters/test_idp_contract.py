@@ -126,6 +126,18 @@ def test_by_its_key(side: Side) -> None:
     side.idp.revoke_role(side.ada, ROLE, key)
 
 
+def test_who_has_a_role_is_as_each_says_alone(side: Side, request: pytest.FixtureRequest) -> None:
+    side.idp.grant_role(side.ada, ROLE)
+    if "demo" in request.node.name:
+        assert side.idp.holders(ROLE) is None
+        return
+    key = side.idp.roles_of(side.ada)[ROLE]
+    assert side.idp.holders(ROLE) == (key, {side.ada})
+    side.idp.revoke_role(side.ada, ROLE, key)
+    assert side.idp.holders(ROLE) == (key, set())
+    assert side.idp.holders("prefect-prod:pool:nobody-made-this:view") is None
+
+
 def test_twice_is_once(side: Side) -> None:
     for _ in range(2):
         side.idp.grant_role(side.ada, ROLE)

@@ -68,7 +68,7 @@ def _wrap(owner: Any, name: str, before: Callable[..., None] | None, after: Call
 
 _wrap(claims, "claim", None, lambda done, *_: _those(done[1], "claimed"))
 _wrap(claims, "intend_to_give", lambda looked: _those([claim for claim, _ in looked], "looked"), None)
-_wrap(steps, "act", lambda _idp, claim: claim.next is not Step.LOOK and _those([claim], "intended"), None)
+_wrap(steps, "begin", lambda _idp, claim: claim.next is not Step.LOOK and _those([claim], "intended"), None)
 _wrap(Keycloak, "grant_role", None, lambda _done, _idp, person, *_: at("called give", [person]))
 _wrap(Keycloak, "revoke_role", None, lambda _done, _idp, person, *_: at("called take", [person]))
 _wrap(

@@ -92,16 +92,18 @@ class Provider(FakeIdP):
     def __init__(self, now: Callable[[], datetime]) -> None:
         super().__init__()
         self.now = now
+        self.lists = 0  # of who has a role
         self.theirs: set[tuple[str, str]] = set()  # held before Stint came
         self.flying: list[tuple[datetime, tuple[str, str, str]]] = []  # sent, and not yet done
 
     def _do(self, verb: str, person: str, role: str, effect: Callable[[set[str]], None]) -> None:
         worker = me()
         assert worker
+        self.lists += verb == "list"
         fate = worker.pause(f"before {verb}", (verb, person, role))
         if verb == "revoke":
             assert (person, role) not in self.theirs, "a role held before Stint is taken away"
-        if fate is Fate.DOWN or (fate is Fate.LIE and verb == "read"):
+        if fate is Fate.DOWN or (fate is Fate.LIE and verb in ("read", "list")):
             raise Unavailable("down")
         if fate is Fate.LATE:
             self.flying.append((self.now() + CALL, (verb, person, role)))

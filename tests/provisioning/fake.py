@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from grants.adapters.errors import Missing
-from grants.adapters.idp.base import DirectoryPerson, Finding
+from grants.adapters.idp.base import DirectoryPerson, Finding, Holders
 
 
 class FakeIdP:
@@ -35,6 +35,11 @@ class FakeIdP:
         held: set[str] = set()
         self._do("read", external_id, "", held.update)
         return {role: f"key of {role}" for role in held}
+
+    def holders(self, role: str) -> Holders | None:
+        found: set[str] = set()
+        self._do("list", "", role, lambda _: found.update(who for who, its in self.roles.items() if role in its))
+        return Holders(f"key of {role}", frozenset(found - self.gone))
 
     def prepare(self, role: str) -> str:
         return f"key of {role}"

@@ -36,6 +36,7 @@ def test_a_walk_ends_well(cast: Cast, superuser: psycopg.Connection) -> None:
     assert walk.steps >= STEPS
     assert walk.kills > 0
     assert walk.zombies > 0
+    assert walk.idp.lists > 0
 
 
 def _judged_again(phase: str, *, wanted: bool, found_before: bool | None, recheck: bool) -> Step:

@@ -24,7 +24,7 @@ from accounts.models import IdP
 from grants import clock
 from grants.lifecycle import bindings
 from grants.lifecycle.models import Grant, RoleBinding
-from grants.provisioning import calls, claims, health, settle
+from grants.provisioning import calls, claims, gather, health, settle
 from tests.cast import Cast
 from tests.provisioning.adversary import CALL, Fate, Provider, Worker, me
 
@@ -334,10 +334,11 @@ def walking(cast: Cast, superuser: psycopg.Connection, seed: int) -> Iterator[Wa
         for name in STEPS:
             patch.setattr(claims, name, _stopping(name, getattr(claims, name), walk))
         patch.setattr(calls, "_callers", SimpleNamespace(submit=lambda do, *args: do(*args)))
-        for module in (calls, claims, health):
+        for module in (calls, claims, health, gather):
             patch.setattr(module, "time", SimpleNamespace(monotonic=walk.monotonic))
         patch.setattr(settle, "log", SimpleNamespace(debug=_quiet, error=_quiet))
-        patch.setattr(calls, "log", SimpleNamespace(exception=_reraise))
+        patch.setattr(calls, "log", SimpleNamespace(exception=_reraise, error=_reraise))
+        patch.setattr(gather, "LIST_FROM", 2)  # there are no more people
         try:
             yield walk
         except Exception as error:

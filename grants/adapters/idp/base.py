@@ -31,6 +31,13 @@ class Capabilities(NamedTuple):
     absent_claim_is_empty: bool = False  # it never sends an empty list: a missing claim means none
 
 
+class Holders(NamedTuple):
+    """Everybody to whom a role is given directly, by their external ids, and the key that it has."""
+
+    key: str
+    people: frozenset[str]
+
+
 class Finding(NamedTuple):
     """One thing that the doctor sees: fine, or wrong with the words to put it right."""
 
@@ -59,6 +66,14 @@ class IdP(Directory, Protocol):
 
         Names change at the provider, keys do not. Where it has no keys, they are empty. Raises Missing when the
         provider no longer knows the person.
+        """
+        ...
+
+    def holders(self, role: str) -> Holders | None:
+        """Who holds this role, all of them read at one moment now; None where that can't be said for certain.
+
+        Somebody who is not among them may still hold it where Stint may see only some people: the caller asks for
+        one of them by roles_of. Raises as that does.
         """
         ...
 

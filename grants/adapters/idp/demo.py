@@ -37,6 +37,9 @@ class Demo:
                 return {str(role): "" for role in roles}
         raise self._unreadable()
 
+    def holders(self, role: str) -> None:
+        """See base.IdP. It has no such list."""
+
     def prepare(self, role: str) -> str:  # noqa: ARG002 (nothing to make)
         """See base.IdP."""
         return ""

@@ -6,6 +6,7 @@ sent, and a DELETE always carries the one role that it means: without a body it 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -14,10 +15,12 @@ import httpx
 
 from grants.adapters.errors import Missing, Refused, Unavailable
 from grants.adapters.idp import keycloak_doctor
-from grants.adapters.idp.base import DirectoryPerson, Finding
+from grants.adapters.idp.base import DirectoryPerson, Finding, Holders
 from grants.adapters.idp.keycloak_realm import MANAGEMENT, WHO, Realm, q, unreadable
 
 _DEEPEST = 200  # roles within a composite one; more than this can't be seen into
+_ROLE_SECONDS = 1.0  # that the row of a role is believed: many are given in that time
+_MOST_HOLDERS = 10_000  # in one answer: between two pages somebody may slip through
 _NESTED = 20  # groups within groups
 
 
@@ -61,6 +64,7 @@ class Keycloak:
         if realm == "master":  # its composites administer all realms, by clients of any name
             raise Refused(f"{WHO}'s realm master administers all others, so Stint gives no roles in it.")
         self.role_client = role_client
+        self._rows: dict[str, tuple[_Role, float]] = {}  # of roles without parts, and until when they are believed
         self._realm = Realm(url, realm, client_id=client_id, secret=secret, transport=transport)
 
     def close(self) -> None:
@@ -91,6 +95,27 @@ class Keycloak:
             raise unreadable() from None
         return held
 
+    def holders(self, role: str) -> Holders | None:
+        """See base.IdP. With fine-grained permissions its lists leave people out, so then it says nothing.
+
+        By name, as Keycloak has it: the name must be of one and the same role before and after.
+        """
+        if self._is_alias(role):
+            return None
+        with self._realm.within():
+            if not self._realm.shows_all():
+                return None
+            found = self._there(role)
+            if found is None:
+                return None
+            client, name = self._place(role)
+            base = "roles" if client is None else f"{found.mappings}/roles"
+            rows = self._realm.rows(f"{base}/{q(name)}/users", first=0, max=_MOST_HOLDERS, briefRepresentation="true")
+            now = self._there(role)
+        if now is None or now.key != found.key or len(rows) >= _MOST_HOLDERS:
+            return None
+        return Holders(found.key, frozenset(row["id"] for row in rows))
+
     def prepare(self, role: str) -> str:
         """See base.IdP."""
         with self._realm.within():
@@ -99,12 +124,12 @@ class Keycloak:
     def grant_role(self, external_id: str, role: str, key: str = "") -> str:
         """See base.IdP."""
         with self._realm.within():
-            found = self._givable(role)
-            if key in {"", found.key}:
-                self._map("POST", external_id, found)
-            elif renamed := self._renamed(self._keyed(role, key)):
-                self._drop(external_id, renamed)
-            return found.key
+            try:
+                return self._give(external_id, role, key)
+            except Missing:
+                if self._rows.pop(role, None) is None:  # else it may be another role by now
+                    raise
+            return self._give(external_id, role, key)
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
         """See base.IdP."""
@@ -149,6 +174,14 @@ class Keycloak:
         except (AttributeError, KeyError, TypeError):
             raise unreadable() from None
 
+    def _give(self, external_id: str, role: str, key: str) -> str:
+        found = self._givable(role)
+        if key in {"", found.key}:
+            self._map("POST", external_id, found)
+        elif renamed := self._renamed(self._keyed(role, key)):
+            self._drop(external_id, renamed)
+        return found.key
+
     def _here(self) -> None:
         """Raises Unavailable where all is "not found": a proxy without its Keycloak says so, and nobody has left."""
         try:
@@ -182,8 +215,13 @@ class Keycloak:
     def _givable(self, role: str) -> _Role:
         """The role, there and safe to give. Raises as base.IdP.prepare does."""
         self._refuse_by_name(role)
+        found, until = self._rows.get(role, (None, 0.0))
+        if found is not None and time.monotonic() < until:
+            return found
         found = self._found(role) or self._made(role)
         self._refuse_by_parts(role, found)
+        if not found.composite:  # what is in another may change without it
+            self._rows[role] = found, time.monotonic() + _ROLE_SECONDS
         return found
 
     def _keyed(self, role: str, key: str) -> _Role:

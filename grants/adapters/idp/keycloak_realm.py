@@ -38,6 +38,7 @@ class Realm:
         self._all: list[Http] = []
         self._lock = threading.Lock()
         self._token = ("", 0.0)  # and until when, by the monotonic clock
+        self._whole = False, 0.0  # does it show all people, and until when that is believed
         self._clients: dict[str, tuple[str, float]] = {}  # client id -> uuid, and until when it is believed
 
     def close(self) -> None:
@@ -89,6 +90,18 @@ class Realm:
             last = rows[-1]["id"]
         raise Unavailable(f"{WHO} lists {path} without end.")
 
+    def shows_all(self) -> bool:
+        """Are lists of people whole? With fine-grained permissions they leave out whom Stint may not see.
+
+        Looked at once a minute; where its account may not read that, the answer is no.
+        """
+        whole, until = self._whole
+        if time.monotonic() > until:
+            answer = self.call("GET", "")
+            whole = isinstance(answer, dict) and answer.get("adminPermissionsEnabled") is False
+            self._whole = whole, time.monotonic() + _CLIENT_SECONDS
+        return whole
+
     def client(self, client_id: str, *, fresh: bool = False) -> str:
         """The uuid of a client, remembered for a minute unless it is to be `fresh`. Raises Missing."""
         uuid, until = self._clients.get(client_id, ("", 0.0))
@@ -104,7 +117,7 @@ class Realm:
         left = self._left()
         timeout = httpx.Timeout(min(3.0, left), connect=min(1.5, left))
         headers = {"Authorization": f"Bearer {token}"}
-        path = f"admin/realms/{q(self.name)}/{path}"
+        path = f"admin/realms/{q(self.name)}/{path}".rstrip("/")
         try:
             return self._http().send(method, path, headers=headers, timeout=timeout, seconds=left, **content)
         except Refused as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from grants.adapters.errors import Refused
-from grants.adapters.idp.base import DirectoryPerson, Finding, IdP
+from grants.adapters.idp.base import DirectoryPerson, Finding, Holders, IdP
 
 
 class TakesOnly:
@@ -17,6 +17,9 @@ class TakesOnly:
 
     def roles_of(self, external_id: str) -> dict[str, str]:
         return self._provider.roles_of(external_id)
+
+    def holders(self, role: str) -> Holders | None:
+        return self._provider.holders(role)
 
     def prepare(self, role: str) -> NoReturn:  # noqa: ARG002 (the Protocol's)
         raise Refused(self._why)
