@@ -19,6 +19,12 @@ def ends_at(session: SessionBase) -> datetime:
     return kept or now()  # somebody signed out a moment ago
 
 
+def forget_expired(*, limit: int) -> int:
+    """Delete sessions that are over, `limit` at most; returns how many."""
+    over = Session.objects.filter(expire_date__lt=now()).values("pk")[:limit]
+    return Session.objects.filter(pk__in=over).delete()[0]
+
+
 def end(subject: Subject) -> None:
     """Record that this person signed out, and whatever ends with that: one event."""
     with transaction.atomic():

@@ -18,7 +18,7 @@ LEASE = timedelta(seconds=60)  # longer than any job's time limit
 class DueJob(models.Model):
     """A job that the sweeper publishes to Celery (or, for heads, does in place) once it is due."""
 
-    name = models.TextField(primary_key=True)  # "sync:prefect-prod", "directory:demo", "mail", "usage", "heads"
+    name = models.TextField(primary_key=True)  # "sync:prefect-prod", "directory:demo", "mail", "usage", "sessions"…
     due_at = models.DateTimeField()
     lease_until = models.DateTimeField(null=True)
 

@@ -99,6 +99,7 @@ class SweeperStep(bootsteps.StartStopStep):
         """Until stopping or an error: turn, then wait for a NOTIFY or the poll."""
         _listen()
         due.ensure("usage")
+        due.ensure("sessions")
         if directory.listed():
             due.ensure(f"directory:{settings.ENV.idp_slug}")
         beaten = 0.0

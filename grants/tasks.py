@@ -10,6 +10,7 @@ import structlog
 from celery import shared_task
 from django.conf import settings
 
+from accounts import sessions
 from accounts.idp import this_idp
 from grants import due
 from grants.adapters.errors import AdapterError
@@ -26,6 +27,8 @@ from grants.tokens import usage
 from grants.tokens.deliver import deliver
 
 log = structlog.get_logger(__name__)
+
+SESSIONS = 1000  # that are over, forgotten in one go
 
 
 @shared_task(name="stint.settle")  # type: ignore[untyped-decorator]
@@ -68,6 +71,9 @@ def _run(name: str) -> None:
                 leftovers.own_up_to(this_idp(), idps.adapter())
                 due.forget(name)
                 return
+            case "sessions":
+                full = sessions.forget_expired(limit=SESSIONS) == SESSIONS
+                again = timedelta(0) if full else timedelta(hours=1)
             case "usage":
                 again = timedelta(0) if usage.fold() else timedelta(hours=1)
             case _:
