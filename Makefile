@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RUN := . .ci/env.sh &&
 DUMMY := set -a && . .ci/check.env && set +a &&
 
-.PHONY: help demo demo-reset test test-versions check format docs bench-provisioning bench-gate bench-pages
+.PHONY: help demo demo-reset test test-versions check format docs bench-provisioning bench-gate bench-snapshot bench-pages
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -24,6 +24,9 @@ test-versions: ## on other versions of the parts; ARGS="prefect-3.6.14 postgres-
 
 bench-gate: ## what the gate costs and how soon it refuses, on this machine; NGINX=path: beside nginx
 	@$(RUN) exec "$$VENV/bin/python" -m tests.bench.gate
+
+bench-snapshot: ## the gate with 100,000 tokens: its start, memory, one change, how late its loop is
+	@$(RUN) exec "$$VENV/bin/python" -m tests.bench.snapshot
 
 check: ## format, lint, types, import contracts, migrations, tests
 	@$(RUN) $(DUMMY) PATH="$$VENV/bin:$$PATH" && ruff format --check . && ruff check . && mypy && lint-imports

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -16,7 +17,7 @@ import structlog
 from psycopg import AsyncConnection, IsolationLevel
 
 from grants.gate.memory import NONE, Head, Memory, MemoryUnreadable
-from grants.gate.tables import VIEWS, Row, Tables
+from grants.gate.tables import VIEWS, Row, Tables, touched
 from grants.gate.types import Snapshot
 
 log = structlog.get_logger(__name__)
@@ -24,6 +25,7 @@ log = structlog.get_logger(__name__)
 HEAD = "SELECT seq, now, hash FROM gate_head"
 CONTINUES = "SELECT gate_continues(%s, %s)"
 KEPT = timedelta(days=1)  # what ended is known this much longer, so that a refusal can say that it ended
+_STEP = 500  # rows: a few ms
 PRUNE_SECONDS = 3600.0
 LONGEST_PAUSE = 2.0  # between two tries to connect
 
@@ -51,7 +53,8 @@ class Feed:
         self.database_url, self.poll, self.stale = database_url, poll, stale
         self.memory = memory or Memory()
         self.behind = ""  # why nothing of this database is believed, in a sentence; "" while it is
-        self.listeners: list[Callable[[Snapshot], None]] = []  # told of each new version, in the loop
+        # Told in the loop of each new version, and of the subjects whose access it may have changed (None: anybody's).
+        self.listeners: list[Callable[[Snapshot, frozenset[int] | None], None]] = []
         self._tables, self._head = Tables(), NONE
         self._snapshot: Snapshot | None = None
         self._offset = timedelta()
@@ -182,31 +185,36 @@ class Feed:
             return
         self._tables = self._tables.changed(changes, version=head.seq)
         self._head = head
-        self._publish(asked, now - wall)
+        self._publish(asked, now - wall, touched(changes))
 
     async def _load(self, connection: AsyncConnection) -> None:
-        asked, wall = time.monotonic(), datetime.now(UTC)
-        tables = Tables()
+        began = asked = time.monotonic()
+        wall, tables = datetime.now(UTC), Tables.opened()
         known = self.memory.known()  # read before the database, which then cannot be behind it for being late
-        async with connection.transaction():
-            head, now = await _head(connection)
-            said = await (await connection.execute(CONTINUES, known)).fetchone()
-            if _believed(said, known, head) == "restored":
-                log.warning("feed_follows_restored", known=str(known), found=str(head))
-            for view, columns in VIEWS.items():
-                ends = {"gate_grants": "drain_until", "gate_credentials": "expires_at"}.get(view)
-                cursor = await connection.execute(
-                    f"SELECT {columns} FROM {view}" + (f" WHERE {ends} > %s" if ends else ""),  # noqa: S608
-                    [now - KEPT] if ends else None,
-                )
-                while rows := await cursor.fetchmany(2_000):
-                    tables = tables.changed({view: rows}, version=head.seq)
-                    await asyncio.sleep(0)  # who calls meanwhile is answered from what was known
-        self._tables = tables._replace(version=head.seq)
+        with _without_collecting():
+            async with connection.transaction():
+                head, now = await _head(connection)
+                said = await (await connection.execute(CONTINUES, known)).fetchone()
+                if _believed(said, known, head) == "restored":
+                    log.warning("feed_follows_restored", known=str(known), found=str(head))
+                for view, columns in VIEWS.items():
+                    ends = {"gate_grants": "drain_until", "gate_credentials": "expires_at"}.get(view)
+                    # A cursor of the server's: here is only what is being read, and each step takes a moment.
+                    async with connection.cursor(name="feed", binary=True) as cursor:
+                        await cursor.execute(
+                            f"SELECT {columns} FROM {view}" + (f" WHERE {ends} > %s" if ends else ""),  # noqa: S608
+                            [now - KEPT] if ends else None,
+                        )
+                        while rows := await cursor.fetchmany(_STEP):
+                            tables = tables.changed({view: rows}, version=head.seq)
+                            await asyncio.sleep(0)  # who calls meanwhile is answered from what was known
+        self._tables = tables._replace(version=head.seq).shut()
         self._head = head
         self._publish(asked, now - wall)
+        log.info("feed_loaded", version=head.seq, credentials=len(tables.credentials), grants=len(tables.grants),
+                 seconds=round(time.monotonic() - began, 2))  # fmt: skip
 
-    def _publish(self, asked: float, offset: timedelta) -> None:
+    def _publish(self, asked: float, offset: timedelta, whose: frozenset[int] | None = None) -> None:
         """Replace the snapshot. `asked` was taken before asking: an answer that was held up is not fresh.
 
         So is the offset: counted from before the question it is at most too large by the answer's way, and access
@@ -218,10 +226,21 @@ class Feed:
         self.memory.saw(self._head)
         if before is None or before.version != self._snapshot.version:
             for tell in self.listeners:
-                tell(self._snapshot)
+                tell(self._snapshot, whose)
         if before is None or before.version != self._snapshot.version or asked - before.checked_at > self.stale:
             self._moved.set()
             self._moved = asyncio.Event()
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """What is made meanwhile stays: a collector that looks through all of it again and again holds the loop."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 async def _head(connection: AsyncConnection) -> tuple[Head, datetime]:

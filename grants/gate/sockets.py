@@ -27,6 +27,7 @@ from grants.gate.usage import Usage
 
 log = structlog.get_logger(__name__)
 
+_AT_ONCE = 100  # of what is open, looked at in one step
 LOOK_SECONDS = 0.25  # how often it is looked whether an access has ended
 LARGEST_FRAME = 4 * 1024 * 1024  # of the orchestrator's, which nobody looks into
 LARGEST_SAID = 2 * 1024 * 1024  # of a caller's: Prefect takes events of 1.5 MB
@@ -41,6 +42,10 @@ class Held:
     end: Callable[[Refusal], None]
     after: float  # seconds that it may still take
     ended: bool = False
+
+
+def _subject(held: Held) -> int | None:
+    return held.call.principal.subject if held.call.principal is not None else None
 
 
 class _Opener(NamedTuple):
@@ -170,9 +175,15 @@ class Sockets:
                 if now is None or now >= held.passed.outcome.until:
                     self._look(held)
 
-    def _changed(self, _snapshot: Snapshot) -> None:
-        for held in tuple(self._held):
-            self._look(held)
+    def _changed(self, _snapshot: Snapshot, whose: frozenset[int] | None) -> None:
+        """Those alone whose access may have changed. A few at once: the loop is everybody's."""
+        self._look_on([held for held in self._held if whose is None or _subject(held) in whose])
+
+    def _look_on(self, held: list[Held]) -> None:
+        for one in held[:_AT_ONCE]:
+            self._look(one)
+        if held[_AT_ONCE:]:
+            asyncio.get_running_loop().call_soon(self._look_on, held[_AT_ONCE:])
 
     def _look(self, held: Held) -> None:
         if held.ended:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from sys import intern
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from grants.catalog.levels import Key, Level
+from grants.gate.shards import Shards
 from grants.gate.types import Credential, Grant, Place, Snapshot, Upstream
 
 type Row = Sequence[Any]
@@ -22,18 +24,31 @@ VIEWS = {
     "gate_credentials": "id, kind, digest, subject_id, connection_id, grant_id, expires_at, revoked",
 }
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})
+_NONE: Shards[Any, Any] = Shards()
+_LARGE = ("keys", "places", "grants", "grants_of", "credentials")
 
 
 class Tables(NamedTuple):
     version: int = 0
     connections: Mapping[int, Upstream] = _NOTHING
     upstreams: Mapping[str, Upstream] = _NOTHING
-    keys: Mapping[int, Key] = _NOTHING  # of resources, by row
-    places: Mapping[Key, Place] = _NOTHING
+    keys: Shards[int, Key] = _NONE  # of resources, by row
+    places: Shards[Key, Place] = _NONE
     subjects: frozenset[int] = frozenset()
-    grants: Mapping[int, Grant] = _NOTHING
-    grants_of: Mapping[int, tuple[int, ...]] = _NOTHING
-    credentials: Mapping[bytes, Credential] = _NOTHING
+    grants: Shards[int, Grant] = _NONE
+    grants_of: Shards[int, tuple[int, ...]] = _NONE
+    credentials: Shards[bytes, Credential] = _NONE
+
+    @classmethod
+    def opened(cls) -> Tables:
+        """Empty ones, which are filled in place until they are `shut`: nobody may have them before."""
+        return cls(
+            keys=Shards.opened(), places=Shards.opened(), grants=Shards.opened(), grants_of=Shards.opened(),
+            credentials=Shards.opened(),
+        )  # fmt: skip
+
+    def shut(self) -> Tables:
+        return self._replace(**{name: getattr(self, name).shut() for name in _LARGE})
 
     def snapshot(self, checked_at: float, offset: timedelta) -> Snapshot:
         return Snapshot(
@@ -58,11 +73,20 @@ class Tables(NamedTuple):
 
     def pruned(self, before: datetime) -> Tables:
         """Without what was over by then: its rows are in the database still, and nobody asks for them here."""
-        kept = {row_id: grant for row_id, grant in self.grants.items() if grant.drain_until > before}
+        over = [grant for grant in self.grants.values() if grant.drain_until <= before]
+        gone = {grant.id for grant in over}
+        left = {
+            subject: tuple(pk for pk in self.grants_of[subject] if pk not in gone)
+            for subject in {grant.subject for grant in over}
+        }
         return self._replace(
-            grants=kept,
-            grants_of=_by_subject(kept.values()),
-            credentials={digest: one for digest, one in self.credentials.items() if one.expires_at > before},
+            grants=self.grants.changed({}, gone),
+            grants_of=self.grants_of.changed(
+                {subject: ids for subject, ids in left.items() if ids}, [one for one, ids in left.items() if not ids]
+            ),
+            credentials=self.credentials.changed(
+                {}, [digest for digest, one in self.credentials.items() if one.expires_at <= before]
+            ),
         )
 
 
@@ -75,13 +99,16 @@ def _connections(tables: Tables, rows: Sequence[Row]) -> Tables:
 
 
 def _resources(tables: Tables, rows: Sequence[Row]) -> Tables:
-    keys, places = dict(tables.keys), dict(tables.places)
+    keys: dict[int, Key] = {}
+    places: dict[Key, Place] = {}
+    gone = []
     for row_id, connection, kind, remote_id, name, retired in rows:
-        key = keys[row_id] = Key(tables.connections[connection].slug, kind, remote_id)
-        places.pop(key, None)
-        if not retired:
+        key = keys[row_id] = Key(tables.connections[connection].slug, intern(kind), remote_id)
+        if retired:
+            gone.append(key)
+        else:
             places[key] = Place(row_id, key, name)
-    return tables._replace(keys=keys, places=places)
+    return tables._replace(keys=tables.keys.changed(keys), places=tables.places.changed(places, gone))
 
 
 def _subjects(tables: Tables, rows: Sequence[Row]) -> Tables:
@@ -90,27 +117,25 @@ def _subjects(tables: Tables, rows: Sequence[Row]) -> Tables:
 
 
 def _grants(tables: Tables, rows: Sequence[Row]) -> Tables:
-    grants, grants_of = dict(tables.grants), dict(tables.grants_of)
+    grants: dict[int, Grant] = {}
+    grants_of: dict[int, tuple[int, ...]] = {}
     for row_id, subject, resource, level, starts_at, until, drain_until in rows:
-        if row_id not in grants:
-            grants_of[subject] = (*grants_of.get(subject, ()), row_id)
+        if row_id not in tables.grants:
+            grants_of[subject] = (*grants_of.get(subject, tables.grants_of.get(subject) or ()), row_id)
         grants[row_id] = Grant(row_id, subject, tables.keys[resource], Level.of(level), starts_at, until, drain_until)
-    return tables._replace(grants=grants, grants_of=grants_of)
+    return tables._replace(grants=tables.grants.changed(grants), grants_of=tables.grants_of.changed(grants_of))
 
 
 def _credentials(tables: Tables, rows: Sequence[Row]) -> Tables:
-    credentials = dict(tables.credentials)
+    credentials: dict[bytes, Credential] = {}
     for row_id, kind, digest, subject, connection, grant, expires_at, revoked in rows:
         slug = tables.connections[connection].slug
-        credentials[digest] = Credential(row_id, kind, digest, subject, slug, grant, expires_at, revoked)
-    return tables._replace(credentials=credentials)
-
-
-def _by_subject(grants: Iterable[Grant]) -> dict[int, tuple[int, ...]]:
-    found: dict[int, list[int]] = {}
-    for grant in grants:
-        found.setdefault(grant.subject, []).append(grant.id)
-    return {subject: tuple(ids) for subject, ids in found.items()}
+        # Words and numbers that are there already: of a hundred thousand each its own would be megabytes.
+        held = tables.grants.get(grant)
+        if held is not None and held.subject == subject:
+            subject, grant = held.subject, held.id  # noqa: PLW2901 (the same numbers)
+        credentials[digest] = Credential(row_id, intern(kind), digest, subject, slug, grant, expires_at, revoked)
+    return tables._replace(credentials=tables.credentials.changed(credentials))
 
 
 _REPLACE = {
@@ -120,3 +145,11 @@ _REPLACE = {
     "gate_grants": _grants,
     "gate_credentials": _credentials,
 }
+
+
+def touched(changes: Changes) -> frozenset[int] | None:
+    """Subjects whose access may have changed by these rows; None: anybody's."""
+    if changes.get("gate_connections"):
+        return None
+    columns = {"gate_subjects": 0, "gate_grants": 1, "gate_credentials": 3}  # of the subject
+    return frozenset(row[at] for view, at in columns.items() for row in changes.get(view, ()))

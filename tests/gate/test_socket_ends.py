@@ -191,7 +191,7 @@ def test_a_fault_of_ours_closes_one_socket_and_stops_nothing_else(monkeypatch: p
         async with talking() as (there, papers, token, door), opened(door, "/api/things/mine/talk", token) as ws:
             await ws.receive_json()
             heard: list[int] = []
-            door.feed.listeners.append(lambda snapshot: heard.append(snapshot.version))
+            door.feed.listeners.append(lambda snapshot, _whose: heard.append(snapshot.version))
             with monkeypatch.context() as patch:
                 patch.setattr(calls, "check", lambda *_: 1 / 0)
                 door.changed()

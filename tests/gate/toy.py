@@ -156,7 +156,7 @@ class Set(Feed):
     def put(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         for tell in self.listeners:
-            tell(snapshot)
+            tell(snapshot, None)
         self._moved.set()
         self._moved = asyncio.Event()
 
