@@ -19,7 +19,7 @@ from portal.demo.keycloak import free_port
 from portal.embedded import ROLES, Postgres, reachable
 
 ROOT = Path(__file__).resolve().parents[2]
-ISSUER = "http://127.0.0.1:1"
+ISSUER = "http://127.0.0.1:1/realms/bench"
 # Nothing of it needs to outlive a crash; memory as a small server has it.
 OPTIONS = ("-c", "fsync=off", "-c", "shared_buffers=512MB", "-c", "max_wal_size=8GB", "-c", "work_mem=16MB")
 
@@ -146,6 +146,18 @@ def make(superuser: str, folder: Path, size: Size) -> None:
     with psycopg.connect(superuser, autocommit=True) as database:
         database.execute("VACUUM (ANALYZE)")
     (folder / "made.json").write_text(json.dumps(asdict(size)))
+
+
+def judge() -> None:
+    """As the first sync does after an update: a kept database may be of a release that judged less."""
+    from django.db import transaction  # noqa: PLC0415
+
+    from grants.catalog.changes import judged_anew  # noqa: PLC0415
+    from grants.catalog.models import Connection  # noqa: PLC0415
+
+    for pk in Connection.objects.values_list("pk", flat=True):
+        with transaction.atomic():
+            judged_anew.send(sender=None, connections=[pk], changed=[])
 
 
 def _run(database: psycopg.Connection, name: str, **values: object) -> None:

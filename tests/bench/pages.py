@@ -72,6 +72,7 @@ def main() -> int:
                 began = time.monotonic()
                 company.make(env["STINT_BENCH_SUPERUSER"], folder, size)
                 print(f"made {size.numbers} in {time.monotonic() - began:.0f} s", flush=True)
+            company.judge()
             return _measure(size, options)
     finally:
         if not options.keep:
