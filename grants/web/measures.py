@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from django.db.models import Min
+from django.db.models import Count, Min
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -14,10 +14,12 @@ from accounts.models import IdP
 from grants.audit import export
 from grants.audit.models import AuditHead
 from grants.catalog.models import Connection
+from grants.catalog.sync import version_warning
 from grants.due import ProcessBeat, wanted
 from grants.lifecycle import bindings
 from grants.lifecycle.models import Grant, Request, RoleBinding
 from grants.notifications.models import Cursor
+from grants.policy import versions
 
 
 def exposition(now: datetime) -> bytes:
@@ -44,8 +46,12 @@ class _State(Collector):
         yield _one("stint_audit_seq", "Number of the last event of the record.", AuditHead.objects.get().seq)
         yield from self._heads()
         yield from self._roles()
-        yield self._syncs()
-        yield self._held()
+        yield from self._syncs()
+        yield _one(
+            "stint_policy_refused",
+            "1 while a newer policy file than the one in force was refused.",
+            versions.refusal_since(versions.in_force_row()) is not None,
+        )
         yield self._beats()
         yield self._cursors()
 
@@ -61,44 +67,46 @@ class _State(Collector):
 
     def _roles(self) -> Iterable[Metric]:
         owed = RoleBinding.objects.filter(due_at__lte=self._now).count()
-        late = bindings.overdue(self._now)
-        oldest = late.first()
         yield _one("stint_bindings_due", "Roles to be given, taken or checked by now.", owed)
-        yield _one("stint_bindings_overdue", "Of these, the ones late by more than 10 seconds.", late.count())
-        age = self._age(oldest.owed_from if oldest else None) or 0
-        yield _one("stint_binding_overdue_seconds", "By how much the oldest of them is late.", age)
+        late = bindings.overdue(self._now).order_by().values("idp__slug").annotate(n=Count("pk"), oldest=Min("since"))
+        late_by = {row["idp__slug"]: (row["n"], row["oldest"]) for row in late}
+        count = _by("stint_bindings_overdue", "Of these, the ones late by more than 10 seconds.", "idp")
+        age = _by("stint_binding_overdue_seconds", "By how much the oldest of them is late.", "idp")
+        for slug in IdP.objects.order_by("slug").values_list("slug", flat=True):
+            n, oldest = late_by.get(slug, (0, None))
+            count.add_metric((slug,), n)
+            age.add_metric((slug,), self._age(oldest) or 0)
+        yield count
+        yield age
 
-    def _syncs(self) -> Metric:
-        family = GaugeMetricFamily(
-            "stint_sync_age_seconds",
-            "Since the last complete sync; absent if there was none.",
-            labels=("what", "slug"),
-        )
-        for what, rows in (
-            ("connection", Connection.objects.order_by("slug")),
-            ("idp", IdP.objects.order_by("slug")),
-        ):
-            for slug, seen_at in rows.values_list("slug", "seen_at"):
-                if (age := self._age(seen_at)) is not None:
-                    family.add_metric((what, slug), age)
-        return family
-
-    def _held(self) -> Metric:
-        family = GaugeMetricFamily("stint_sync_held", "Resources that vanished and are held.", labels=("slug",))
-        for slug, held in Connection.objects.order_by("slug").values_list("slug", "held"):
-            family.add_metric((slug,), held)
-        return family
+    def _syncs(self) -> Iterable[Metric]:
+        age = _by("stint_sync_age_seconds", "Since the last complete sync; absent if there was none.", "what", "slug")
+        never = _by("stint_sync_never", "1 while there was no complete sync yet.", "what", "slug")
+        failed = _by("stint_sync_failed", "1 while the last sync failed.", "what", "slug")
+        held = _by("stint_sync_held", "Resources that vanished and are held.", "slug")
+        untested = _by("stint_server_untested", "1 while the server is newer than any that was tested.", "slug")
+        synced: list[tuple[str, Connection | IdP]] = [
+            ("connection", row) for row in Connection.objects.order_by("slug")
+        ]
+        synced += [("idp", row) for row in IdP.objects.order_by("slug")]
+        for what, one in synced:
+            if (seconds := self._age(one.seen_at)) is not None:
+                age.add_metric((what, one.slug), seconds)
+            never.add_metric((what, one.slug), one.seen_at is None)
+            failed.add_metric((what, one.slug), one.unread)
+            if isinstance(one, Connection):
+                held.add_metric((one.slug,), one.held)
+                untested.add_metric((one.slug,), bool(version_warning(one)))
+        return age, never, failed, held, untested
 
     def _beats(self) -> Metric:
-        family = GaugeMetricFamily(
-            "stint_beat_age_seconds", "Since a process's last sign of life.", labels=("process",)
-        )
+        family = _by("stint_beat_age_seconds", "Since a process's last sign of life.", "process")
         for name, at in ProcessBeat.objects.order_by("name").values_list("name", "at"):
             family.add_metric((name,), self._age(at) or 0)
         return family
 
     def _cursors(self) -> Metric:
-        family = GaugeMetricFamily("stint_cursor_seq", "How far a reader of the record has come.", labels=("reader",))
+        family = _by("stint_cursor_seq", "How far a reader of the record has come.", "reader")
         for name, seq in Cursor.objects.order_by("name").values_list("name", "seq"):
             family.add_metric((name,), seq)
         return family
@@ -111,3 +119,7 @@ def _one(name: str, help_text: str, value: float) -> Metric:
     family = GaugeMetricFamily(name, help_text)
     family.add_metric((), value)
     return family
+
+
+def _by(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, help_text, labels=labels)

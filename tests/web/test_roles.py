@@ -205,13 +205,13 @@ def test_overdue_is_in_the_open_and_heals_by_itself(
     for who in (cast.ada, cast.oscar):
         assert "overdue at" not in signed_in(who).get(home).content.decode()
     metrics = signed_in(cast.priya).get("/metrics").content.decode()
-    assert "stint_bindings_overdue 1.0" in metrics
-    assert "stint_binding_overdue_seconds 1" in metrics
+    assert 'stint_bindings_overdue{idp="sso"} 1.0' in metrics
+    assert 'stint_binding_overdue_seconds{idp="sso"} 1' in metrics
     idp.before = lambda *_: None
     at(timedelta(seconds=20))
     run()
     assert "overdue at" not in signed_in(cast.priya).get(home).content.decode()
-    assert "stint_bindings_overdue 0.0" in signed_in(cast.priya).get("/metrics").content.decode()
+    assert 'stint_bindings_overdue{idp="sso"} 0.0' in signed_in(cast.priya).get("/metrics").content.decode()
 
 
 def test_nobody_at_work_is_said(cast: Cast, idp: FakeIdP, at: Move) -> None:  # noqa: F811
