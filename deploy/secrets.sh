@@ -1,16 +1,28 @@
 #!/bin/sh
-# Makes the secrets that docker-compose.yml mounts; what is there already is kept.
+# Makes the secrets that docker-compose.yml mounts; what is there already is kept. Run it again after you put one there.
+#
+# Nobody else on this machine gets into the folder. Compose mounts the files as they are, for containers that do not run
+# as you: as root, each file is given to the one user who reads it there; else it is for everybody behind a closed door.
 set -eu
 umask 077
 mkdir -p secrets
+chmod 0700 secrets
 make() { [ -s "secrets/$1" ] || printf '%s' "$2" > "secrets/$1"; }
 random() { head -c 36 /dev/urandom | base64 | tr -d '\n/+='; }
+give() { # to a user id of a container
+  uid=$1; shift
+  for name in "$@"; do
+    [ -e "secrets/$name" ] || continue
+    if chown "$uid" "secrets/$name" 2>/dev/null; then chmod 0400 "secrets/$name"; else chmod 0444 "secrets/$name"; fi
+  done
+}
 for name in stint_owner stint_app stint_gate secret_key; do make "$name" "$(random)$(random)"; done
 make database_url "postgresql://stint_app:$(cat secrets/stint_app)@postgres:5432/stint"
 make database_owner_url "postgresql://stint_owner:$(cat secrets/stint_owner)@postgres:5432/stint"
 make gate_database_url "postgresql://stint_gate:$(cat secrets/stint_gate)@postgres:5432/stint"
 make prefect "stint:$(random)"
-[ -s secrets/oidc_client ] || echo "Put the client secret that the provider gave Stint into secrets/oidc_client." >&2
-[ -s secrets/stint_provisioner ] || echo "Put the secret of Keycloak's client stint-provisioner into secrets/stint_provisioner." >&2
-chmod 0644 secrets/*  # compose mounts them as they are, and Stint does not run as you
-chmod 0711 secrets
+give 999 stint_owner stint_app stint_gate  # postgres in its image
+give 10001 secret_key database_url database_owner_url gate_database_url prefect oidc_client stint_provisioner  # stint
+for name in oidc_client stint_provisioner; do
+  [ -s "secrets/$name" ] || echo "To be put there by you: secrets/$name (docs/operations.md, Keycloak)." >&2
+done

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +85,72 @@ def test_the_image_is_small_and_not_roots() -> None:
     assert not any("apt-get" in line or "uv " in line or "gcc" in line for line in last)
 
 
+def make_secrets(folder: Path, *as_somebody: str) -> dict[str, str]:
+    script = ["sh", str(ROOT / "deploy/secrets.sh")]
+    subprocess.run([*as_somebody, *script], cwd=folder, check=True, capture_output=True)
+    return {file.name: file.read_text() for file in (folder / "secrets").iterdir()}
+
+
 def test_the_secrets_are_made_once(tmp_path: Path) -> None:
-    for _ in range(2):
-        subprocess.run(["sh", str(ROOT / "deploy/secrets.sh")], cwd=tmp_path, check=True, capture_output=True)
-        made = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
-        assert made["stint_app"] in made["database_url"]
-        assert len(made["secret_key"]) >= 50
-        before = made
-    assert made == before
-    assert (tmp_path / "secrets").stat().st_mode & 0o066 == 0
+    made = make_secrets(tmp_path)
+    assert made["stint_app"] in made["database_url"]
+    assert len(made["secret_key"]) >= 50
+    assert make_secrets(tmp_path) == made
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Anybody may go there, unlike to pytest's own."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
+
+
+AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+def test_no_other_user_of_this_machine_reads_a_secret(open_folder: Path) -> None:
+    """Nor after the script ran over a folder that an older one left open, or over a secret that was put there."""
+    secrets = open_folder / "secrets"
+    secrets.mkdir(mode=0o755)
+    (secrets / "oidc_client").write_text("from the provider")
+    (secrets / "oidc_client").chmod(0o644)
+    made = make_secrets(open_folder)
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("only root can look as nobody")
+    beside = open_folder / "beside"
+    beside.write_text("for everybody")
+    assert subprocess.run([*AS_NOBODY, "cat", str(beside)], check=False, capture_output=True).returncode == 0
+    for name in made:
+        assert stat.S_IMODE((secrets / name).stat().st_mode) == 0o400, name
+        assert subprocess.run([*AS_NOBODY, "cat", str(secrets / name)], check=False, capture_output=True).returncode
+
+
+def test_each_secret_is_read_by_its_container_alone(compose: dict[str, Any], open_folder: Path) -> None:
+    """Owned, where root made it, by the user of every container that it is mounted into; by Prefect's root besides."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    for name in ("oidc_client", "stint_provisioner"):
+        (open_folder / "secrets").mkdir(exist_ok=True)
+        (open_folder / "secrets" / name).write_text("from the provider")
+    make_secrets(open_folder)
+    users = {"postgres": 999, "migrate": 10001, "web": 10001, "worker": 10001, "gate": 10001}
+    assert "--uid 10001" in (ROOT / "Dockerfile").read_text()
+    for service, uid in users.items():
+        for name in compose["services"][service]["secrets"]:
+            assert (open_folder / "secrets" / name).stat().st_uid == uid, (service, name)
+
+
+def test_who_is_not_root_closes_the_folder(open_folder: Path) -> None:
+    """Files cannot be given away then: they are for everybody who gets to them, which the folder prevents."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("only root can become somebody, and then somebody else")
+    made = make_secrets(open_folder, "setpriv", "--reuid=12345", "--regid=12345", "--clear-groups")
+    for name in made:
+        assert stat.S_IMODE((open_folder / "secrets" / name).stat().st_mode) == 0o444, name
+        read = subprocess.run(
+            [*AS_NOBODY, "cat", str(open_folder / "secrets" / name)], check=False, capture_output=True
+        )
+        assert read.returncode, name
