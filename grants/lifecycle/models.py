@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import ClassVar, override
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce
@@ -60,6 +62,7 @@ class Request(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["requester", "-id"], name="request_by_requester"),
+            GinIndex(SearchVector("reason", config="simple"), name="request_reason"),
             models.Index(fields=["beneficiary", "-id"], name="request_by_beneficiary"),
             models.Index(fields=["lapses_at"], condition=Q(state="pending"), name="request_pending"),
         ]
@@ -97,6 +100,10 @@ class RequestItem(models.Model):
             models.UniqueConstraint(
                 fields=["request", "beneficiary", "resource", "level", "state"], name="item_key_state"
             ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["beneficiary", "-id"], name="item_by_beneficiary"),
+            models.Index(fields=["state", "-id"], name="item_by_state"),
         ]
 
 
@@ -156,6 +163,7 @@ class Decision(models.Model):
                 name="decision_one_per_approver",
             ),
         ]
+        indexes: ClassVar = [models.Index(fields=["request"], name="decision_by_request")]
 
 
 class GrantQuerySet(models.QuerySet["Grant"]):
@@ -232,6 +240,13 @@ class Grant(models.Model):
             models.Index(fields=["beneficiary", "-id"], name="grant_by_beneficiary"),
             models.Index(fields=["resource", "-id"], name="grant_by_resource"),
             models.Index(fields=["version"], name="grant_version"),
+            # Access exists by its window alone: what is live is among the few whose end is to come.
+            models.Index(Coalesce("ended_at", "ends_at"), name="grant_until"),
+            models.Index(
+                fields=["end_reason", "-id"],
+                condition=Q(end_reason__isnull=False) & ~Q(end_reason="elapsed"),
+                name="grant_by_reason",
+            ),
             models.Index(fields=["starts_at", "id"], name="grant_by_start"),
             models.Index(fields=["id"], condition=Q(closed_at=None), name="grant_open"),
             models.Index(Coalesce("ended_at", "ends_at"), condition=Q(closed_at=None), name="grant_open_until"),

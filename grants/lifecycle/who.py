@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from accounts import roles, service_identities
 from accounts.models import Subject
 from grants.catalog.models import Resource
 from grants.lifecycle import decide
-from grants.lifecycle.models import Grant, Request
+from grants.lifecycle.models import Decision, Grant, Request, RequestItem
 from grants.policy import versions
 
 
@@ -17,10 +17,25 @@ def visible_requests(subject: Subject) -> QuerySet[Request]:
     if roles.sees_all(subject):
         return Request.objects.all()
     mine = Q(requester=subject) | Q(beneficiary=subject) | Q(beneficiary__in=service_identities.owned_by(subject))
-    decided = Q(pk__in=subject.decisions.values("request"))
+    decided = Exists(Decision.objects.filter(request=OuterRef("pk"), approver=subject))
     waiting = Q(pk__in=[request.pk for request in decide.waiting_for(subject)])
-    owned = Q(pk__in=Request.objects.filter(items__resource__in=versions.owned_by(subject)).values("pk"))
+    owned = Exists(RequestItem.objects.filter(request=OuterRef("pk"), resource__in=versions.owned_by(subject)))
     return Request.objects.filter(mine | decided | waiting | owned)
+
+
+def visible_items(subject: Subject) -> list[QuerySet[RequestItem]]:
+    """The items of these requests in parts, each with an index of its own: what is newest of all is among the newest
+    of each. An item can be in several."""
+    items = RequestItem.objects.all()
+    if roles.sees_all(subject):
+        return [items]
+    return [
+        items.filter(beneficiary__in=[subject.pk, *service_identities.owned_by(subject).values_list("pk", flat=True)]),
+        items.filter(request__requester=subject),
+        items.filter(request__in=subject.decisions.values("request")),
+        items.filter(request__in=[request.pk for request in decide.waiting_for(subject)]),
+        items.filter(resource__in=versions.owned_by(subject)),
+    ]
 
 
 def visible_grants(subject: Subject) -> QuerySet[Grant]:

@@ -32,7 +32,10 @@ class Shell:
     @cached_property
     def person(self) -> Subject | None:
         user = getattr(self._request, "user", None)
-        return user if isinstance(user, Subject) and user.is_authenticated else None
+        if not isinstance(user, Subject) or not user.is_authenticated:
+            return None
+        roles.read_once(user)
+        return user
 
     @cached_property
     def here(self) -> str:

@@ -6,20 +6,22 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any, override
+from typing import Any, NamedTuple, override
 
 from django import forms
+from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import Subject
 from grants.catalog.levels import WORDS
-from grants.catalog.models import Connection
+from grants.catalog.models import Connection, Resource
 from grants.lifecycle import who
 from grants.lifecycle.models import Decision, Grant, Request, RequestItem
 from grants.web.timeline import standing_of
 
 PAGE = 50
+WORDS_MAX = 4  # of a search: each doubles the parts that are read
 CHUNK = 500  # rows a query of the export: short queries, no long snapshot
 
 _ENDS = {reason.value: f"Ended: {reason.label}" for reason in Grant.EndReason}
@@ -126,23 +128,49 @@ class Page:
     older: int | None  # `before` of the next
 
 
-def matching(filters: Mapping[str, Any], subject: Subject, now: datetime) -> QuerySet[RequestItem]:
+class Items(NamedTuple):
+    """The items that somebody may see and that pass filters, in parts (who.visible_items)."""
+
+    parts: list[QuerySet[RequestItem]]
+
+    def filter(self, *either: Q) -> Items:
+        """Those that meet one of these conditions: a part each, so that each can have its own index."""
+        return Items([part.filter(condition) for part in self.parts for condition in either])
+
+    def newest(self, count: int, *, before: int | None = None) -> list[RequestItem]:
+        """The newest `count` of them, older than item `before`; the newest first."""
+        return self._first("-pk", count, Q(pk__lt=before) if before else Q())
+
+    def oldest(self, count: int, *, after: int) -> list[RequestItem]:
+        """The oldest `count` of those newer than item `after`, the oldest first."""
+        return self._first("pk", count, Q(pk__gt=after))
+
+    def _first(self, order: str, count: int, beyond: Q) -> list[RequestItem]:
+        # Each part gives its first ones by an index of its own; what is first of all is among them.
+        firsts = [part.filter(beyond).order_by(order).values_list("pk", flat=True)[:count] for part in self.parts]
+        ids = firsts[0].union(*firsts[1:]) if len(firsts) > 1 else firsts[0]
+        items = RequestItem.objects.filter(pk__in=list(ids))
+        items = items.select_related("request__requester", "beneficiary", "resource__connection")
+        return list(items.order_by(order)[:count])
+
+
+def matching(filters: Mapping[str, Any], subject: Subject, now: datetime) -> Items:
     """Items that pass the (cleaned) filters and that `subject` may see; days are in the active time zone."""
-    items = RequestItem.objects.filter(request__in=who.visible_requests(subject).order_by().values("pk"))
+    items = Items(who.visible_items(subject))
     if person := filters.get("person"):
         items = items.filter(_person(person))
-    for word in (filters.get("q") or "").split():
-        items = items.filter(_text(word))
+    for word in (filters.get("q") or "").split()[:WORDS_MAX]:
+        items = items.filter(*_text(word))
     for name, path in _EXACT.items():
         if filters.get(name):
-            items = items.filter(**{path: filters[name]})
+            items = items.filter(Q((path, filters[name])))
     if state := filters.get("state"):
         items = items.filter(_in_state(state, now))
     if since := filters.get("since"):
-        items = items.filter(request__asked_at__gte=midnight(since))
+        items = items.filter(Q(request__asked_at__gte=midnight(since)))
     if until := filters.get("until"):
-        items = items.filter(request__asked_at__lt=midnight(until + timedelta(days=1)))
-    return items.select_related("request__requester", "beneficiary", "resource__connection")
+        items = items.filter(Q(request__asked_at__lt=midnight(until + timedelta(days=1))))
+    return items
 
 
 _EXACT = {
@@ -153,25 +181,37 @@ _EXACT = {
 
 
 def _person(text: str) -> Q:
+    """Asked for, or by, who is called so. Both stand on the request, with an index each."""
     if ref := re.fullmatch(r"S-(\d{1,18})", text.strip(), re.IGNORECASE):
-        return Q(beneficiary_id=int(ref[1])) | Q(request__requester_id=int(ref[1]))
-    said = Q()
-    for word in text.split():
-        said &= (
-            Q(beneficiary__name__icontains=word)
-            | Q(beneficiary__email__icontains=word)
-            | Q(request__requester__name__icontains=word)
-            | Q(request__requester__email__icontains=word)
-        )
-    return said
+        called = Subject.objects.filter(pk=int(ref[1]))
+    else:
+        called = Subject.objects.all()
+        for word in text.split():
+            called = called.filter(Q(name__icontains=word) | Q(email__icontains=word))
+    people = list(called.values_list("pk", flat=True))
+    return Q(request__in=Request.objects.filter(Q(requester__in=people) | Q(beneficiary__in=people)).values("pk"))
 
 
-def _text(word: str) -> Q:
+def _text(word: str) -> tuple[Q, ...]:
+    """A reference; or else a part of a resource's name, or the beginning of a word of the reason."""
     if ref := re.fullmatch(r"([RG])-(\d{1,18})", word, re.IGNORECASE):
         if ref[1].upper() == "R":
-            return Q(request_id=int(ref[2]))
-        return Q(Exists(_grants_of_item().filter(pk=int(ref[2]))))
-    return Q(resource__name__icontains=word) | Q(request__reason__icontains=word)
+            return (Q(request_id=int(ref[2])),)
+        return (
+            Q(request__in=Grant.objects.filter(pk=int(ref[2])).values("request"))
+            & Q(Exists(_grants_of_item().filter(pk=int(ref[2])))),
+        )
+    named = Resource.objects.filter(name__icontains=word).values("pk")
+    return Q(resource__in=named), Q(request__in=_reasoned(word).values("pk"))
+
+
+def _reasoned(text: str) -> QuerySet[Request]:
+    """Requests whose reason has words that begin as these do, by the full-text index."""
+    words = re.findall(r"\w+", text)
+    if not words:
+        return Request.objects.none()
+    query = SearchQuery(" & ".join(f"{word}:*" for word in words), config="simple", search_type="raw")
+    return Request.objects.alias(said=SearchVector("reason", config="simple")).filter(said=query)
 
 
 def _grants_of_item() -> QuerySet[Grant]:
@@ -201,17 +241,16 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, tzinfo=timezone.get_current_timezone())
 
 
-def page(items: QuerySet[RequestItem], now: datetime, *, before: int | None, after: int | None) -> Page:
+def page(items: Items, now: datetime, *, before: int | None, after: int | None) -> Page:
     """PAGE rows older than item `before`, or newer than `after`, or the newest."""
     if after is not None:
-        found = list(items.filter(pk__gt=after).order_by("pk")[: PAGE + 1])
+        found = items.oldest(PAGE + 1, after=after)
         more_newer, found = len(found) > PAGE, found[:PAGE][::-1]
-        more_older = bool(found) and items.filter(pk__lt=found[-1].pk).exists()
+        more_older = bool(found and items.newest(1, before=found[-1].pk))
     else:
-        older = items.filter(pk__lt=before) if before else items
-        found = list(older.order_by("-pk")[: PAGE + 1])
+        found = items.newest(PAGE + 1, before=before)
         more_older, found = len(found) > PAGE, found[:PAGE]
-        more_newer = bool(before and found) and items.filter(pk__gt=found[0].pk).exists()
+        more_newer = bool(before and found and items.oldest(1, after=found[0].pk))
     return Page(
         rows=rows(found, now),
         newer=found[0].pk if found and more_newer else None,
@@ -219,12 +258,12 @@ def page(items: QuerySet[RequestItem], now: datetime, *, before: int | None, aft
     )
 
 
-def every(items: QuerySet[RequestItem], now: datetime) -> Iterator[Row]:
+def every(items: Items, now: datetime) -> Iterator[Row]:
     """All rows, newest first, read in chunks."""
-    chunk = list(items.order_by("-pk")[:CHUNK])
+    chunk = items.newest(CHUNK)
     while chunk:
         yield from rows(chunk, now)
-        chunk = list(items.filter(pk__lt=chunk[-1].pk).order_by("-pk")[:CHUNK])
+        chunk = items.newest(CHUNK, before=chunk[-1].pk)
 
 
 def rows(items: Sequence[RequestItem], now: datetime) -> list[Row]:

@@ -12,6 +12,7 @@ def signed_in(request: HttpRequest) -> Subject:
     if not isinstance(request.user, Subject):
         # request.user is lazy: isinstance asks the object behind it.
         raise PermissionDenied("Sign in first.")
+    roles.read_once(request.user)
     return request.user
 
 

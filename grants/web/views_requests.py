@@ -9,6 +9,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -175,12 +176,11 @@ def _beside(viewer: Subject, asked: Request, now: datetime) -> dict[str, Any]:
     resources = [item.resource_id for item in asked.items.all()]
     held = who.visible_grants(viewer).filter(beneficiary=asked.beneficiary, resource__in=resources)
     live = Grant.objects.live_at(now).filter(pk__in=held.values("pk")).exclude(request=asked)
-    earlier = history.matching({}, viewer, now).filter(
-        beneficiary=asked.beneficiary_id, resource__in=resources, request__lt=asked.pk
-    )
+    same = Q(beneficiary=asked.beneficiary_id, resource__in=resources, request__lt=asked.pk)
+    earlier = history.matching({}, viewer, now).filter(same)
     return {
         "holds": list(live.select_related("resource").order_by("pk")),
-        "earlier": history.rows(list(earlier.order_by("-pk")[:BEFORE]), now),
+        "earlier": history.rows(earlier.newest(BEFORE), now),
     }
 
 
