@@ -5,6 +5,7 @@ Stages are frozen at asking; who qualifies is judged by the policy in force and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -81,6 +82,20 @@ class Judges:
             )
             for number, (stage, candidates) in enumerate(zip(stages, found, strict=True))
         )
+
+    def open_to(self, request: Request) -> frozenset[int]:
+        """Who can decide the first stage that is not met, by their ids."""
+        given = Counter(
+            vote.stage
+            for vote in request.decisions.all()
+            if vote.verdict == Decision.Verdict.APPROVE and not vote.superseded
+        )
+        stages = [Stage.from_json(stage) for stage in request.stages]
+        stage = next((stage for number, stage in enumerate(stages) if given[number] < stage.need), None)
+        if stage is None or self.policy is None:
+            return frozenset()
+        found = rules.candidates(self.policy, stage, facts_of(request), self.people, excluded_from(request))
+        return frozenset(found.people)
 
     def of(self, request: Request) -> tuple[StageView, ...]:
         """The stages of a request that exists, its votes counted."""

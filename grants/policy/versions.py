@@ -175,9 +175,11 @@ def people() -> rules.People:
     return rules.People(_people())
 
 
-def people_asked() -> rules.People:
-    """The same, read source by source: of everybody there is, one request's stages name a few."""
-    return _PeopleAsked(())
+def people_asked(sources: Collection[Source] = ()) -> rules.People:
+    """The same, read source by source: of everybody there is, a request's stages name a few. `sources` are read now."""
+    people = _PeopleAsked(())
+    people.read(sources)
+    return people
 
 
 class _PeopleAsked(rules.People):
@@ -185,28 +187,37 @@ class _PeopleAsked(rules.People):
         self._read: set[Source] = set()
         super().__init__(people)
 
+    def read(self, sources: Collection[Source]) -> None:
+        new = {source for source in sources if source.kind in ("team", "person")} - self._read
+        if new:
+            self._read |= new
+            self.add(_people_of(new))
+
     @override
     def of(self, source: Source) -> set[int]:
-        if source not in self._read:
-            self._read.add(source)
-            self.add(_people_of(source))
+        self.read([source])
         return super().of(source)
 
 
-def _people_of(source: Source) -> Iterator[Person]:
-    """Those whom a team or a name stands for, by their first identity."""
-    found = Subject.objects.filter(active=True, kind=Subject.Kind.PERSON)
-    if source.kind == "team":
-        found, teams = found.filter(memberships__team__slug=source.value), frozenset({source.value})
-    else:
-        idp, _, external_id = source.value.partition(":")
-        found, teams = found.filter(identities__idp__slug=idp, identities__external_id=external_id), frozenset()
-    identities = Identity.objects.filter(subject__in=found).order_by("pk")
+def _people_of(sources: Collection[Source]) -> Iterator[Person]:
+    """Those whom teams or names stand for, by their first identity, with those of these teams that they are in."""
+    slugs = [source.value for source in sources if source.kind == "team"]
+    teams: dict[int, set[str]] = {}
+    if slugs:
+        for pk, team in Membership.objects.filter(team__slug__in=slugs).values_list("subject_id", "team__slug"):
+            teams.setdefault(pk, set()).add(team)
+    called = Q(subject__in=list(teams))
+    for source in sources:
+        if source.kind == "person":
+            idp, _, external_id = source.value.partition(":")
+            named = Identity.objects.filter(idp__slug=idp, external_id=external_id)
+            called |= Q(subject__in=named.values("subject"))
+    identities = Identity.objects.filter(called, subject__active=True, subject__kind=Subject.Kind.PERSON).order_by("pk")
     seen: set[int] = set()
     for pk, idp, external_id in identities.values_list("subject_id", "idp__slug", "external_id"):
         if pk not in seen:
             seen.add(pk)
-            yield Person(pk, idp, external_id, teams)
+            yield Person(pk, idp, external_id, frozenset(teams.get(pk, ())))
 
 
 def _people(**only: int) -> Iterator[Person]:

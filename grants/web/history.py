@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any, NamedTuple, override
+from typing import Any, override
 
 from django import forms
 from django.contrib.postgres.search import SearchQuery, SearchVector
@@ -128,7 +128,8 @@ class Page:
     older: int | None  # `before` of the next
 
 
-class Items(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Items:
     """The items that somebody may see and that pass filters, in parts (who.visible_items)."""
 
     parts: list[QuerySet[RequestItem]]

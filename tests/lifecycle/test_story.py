@@ -316,3 +316,23 @@ def test_who_sees_what(cast: Cast, name: str, sees: bool) -> None:
     somebody = getattr(cast, name)
     assert who.visible_requests(somebody).filter(pk=request.pk).exists() is sees
     assert who.visible_grants(somebody).filter(request=request).exists() is sees
+
+
+def test_what_waits_for_somebody_is_what_they_can_decide(cast: Cast) -> None:
+    """The inbox looks for requests that may name a person; nobody whom the rules ask may be missed by it."""
+    asked = [
+        cast.asks(cast.ada, (cast.deployment, "run")),
+        cast.asks(cast.ben, (cast.pool, "operate")),
+        cast.asks(cast.oscar, (cast.deployment, "view")),
+    ]
+    for round_ in range(2):
+        judges = Judges.now()
+        for person in Subject.objects.filter(kind="person"):
+            wanted = [request for request in asked if not decide.why_not(_again(request), person, judges)]
+            assert decide.waiting_for(person) == wanted, (round_, person.name)
+        if round_ == 0:  # one of two has voted in the second round
+            decide.approve(asked[1], by=decide.stages_of(_again(asked[1]))[0].approvers[0])
+
+
+def _again(request: Request) -> Request:
+    return Request.objects.get(pk=request.pk)

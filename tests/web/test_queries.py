@@ -11,7 +11,15 @@ from tests.cast import Cast
 from tests.web.conftest import SignIn
 from tests.web.scene import busy_day
 
-PAGES = ("/", "/inbox", "/inbox?tab=decided", "/access", "/history", "/history?person=ada&q=orders", "/history?state=live")
+PAGES = (
+    "/",
+    "/inbox",
+    "/inbox?tab=decided",
+    "/access",
+    "/history",
+    "/history?person=ada&q=orders",
+    "/history?state=live",
+)
 
 
 def queries(sign_in: SignIn, who: object, page: str) -> list[str]:
