@@ -16,7 +16,7 @@ from grants.audit import Verb, record
 from grants.catalog.changes import judged_anew
 from grants.catalog.connections import apply_connections
 from grants.catalog.levels import LEVELS_OF
-from grants.catalog.models import Resource
+from grants.catalog.models import Connection, Resource
 from grants.catalog.specs import ConnectionSpec
 from grants.catalog.sync import sync_connection
 from grants.lifecycle import who
@@ -251,6 +251,31 @@ def test_a_sync_waits_for_the_policy_that_is_being_applied(cast: Cast) -> None:
     syncing.join(30)
     assert wrong(in_force()) == []
     assert Resource.objects.get(remote_id="d3").owner_team == "ingest"
+
+
+@pytest.mark.usefixtures("commits")
+def test_a_policy_waits_for_a_sync_that_is_under_way(cast: Cast) -> None:
+    """Else what that one adds, judged by the version before, would not be seen."""
+
+    def apply() -> None:
+        try:
+            versions.apply(HIDING, by=None)
+        finally:
+            connection.close()
+
+    applying = threading.Thread(target=apply)
+    with transaction.atomic():
+        Connection.objects.select_for_update(no_key=True).get(pk=cast.connection.pk)
+        applying.start()
+        applying.join(1)
+        assert applying.is_alive()
+        late = Resource.objects.create(
+            connection=cast.connection, kind="pool", remote_id="p9", name="etl-9", seen_at=clock.now()
+        )
+        judged_anew.send(sender=None, connections=[cast.connection.pk], changed=[late.pk])
+        record(Verb.CATALOG_SYNCED, by="test", on=[late])
+    applying.join(30)
+    assert wrong(in_force()) == []
 
 
 def test_people_of_a_source_are_read_alone(cast: Cast) -> None:
