@@ -17,12 +17,12 @@ RUN set -a && . ./check.env && STINT_STATIC_ROOT=/stint/static .venv/bin/python 
 
 FROM python:3.13-slim-trixie
 RUN useradd --system --uid 10001 --home-dir /stint --shell /usr/sbin/nologin stint \
-    && mkdir /data && chown stint /data
+    && install -d -m 0700 -o stint /data /tokens /state
 WORKDIR /stint
 COPY --from=build /stint /stint
 ENV PATH=/stint/.venv/bin:$PATH PYTHONUNBUFFERED=1 DJANGO_SETTINGS_MODULE=portal.settings STINT_WEB_HOST=0.0.0.0 \
     STINT_STATIC_ROOT=/stint/static
 USER stint
-VOLUME /data
+VOLUME /data /tokens /state
 EXPOSE 8000
 CMD ["python", "-m", "portal.web"]

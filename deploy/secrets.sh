@@ -16,13 +16,14 @@ give() { # to a user id of a container
     if chown "$uid" "secrets/$name" 2>/dev/null; then chmod 0400 "secrets/$name"; else chmod 0444 "secrets/$name"; fi
   done
 }
-for name in stint_owner stint_app stint_gate secret_key; do make "$name" "$(random)$(random)"; done
+for name in postgres stint_owner stint_app stint_gate secret_key metrics_token keycloak_admin; do make "$name" "$(random)$(random)"; done
 make database_url "postgresql://stint_app:$(cat secrets/stint_app)@postgres:5432/stint"
 make database_owner_url "postgresql://stint_owner:$(cat secrets/stint_owner)@postgres:5432/stint"
 make gate_database_url "postgresql://stint_gate:$(cat secrets/stint_gate)@postgres:5432/stint"
 make prefect "stint:$(random)"
-give 999 stint_owner stint_app stint_gate  # postgres in its image
-give 10001 secret_key database_url database_owner_url gate_database_url prefect oidc_client stint_provisioner  # stint
+give 999 postgres stint_owner stint_app stint_gate  # postgres in its image
+give 1000 keycloak_admin  # keycloak in its image
+give 10001 secret_key metrics_token database_url database_owner_url gate_database_url prefect oidc_client stint_provisioner
 for name in oidc_client stint_provisioner; do
   [ -s "secrets/$name" ] || echo "To be put there by you: secrets/$name (docs/operations.md, Keycloak)." >&2
 done

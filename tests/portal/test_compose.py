@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -40,7 +41,8 @@ def test_the_schema_holds() -> None:
 
 
 def test_all_of_it_is_there(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"postgres", "valkey", "keycloak", "prefect", "migrate", "web", "worker", "gate"}
+    ours = {"migrate", "apply", "web", "worker", "gate"}
+    assert set(compose["services"]) == {"postgres", "valkey", "keycloak", "prefect"} | ours
 
 
 def test_the_commands_are_the_ones_that_run_natively(compose: dict[str, Any]) -> None:
@@ -49,7 +51,7 @@ def test_the_commands_are_the_ones_that_run_natively(compose: dict[str, Any]) ->
 
 
 def test_every_variable_exists(compose: dict[str, Any]) -> None:
-    for service, env in (("migrate", Env), ("web", Env), ("worker", Env), ("gate", GateEnv)):
+    for service, env in (("migrate", Env), ("apply", Env), ("web", Env), ("worker", Env), ("gate", GateEnv)):
         for name in compose["services"][service]["environment"]:
             field = name.removeprefix("STINT_").lower()
             assert field in env.model_fields or field.removesuffix("_file") in env.model_fields, name
@@ -61,14 +63,89 @@ def test_prefect_is_reached_by_the_gate_alone(compose: dict[str, Any]) -> None:
     assert "ports" not in services["prefect"]
     assert "PREFECT_SERVER_API_AUTH_STRING=$$(cat /run/secrets/prefect)" in services["prefect"]["command"][-1]
     (network,) = services["prefect"]["networks"]
-    assert {name for name, one in services.items() if network in one["networks"]} == {"prefect", "gate", "worker"}
+    needing = {"prefect", "gate", "worker", "apply"}
+    assert {name for name, one in services.items() if network in one["networks"]} == needing
     knows = {name for name, one in services.items() if "prefect" in one.get("secrets", ())}
-    assert knows == {"prefect", "gate", "worker"}
+    assert knows == needing
 
 
 def test_the_gate_has_no_secret_that_it_does_not_need(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]["gate"]["secrets"]) == {"gate_database_url", "prefect"}
-    assert not compose["services"]["gate"]["volumes"]
+    gate = compose["services"]["gate"]
+    assert set(gate["secrets"]) == {"gate_database_url", "prefect", "metrics_token"}
+    assert gate["volumes"] == ["gate:/state", "./config:/config:ro"]
+
+
+def test_what_must_outlive_a_container_is_in_a_volume(compose: dict[str, Any]) -> None:
+    """Each file that a setting names, and what the other parts keep; a container's own files are read-only."""
+    for name in ("web", "worker", "migrate", "gate"):
+        service = compose["services"][name]
+        mounted = [mount.split(":")[1] for mount in service["volumes"]]
+        for variable, value in service["environment"].items():
+            if str(value).startswith("/") and not value.startswith("/run/secrets/"):
+                assert any(value == folder or value.startswith(f"{folder}/") for folder in mounted), variable
+        assert service["read_only"]
+        assert all("size=" in one for one in service["tmpfs"])
+    delivered = [name for name, one in compose["services"].items() if "tokens:/tokens" in one.get("volumes", ())]
+    assert delivered == ["worker"], "who sees this folder has every machine's token"
+    assert {"STINT_TOKEN_DIR", "STINT_AUDIT_KEY_FILE"} <= set(compose["services"]["worker"]["environment"])
+    assert "STINT_GATE_STATE_FILE" in compose["services"]["gate"]["environment"]
+    named = {mount.split(":")[0] for one in compose["services"].values() for mount in one.get("volumes", ())}
+    assert {one for one in named if not one.startswith(".")} == set(compose["volumes"])
+    assert compose["services"]["keycloak"]["volumes"] == ["keycloak:/opt/keycloak/data"]
+
+
+def test_the_image_has_the_folders_of_the_volumes(compose: dict[str, Any]) -> None:
+    """A named volume takes its owner from the image; without the folder there it would be root's."""
+    (made,) = (line for line in (ROOT / "Dockerfile").read_text().splitlines() if "install -d -m 0700 -o stint" in line)
+    for name in ("web", "worker", "gate"):
+        for mount in compose["services"][name]["volumes"]:
+            source, folder, *_ = mount.split(":")
+            assert source.startswith(".") or folder in made.split()
+
+
+def test_health_is_asked_as_it_is_answered(compose: dict[str, Any]) -> None:
+    """PostgreSQL over TCP, which answers only once roles and database are made; ours by address and path."""
+    services = compose["services"]
+    assert services["postgres"]["healthcheck"]["test"][:4] == ["CMD", "pg_isready", "-h", "127.0.0.1"]
+    assert "http://127.0.0.1:8000/readyz" in services["web"]["healthcheck"]["test"][-1]
+    assert (
+        f"http://127.0.0.1:{GateEnv.model_fields['gate_admin_port'].default}/readyz"
+        in (services["gate"]["healthcheck"]["test"][-1])
+    )
+    for service in services.values():
+        for name, needed in service.get("depends_on", {}).items():
+            assert needed["condition"] != "service_healthy" or "healthcheck" in services[name], name
+
+
+def test_keycloak_is_kept_and_behind_the_proxy(compose: dict[str, Any]) -> None:
+    keycloak = compose["services"]["keycloak"]
+    assert keycloak["entrypoint"][-1].endswith("kc.sh start")
+    assert keycloak["environment"]["KC_PROXY_HEADERS"] == "xforwarded"
+    assert keycloak["environment"]["KC_HOSTNAME"].startswith("${KEYCLOAK_URL:?")
+
+
+def test_what_must_be_said_is_in_the_example() -> None:
+    """Each variable without which compose refuses to start has its line in deploy/env.example."""
+    asked = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yml").read_text()))
+    said = {line.partition("=")[0] for line in (ROOT / "deploy/env.example").read_text().splitlines()}
+    assert asked <= said
+
+
+def test_each_secret_that_is_mounted_is_made(compose: dict[str, Any], tmp_path: Path) -> None:
+    """But the two that come from the provider; without its file compose does not start."""
+    used = {name for one in compose["services"].values() for name in one.get("secrets", ())}
+    assert used == set(compose["secrets"])
+    assert used - set(make_secrets(tmp_path)) == {"oidc_client", "stint_provisioner"}
+
+
+def test_policy_and_connections_come_from_the_folder(compose: dict[str, Any]) -> None:
+    """Applied as docs/operations.md has it: the directory is read between the two."""
+    apply = compose["services"]["apply"]
+    assert apply["profiles"]
+    steps = re.findall(r"manage\.py (\S+)", apply["command"][-1])
+    assert steps == ["connections", "sync", "policy"]
+    told = (ROOT / "docs/operations.md").read_text().partition("## First start")[2].partition("\n## ")[0]
+    assert [step for step in re.findall(r"manage\.py (\S+)", told) if step in steps] == steps
 
 
 def test_no_secret_is_written_down(compose: dict[str, Any]) -> None:
@@ -136,7 +213,7 @@ def test_each_secret_is_read_by_its_container_alone(compose: dict[str, Any], ope
         (open_folder / "secrets").mkdir(exist_ok=True)
         (open_folder / "secrets" / name).write_text("from the provider")
     make_secrets(open_folder)
-    users = {"postgres": 999, "migrate": 10001, "web": 10001, "worker": 10001, "gate": 10001}
+    users = dict.fromkeys(("migrate", "apply", "web", "worker", "gate"), 10001) | {"postgres": 999, "keycloak": 1000}
     assert "--uid 10001" in (ROOT / "Dockerfile").read_text()
     for service, uid in users.items():
         for name in compose["services"][service]["secrets"]:
