@@ -173,3 +173,17 @@ class RecoveryCode(models.Model):
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
     used_by = models.ForeignKey(Subject, models.PROTECT, null=True)
+
+
+class RecoveryTries(models.Model):
+    """Wrong recovery codes since the first of an hour: those of one person and, in the row of nobody, all."""
+
+    id = models.BigAutoField(primary_key=True)
+    subject = models.ForeignKey(Subject, models.PROTECT, null=True, db_index=False, db_constraint=False)
+    since = models.DateTimeField()
+    wrong = models.IntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["subject"], nulls_distinct=False, name="recovery_tries_once"),
+        ]

@@ -6,14 +6,19 @@ import hashlib
 import secrets
 from datetime import timedelta
 
-from django.db import transaction
+import structlog
+from django.db import connection, transaction
+from django.db.models import F, Q
 
 from accounts.clock import StintNow, now
-from accounts.models import PortalRole, RecoveryCode, Subject
+from accounts.models import PortalRole, RecoveryCode, RecoveryTries, Subject
 from accounts.signals import happened
 
+log = structlog.get_logger(__name__)
+
 MINUTES = 10
-TRIES = 5  # wrong ones, in MINUTES
+TRIES = 5  # wrong ones of one person, in an hour
+TRIES_OF_ALL = 50
 # Without letters and digits that look alike: it is read from one screen and typed into another.
 _SIGNS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 _LENGTH = 20  # 99 bits
@@ -21,6 +26,28 @@ _LENGTH = 20  # 99 bits
 
 class NotRecovered(Exception):
     """The code did nothing; `.args[0]` says why, for the person who typed it."""
+
+
+class TooManyTries(NotRecovered):
+    """No code works until an hour after the first wrong one, the right code neither."""
+
+    def __init__(self, seconds: int) -> None:
+        minutes = -(-seconds // 60)
+        again = "in a minute" if minutes == 1 else f"in {minutes} minutes"
+        super().__init__(f"Too many wrong codes were typed. No code works for now; try again {again}.")
+        self.seconds = seconds
+
+
+# Counted before the code is looked at, so that of many tries at once no two are the fifth. Everybody's row comes first,
+# and is held to the end: tries wait for each other, always in this order.
+_COUNT = """
+INSERT INTO accounts_recoverytries AS t (subject_id, since, wrong)
+VALUES (NULL, stint_now(), 1), (%s, stint_now(), 1)
+ON CONFLICT (subject_id) DO UPDATE SET
+    since = CASE WHEN t.since > stint_now() - interval '1 hour' THEN t.since ELSE stint_now() END,
+    wrong = CASE WHEN t.since > stint_now() - interval '1 hour' THEN t.wrong + 1 ELSE 1 END
+RETURNING subject_id IS NULL, wrong, ceil(extract(epoch FROM since + interval '1 hour' - stint_now()))::int
+"""
 
 
 def make_code() -> str:
@@ -33,24 +60,38 @@ def make_code() -> str:
 
 
 def use_code(typed: str, *, by: Subject) -> None:
-    """Make `by` an admin. Raises NotRecovered: unknown, used or too late, which are told alike."""
+    """Make `by` an admin. Raises NotRecovered: unknown, used or too late, which are told alike; TooManyTries."""
     digest = _digest("".join(sign for sign in typed.upper() if sign.isalnum()))
     with transaction.atomic():
+        _count(by)
         # Locked first: an UPDATE that waited for a mere lock does not look at the clock again.
         row = RecoveryCode.objects.select_for_update(no_key=True, of=("self",)).filter(digest=digest).first()
         used = row and RecoveryCode.objects.filter(pk=row.pk, used_at=None, expires_at__gt=StintNow()).update(
             used_at=StintNow(), used_by=by
         )
-        if not row or not used:
-            raise NotRecovered(f"That is no code that works. A code lives {MINUTES} minutes and works once.")
-        PortalRole.objects.get_or_create(subject=by, role=PortalRole.Role.ADMIN, source=PortalRole.Source.RECOVERY)
-        happened.send(
-            sender=RecoveryCode,
-            verb="recovery.used",
-            by=by,
-            subjects=[],
-            facts={"code": row.pk, "subject": by.pk},
-        )
+        if row and used:
+            RecoveryTries.objects.filter(Q(subject=by) | Q(subject=None)).update(wrong=F("wrong") - 1)  # it was right
+            PortalRole.objects.get_or_create(subject=by, role=PortalRole.Role.ADMIN, source=PortalRole.Source.RECOVERY)
+            happened.send(
+                sender=RecoveryCode,
+                verb="recovery.used",
+                by=by,
+                subjects=[],
+                facts={"code": row.pk, "subject": by.pk},
+            )
+    if not used:  # said outside: a try that failed stays counted
+        raise NotRecovered(f"That is no code that works. A code lives {MINUTES} minutes and works once.")
+
+
+def _count(by: Subject) -> None:
+    """One more wrong code, until it turns out to be right. TooManyTries counts nothing: the caller rolls back."""
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT, [by.pk])
+        counted = cursor.fetchall()
+    over = [seconds for of_all, wrong, seconds in counted if wrong > (TRIES_OF_ALL if of_all else TRIES)]
+    if over:
+        log.warning("recovery_refused", subject=by.ref, seconds=max(over))
+        raise TooManyTries(max(over))
 
 
 def _digest(code: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, override
 
 from django.conf import settings
@@ -108,15 +107,14 @@ def recover_page(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"minutes": recover.MINUTES}
     if request.method != "POST":
         return render(request, "recover.html", context)
-    since = time.time() - recover.MINUTES * 60
-    wrong = [at for at in request.session.get("recover_wrong", []) if at > since]
-    if len(wrong) >= recover.TRIES:
-        context["error"] = f"That were {recover.TRIES} wrong codes. Try again in {recover.MINUTES} minutes."
-        return render(request, "recover.html", context, status=429)
     try:
         recover.use_code(request.POST.get("code", "")[:100], by=request.user)
+    except recover.TooManyTries as error:
+        context["error"] = str(error)
+        response = render(request, "recover.html", context, status=429)
+        response["Retry-After"] = str(error.seconds)
+        return response
     except recover.NotRecovered as error:
-        request.session["recover_wrong"] = [*wrong, time.time()]
         context["error"] = str(error)
         return render(request, "recover.html", context, status=422)
     messages.success(request, "You are an admin now. That is in the record.")

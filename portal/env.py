@@ -93,7 +93,9 @@ class Env(BaseSettings):
     sync_seconds: int = Field(60, ge=5, le=3600, description="How often catalogs and the directory are read.")
     metrics_token: SecretStr | None = Field(None, description="Bearer token for /metrics; none: admins only.")
     trusted_proxy: bool = Field(
-        False, description="Believe X-Forwarded-Proto: a proxy in front sets it and strips the client's."
+        False,
+        description="Believe X-Forwarded-Proto and, to count tries by, the last address of X-Forwarded-For: a proxy in "
+        "front sets the one, strips the client's, and appends to the other.",
     )
     hsts: Literal["off", "host", "subdomains", "preload"] = Field(
         "host", description="Browsers insist on https for two years: for this host, those below it, in their lists."

@@ -41,7 +41,9 @@ class Front:
             log.info("request", method=scope["method"], path=scope["path"][:200], status=refused.value)
             told = refused, f"{refused.phrase}\n"
         if told is None:
-            await self._pages(scope, Body(receive, self._turn), send)
+            # WSGI writes - and _ alike: X_Forwarded_For of a client would stand beside the proxy's X-Forwarded-For.
+            headers = [(name, value) for name, value in scope["headers"] if b"_" not in name]
+            await self._pages({**scope, "headers": headers}, Body(receive, self._turn), send)
         else:
             await _answer(send, *told)
 

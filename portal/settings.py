@@ -57,6 +57,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "grants.web.middleware.TimeZone",
+    "grants.web.limits.Limits",  # the last: its page is a page, and what is forged counts for nobody
 ]
 
 TEMPLATES = [

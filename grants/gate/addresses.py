@@ -8,6 +8,8 @@ from itertools import chain
 
 from aiohttp import web
 
+from grants.gate.tries import is_address, place
+
 type Network = IPv4Network | IPv6Network
 
 HEADER = "X-Forwarded-For"  # the one that is read, from a proxy that is named
@@ -32,29 +34,8 @@ class Addresses:
             return place(peer)
         said = chain.from_iterable(value.split(",") for value in request.headers.getall(HEADER, ()))
         for hop in reversed([one.strip() for one in said]):
-            if not _is_address(hop):
+            if not is_address(hop):
                 break
             if not self.is_proxy(hop):
                 return place(hop)
         return place(peer)
-
-
-def place(peer: str) -> str:
-    """An address as it is counted: of IPv6 the network of a household, for that is what one gets."""
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return peer
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(IPv6Network((int(address) >> 64 << 64, 64)))
-    return str(address)
-
-
-def _is_address(hop: str) -> bool:
-    try:
-        ip_address(hop)
-    except ValueError:
-        return False
-    return True

@@ -11,10 +11,11 @@ from typing import Any, cast, override
 import structlog
 from aiohttp import web
 
-from grants.gate.addresses import Addresses, place
+from grants.gate.addresses import Addresses
 from grants.gate.answers import SERVER
 from grants.gate.limits import Limits
 from grants.gate.metrics import CONNECTIONS, TURNED_AWAY
+from grants.gate.tries import place
 
 log = structlog.get_logger(__name__)
 

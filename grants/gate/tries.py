@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 MOST = 10_000  # addresses that are remembered; of those who tried, the one that was longest away is forgotten
 
@@ -37,3 +38,24 @@ class Tries:
         """It was no guess."""
         if who in self._full_at:
             self._full_at[who] -= self._seconds
+
+
+def place(peer: str) -> str:
+    """An address as it is counted: of IPv6 the network of a household, for that is what one gets."""
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return peer
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(IPv6Network((int(address) >> 64 << 64, 64)))
+    return str(address)
+
+
+def is_address(hop: str) -> bool:
+    try:
+        ip_address(hop)
+    except ValueError:
+        return False
+    return True

@@ -51,6 +51,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # no
     )
 
 
+def too_many(request: HttpRequest, text: str) -> HttpResponse:
+    return _page(request, 429, "This came too often", text)
+
+
 def too_slow(request: HttpRequest) -> HttpResponse:
     return _page(request, 408, "This did not arrive in time", "The connection was too slow. Go back and send it again.")
 

@@ -10,11 +10,14 @@ from django.core.management import call_command
 
 from tests.conftest import connect
 
-MIGRATIONS = sorted((Path(__file__).resolve().parents[2] / "grants/migrations").glob("0*.py"))
+ROOT = Path(__file__).resolve().parents[2]
+MIGRATIONS = [path for room in ("accounts", "grants") for path in sorted((ROOT / room / "migrations").glob("0*.py"))]
 RIGHTS = {  # the last migration that lists a table's rights says them whole
     table: rights
     for migration in MIGRATIONS
-    for table, rights in getattr(importlib.import_module(f"grants.migrations.{migration.stem}"), "RIGHTS", {}).items()
+    for table, rights in getattr(
+        importlib.import_module(f"{migration.parts[-3]}.migrations.{migration.stem}"), "RIGHTS", {}
+    ).items()
 }
 
 

@@ -1,0 +1,88 @@
+"""How often one person, or one address while nobody is signed in, may begin what costs more than a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from accounts.models import Subject
+from grants.gate.tries import Tries, is_address, place
+from grants.lifecycle.errors import NotAllowed
+from grants.web import errors
+from grants.web.views_access import problem_page, visible_grant
+
+
+class Often(NamedTuple):
+    at_once: int
+    seconds: float  # until there is one more
+
+
+class Limit(NamedTuple):
+    """For each process of web. An address may be an office's; a browser that opens again sends all of its tabs."""
+
+    person: Often
+    address: Often = Often(120, 0.5)
+
+
+# By the names of paths. Wrong recovery codes are counted in the database besides (accounts.recover).
+LIMITS = {
+    "oidc_authentication_init": Limit(Often(60, 1.0)),
+    "oidc_authentication_callback": Limit(Often(60, 1.0)),
+    "recover": Limit(Often(20, 6.0)),
+    "token-new": Limit(Often(20, 6.0)),
+    "token-replace": Limit(Often(20, 6.0)),
+}
+
+
+class Limits:
+    """Middleware: 429 for who comes too often, before the view does anything."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+        self._tries = {
+            (name, kind): Tries(*often) for name, limit in LIMITS.items() for kind, often in limit._asdict().items()
+        }
+        self._turn = Lock()  # Tries is written for one thread
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, _view: object, _args: object, given: dict[str, Any]
+    ) -> HttpResponse | None:
+        name = request.resolver_match.url_name if request.resolver_match else None
+        if name not in LIMITS:
+            return None
+        kind, who = _who(request)
+        with self._turn:
+            if self._tries[name, kind].take(who):
+                return None
+        request.why = f"TOO OFTEN {kind}"  # type: ignore[attr-defined]
+        return _refused(request, name, math.ceil(getattr(LIMITS[name], kind).seconds), given)
+
+
+def _who(request: HttpRequest) -> tuple[str, str]:
+    """Who is counted: the person, wherever they are; else where the call comes from, as far as that is certain."""
+    if isinstance(request.user, Subject):
+        return "person", request.user.ref
+    # Of X-Forwarded-For the last hop alone is the proxy's own word; all before it may be made up.
+    hop = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
+    certain = settings.ENV.trusted_proxy and is_address(hop)
+    return "address", place(hop if certain else request.META.get("REMOTE_ADDR", ""))
+
+
+def _refused(request: HttpRequest, name: str, seconds: int, given: dict[str, Any]) -> HttpResponse:
+    wait = "a second" if seconds == 1 else f"{seconds} seconds"
+    text = f"This was asked for too often in a short time, and nothing was done. Try again in {wait}."
+    if name == "token-new":  # where its form is
+        response = problem_page(request, visible_grant(request, given["pk"]), NotAllowed(text))
+        response.status_code = 429
+    else:
+        response = errors.too_many(request, text)
+    response["Retry-After"] = str(seconds)
+    return response
