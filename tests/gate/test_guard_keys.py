@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from grants.gate.prefect import events, guards_deployments, guards_rest, guards_runs, schedules
+from grants.catalog.levels import Level
+from grants.gate.prefect import events, guards, guards_deployments, guards_rest, guards_runs, schedules
+from grants.gate.prefect.finds import OVERFLOWN
+from grants.gate.types import Body, Match, Route, Target
 from tests.adapters.contract_files import description
 
 KEYS = {
@@ -43,3 +48,14 @@ def test_every_key_of_a_limit(path: str) -> None:
     reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     schema = description("prefect-openapi.json")["components"]["schemas"][reference.rpartition("/")[2]]
     assert guards_rest.LIMITS[path] - {"create_if_missing"} == schema["properties"].keys() - {"create_if_missing"}
+
+
+def test_arithmetic_that_fails_is_a_fault_of_the_body() -> None:
+    def judge(*_: object) -> Any:
+        raise OverflowError
+
+    call = Match(
+        Route("POST", "/api/x", Level.VIEW, body=Body.JSON, guard=judge, needs=judge), {}, Target("", "", (), "")
+    )
+    assert guards.needs(call, {}) == guards.asks(call, {}, {}) == OVERFLOWN
+    assert OVERFLOWN.status == 400

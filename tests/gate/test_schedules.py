@@ -75,6 +75,8 @@ NEVER: tuple[dict[str, Any], ...] = (
     {"interval": 0}, {"interval": -1}, {"interval": 0.5}, {"interval": 1e300}, {"interval": True}, {"interval": "P1M"},
     {"interval": "PT"}, {"interval": None}, {"interval": 60, "anchor_date": "0001-01-01T00:00:00Z"},
     {"interval": 60, "anchor_date": 5}, {"interval": 60, "cron": "* * * * *"}, {"interval": 60, "x": 1}, {},
+    {"rrule": "FREQ=WEEKLY;INTERVAL=9999;BYMONTHDAY=31;BYMONTH=2"}, {"rrule": "FREQ=DAILY;INTERVAL=9999;BYMONTHDAY=31;BYMONTH=2"},
+    {"interval": -(10**400)}, {"interval": 10**400},
     {"interval": 60, "anchor_date": "2026-02-30"}, {"cron": "* * * * *", "day_or": 1.5},
 )  # fmt: skip
 
@@ -116,6 +118,17 @@ def test_one_call_has_so_many_looks_in_all() -> None:
         schedules_need([rare] * 9, NOW)
     with pytest.raises(Malformed):
         schedules_need([{"schedule": {"interval": 60}}] * 26, NOW)
+
+
+def test_one_call_has_so_many_steps_in_all() -> None:
+    """Prefect walks through the steps of every rule at each look: 125 of these are a minute and a half."""
+    start = "DTSTART:20200101T000000\n"
+    busy = "RRULE:FREQ=MINUTELY;INTERVAL=48"
+    assert schedules_need([{"schedule": {"rrule": start + busy}}], NOW) == Level.OPERATE
+    for many in ([start + busy] * 25, ["\n".join([start.strip(), *[busy] * 5])]):
+        with pytest.raises(Malformed, match="too many steps"):
+            schedules_need([{"schedule": {"rrule": rule}} for rule in many], NOW)
+    assert schedules_need([{"schedule": {"rrule": "FREQ=DAILY"}}] * 25, NOW) == Level.OPERATE
 
 
 @pytest.mark.parametrize(

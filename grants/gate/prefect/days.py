@@ -1,5 +1,5 @@
 """Days that rules mean. Whether one comes is found by looking at days one by one, as Prefect does, but at so few that
-the gate's loop is not held up: all schedules of a call share one number of them."""
+the gate's loop is not held up: all schedules of a call share one number of them, and of Prefect's steps."""
 
 from __future__ import annotations
 
@@ -10,22 +10,33 @@ from datetime import date
 from grants.gate.prefect.finds import Malformed
 
 _MOST = 3_000  # of one call
+_MOST_STEPS = 120_000  # of one call: every five minutes of a year; Prefect takes some 6 us for each, at each look
 _LONGEST = 48  # years that are looked ahead: a 29 February that is a Monday comes 40 years after the last, around 2100
 
 RARE = "This {} never comes, or once in decades. Give it days that its months and its interval have."
+_FAR = (
+    "There are too many steps from the start of these rules to now. Give them a DTSTART of today, or a cron expression."
+)
 
 
 class Looks:
-    """How many days may still be looked at for a call."""
+    """How many days may still be looked at for a call, and how many steps its rules may still have."""
 
     def __init__(self, today: date) -> None:
         self.today = today
         self._left = _MOST
+        self._steps = _MOST_STEPS
 
     def take(self, days: int, what: str) -> None:
         self._left -= days
         if self._left < 0:
             raise Malformed(RARE.format(what))
+
+    def walk(self, steps: int) -> None:
+        """From the start of a rule to now, as Prefect does at each look of its scheduler."""
+        self._steps -= steps
+        if self._steps < 0:
+            raise Malformed(_FAR)
 
 
 def length(year: int, month: int) -> int:

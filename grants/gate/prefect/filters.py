@@ -20,6 +20,7 @@ _MOST_PARTS = 5_000
 _LONGEST = 1_000  # letters of a text
 _MOST_WILDCARDS = 8
 _MOST_INTERVALS = 1_000
+_LONGEST_INTERVAL = 10**9  # seconds
 
 type Filter = dict[str, Any]
 
@@ -78,7 +79,7 @@ def history_within_bounds(body: Filter) -> None:
         spans = (end - start).total_seconds()
     except (ValueError, TypeError):
         raise malformed("A history's start and end are times as 2026-01-01T00:00:00Z.") from None
-    if not seconds >= 1 or spans / seconds > _MOST_INTERVALS:
+    if not 1 <= seconds <= _LONGEST_INTERVAL or spans > seconds * _MOST_INTERVALS:
         raise malformed(f"A history has {_MOST_INTERVALS} intervals at most, of a second or more.")
 
 

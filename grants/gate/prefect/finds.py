@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from grants.adapters.orchestrators.prefect import SERVER
 from grants.catalog.levels import Key, Level
-from grants.gate.types import ANY, Ask, Found, Json, Lookup, Match
+from grants.gate.types import ANY, Ask, Code, Found, Json, Lookup, Match, Refusal
 
 UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _NAME = re.compile(r"[^/%&<>\x00-\x1f\x7f]{1,500}")  # what Prefect takes as a name, and what fits in a path
@@ -25,6 +25,10 @@ _NAMED = {
 
 class Malformed(Exception):
     """The body is not what the route takes; the words say why. Whoever reads bodies turns it into a 400."""
+
+
+# For what comes through a judge's own bounds: arithmetic that fails is a fault of the body, not of the gate.
+OVERFLOWN = Refusal(400, Code.BODY, why="A number in the body is out of all bounds.")
 
 
 # Reading.

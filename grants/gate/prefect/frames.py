@@ -11,7 +11,17 @@ from typing import NamedTuple
 
 from grants.catalog.levels import Level
 from grants.gate.prefect.events import KEYS, claims, on_event
-from grants.gate.prefect.finds import Malformed, a_list, an_object, found_by, on, on_all, on_server, signed_in
+from grants.gate.prefect.finds import (
+    OVERFLOWN,
+    Malformed,
+    a_list,
+    an_object,
+    found_by,
+    on,
+    on_all,
+    on_server,
+    signed_in,
+)
 from grants.gate.types import Ask, Code, Found, Json, Lookup, Match, Refusal
 
 _WORKER = "/api/work_pools/{work_pool_name}/workers/connect"
@@ -37,6 +47,8 @@ def socket_needs(match: Match, number: int, message: Json) -> tuple[Lookup, ...]
         return _SOCKETS[match.route.template].needs(match, number, message)
     except Malformed as why:
         return Refusal(400, Code.BODY, why=str(why))
+    except OverflowError:
+        return OVERFLOWN
 
 
 def socket_asks(match: Match, number: int, message: Json, found: Found) -> tuple[Ask, ...] | Refusal:
@@ -45,6 +57,8 @@ def socket_asks(match: Match, number: int, message: Json, found: Found) -> tuple
         return _SOCKETS[match.route.template].asks(match, number, message, found)
     except Malformed as why:
         return Refusal(400, Code.BODY, why=str(why))
+    except OverflowError:
+        return OVERFLOWN
 
 
 def socket_sends(match: Match, number: int, message: Json) -> Json:

@@ -7,7 +7,7 @@ refused, for Prefect may give it a meaning that nobody here has judged.
 from __future__ import annotations
 
 from grants.catalog.levels import Level
-from grants.gate.prefect.finds import Malformed, anywhere, on, on_server, signed_in, wanted
+from grants.gate.prefect.finds import OVERFLOWN, Malformed, anywhere, on, on_server, signed_in, wanted
 from grants.gate.types import ANY, Ask, Code, Found, Json, Lookup, Match, Refusal
 
 _MOST = 1_000  # things that are looked up for one call, before it is known what its caller may do
@@ -23,6 +23,8 @@ def needs(match: Match, body: Json) -> tuple[Lookup, ...] | Refusal:
         return _each_once(tuple(lookup for find in _finds(match) for lookup in wanted(find, match, body)))
     except Malformed as why:
         return Refusal(400, Code.BODY, why=str(why))
+    except OverflowError:
+        return OVERFLOWN
 
 
 def asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...] | Refusal:
@@ -34,6 +36,8 @@ def asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...] | Refusal:
         asked = route.guard(match, body, found) if route.guard is not None else _plain(match, body, found, route.need)
     except Malformed as why:
         return Refusal(400, Code.BODY, why=str(why))
+    except OverflowError:
+        return OVERFLOWN
     if not asked:
         return Refusal(403, Code.GUARD, why="This gate does not know what that call would need.")
     return asked

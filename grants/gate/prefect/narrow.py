@@ -24,7 +24,7 @@ from grants.gate.prefect.filters import (
     only,
     shaped,
 )
-from grants.gate.prefect.finds import Malformed
+from grants.gate.prefect.finds import OVERFLOWN, Malformed
 from grants.gate.prefect.schemas import checked_by
 from grants.gate.prefect.scopes import NEEDS_QUEUES, SCOPE_OF, SCOPES, Scope, plain
 from grants.gate.prefect.sight import Call, Sight
@@ -75,6 +75,8 @@ def named(match: Match, body: Json, visible: Visible) -> tuple[Lookup, ...] | Re
         return tuple(_lookups(shaped(body), _LISTS[scope].names))
     except Unnarrowable as no:
         return no.refusal
+    except OverflowError:
+        return OVERFLOWN
 
 
 def narrow(match: Match, body: Json, sight: Sight, found: Found) -> Narrowed:
@@ -96,6 +98,8 @@ def narrow(match: Match, body: Json, sight: Sight, found: Found) -> Narrowed:
         return _OTHERS[scope](call)
     except Unnarrowable as no:
         return no.refusal
+    except OverflowError:
+        return OVERFLOWN
 
 
 def _listed(call: Call, line: _List) -> Narrowed:

@@ -7,6 +7,7 @@ plain enough to be told here: when it comes, and how many steps there are to it.
 from __future__ import annotations
 
 import calendar
+import math
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
@@ -17,7 +18,6 @@ from grants.gate.prefect.finds import Malformed
 
 _LONGEST = 6_500  # Prefect's own
 _MOST_RULES = 5
-_MOST_STEPS = 120_000  # from its start to a year from now: every five minutes of a year
 _DAY = 24 * 60
 _YEARLY, _MONTHLY, _WEEKLY, _DAILY, _HOURLY, _MINUTELY = "YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY"
 _MINUTES = {_HOURLY: 60, _MINUTELY: 1}
@@ -38,11 +38,11 @@ _RANGES = {
     "BYSECOND": (0, 59),
 }
 _UNKNOWN = "This gate cannot tell when this rule comes: {}."
-_FAR = "There are too many steps from this rule's start to now. Give it a DTSTART of today, or a cron expression."
 _OFTEN = "A rule comes once a minute at most. For more, give an interval."
 _EARLY = date(1970, 1, 1)
 _LATE = date(2100, 1, 1)
 _END = 2400
+_LAST = date(_END, 1, 1)
 _MOST_PERIODS = 2_000  # 38 years of weeks
 _ALL = frozenset(range(1, 13))  # months
 _ANCHOR = (date(2020, 1, 1), 0)  # Prefect's, where a rule has no start of its own
@@ -73,7 +73,7 @@ def judge(text: str, looks: Looks) -> None:
     start = _moment(starts[0][1]) if starts else _ANCHOR
     for line in rules:
         rule = _read(line.removeprefix("RRULE:"), start)
-        _near(rule, looks.today)
+        looks.walk(_steps(rule, looks.today))
         _comes(rule, looks)
 
 
@@ -171,15 +171,14 @@ def _minutes(rule: _Rule) -> list[int]:
     return [at for at in of_day if (hours is None or at // 60 in hours) and (minutes is None or at % 60 in minutes)]
 
 
-def _near(rule: _Rule, today: date) -> None:
-    """Few steps from its start on."""
+def _steps(rule: _Rule, today: date) -> int:
+    """From its start to a year from now."""
     times = len(rule.by.get("BYMINUTE", (0,)))
     if rule.freq in _MINUTES:
-        steps = _DAY / (rule.interval * _MINUTES[rule.freq]) * (times if rule.freq == _HOURLY else 1)
+        a_day = _DAY / (rule.interval * _MINUTES[rule.freq]) * (times if rule.freq == _HOURLY else 1)
     else:
-        steps = len(rule.by.get("BYHOUR", (0,))) * times / (rule.interval if rule.freq == _DAILY else 1)
-    if (max((today - rule.start).days, 0) + 365) * max(steps, 1) > _MOST_STEPS:
-        raise Malformed(_FAR)
+        a_day = len(rule.by.get("BYHOUR", (0,))) * times / (rule.interval if rule.freq == _DAILY else 1)
+    return math.ceil((max((today - rule.start).days, 0) + 365) * max(a_day, 1))
 
 
 def _comes(rule: _Rule, looks: Looks) -> None:
@@ -212,12 +211,12 @@ def _periods(rule: _Rule, today: date) -> Iterator[Iterable[date]]:
         case "WEEKLY":
             monday = start - timedelta(days=(start.weekday() - rule.monday) % 7)
             begun = (at - monday).days // 7 // every * every
-            for week in range(begun, begun + _MOST_PERIODS * every, every):
+            for week in range(begun, min(begun + _MOST_PERIODS * every, (_LAST - monday).days // 7), every):
                 yield (monday + timedelta(days=week * 7 + n) for n in range(7))
         case _:
             every = every if rule.freq == _DAILY else 1
             begun = (at - start).days // every * every
-            for days in range(begun, begun + _MOST_PERIODS * every, every):
+            for days in range(begun, min(begun + _MOST_PERIODS * every, (_LAST - start).days), every):
                 yield (start + timedelta(days=days),)
 
 

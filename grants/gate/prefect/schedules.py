@@ -93,7 +93,7 @@ def ahead_judged(body: Json, now: date) -> None:
 def _often(interval: Json) -> bool:
     seconds = math.nan
     if isinstance(interval, int | float) and not isinstance(interval, bool):
-        seconds = float(min(interval, _RAREST + 1))
+        seconds = float(min(max(interval, 0), _RAREST + 1))
     elif isinstance(interval, str) and (m := _DURATION.fullmatch(interval)) and any(m.groups()):
         seconds = float(sum(int(part or 0) * unit for part, unit in zip(m.groups(), _UNITS, strict=True)))
     if not 1 <= seconds <= _RAREST:
