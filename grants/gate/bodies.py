@@ -14,6 +14,7 @@ from grants.gate.types import Code, Json, Refusal
 LARGEST_ANSWER = 8 * 1024 * 1024  # of an orchestrator's
 DEEPEST = 64
 MOST_SIGNS = 100_000  # brackets and commas: a batch of 10,000 log lines has 60,000
+MOST_DIGITS = 100  # of a number: what reading one takes grows with their square
 MOST_ESCAPES = 1_000_000  # backslashes: a text is read in one go, and each of them is a stop
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -45,7 +46,9 @@ def parse(raw: bytes) -> Json | Refusal:
     if refusal := _too_much(raw):
         return refusal
     try:
-        body = json.loads(raw.decode(), object_pairs_hook=_once, parse_constant=_never, parse_float=_finite)
+        body = json.loads(
+            raw.decode(), object_pairs_hook=_once, parse_constant=_never, parse_int=_whole, parse_float=_finite
+        )
         if b"\\ud" in raw or b"\\uD" in raw:
             dump_in_parts(body)  # half a surrogate pair can be read, and not be written
     except (ValueError, RecursionError) as error:
@@ -56,8 +59,8 @@ def parse(raw: bytes) -> Json | Refusal:
 
 def loads(raw: bytes) -> Json:
     """What an orchestrator's own answer says; None where it is empty. Raises ValueError."""
-    # A call of ours for each object: between two of them another thread has its turn.
-    return json.loads(raw, object_hook=_itself) if raw else None
+    # A call of ours for each object and number: between two of them another thread has its turn.
+    return json.loads(raw, object_hook=_itself, parse_int=_whole, parse_float=_real) if raw else None
 
 
 def dump(body: Json) -> bytes:
@@ -102,8 +105,22 @@ def _never(word: str) -> float:
     raise NotOneThing(f"{word} is no number.")
 
 
+def _whole(digits: str) -> int:
+    return int(_few(digits))
+
+
+def _real(digits: str) -> float:
+    return float(_few(digits))
+
+
+def _few(digits: str) -> str:
+    if len(digits) > MOST_DIGITS:
+        raise NotOneThing(f"A number has more than {MOST_DIGITS} digits.")
+    return digits
+
+
 def _finite(digits: str) -> float:
-    number = float(digits)
+    number = _real(digits)
     if not math.isfinite(number):
         raise NotOneThing("A number is too large.")
     return number

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from grants.gate.bodies import DEEPEST, MOST_ESCAPES, MOST_SIGNS, dump, dump_in_parts, parse, refused_kind
+from grants.gate.bodies import DEEPEST, MOST_ESCAPES, MOST_SIGNS, dump, dump_in_parts, loads, parse, refused_kind
 from grants.gate.types import Refusal
 
 VALUES = st.recursive(
@@ -67,6 +67,18 @@ def test_what_is_too_deep(raw: bytes) -> None:
     refusal = parse(raw)
     assert isinstance(refusal, Refusal)
     assert refusal.status == 400
+
+
+@pytest.mark.parametrize("number", [b"1" * 101, b"-" + b"9" * 4_200, b"0." + b"1" * 4_200, b"1" * 4_200 + b"e-4200"])
+def test_a_number_has_few_digits(number: bytes) -> None:
+    """4 MB of such numbers hold the loop for most of a second, in one call."""
+    refusal = parse(b"[" + number + b"]")
+    assert isinstance(refusal, Refusal)
+    assert refusal.status == 400
+    assert "digits" in refusal.why
+    with pytest.raises(ValueError, match="digits"):
+        loads(b"[" + number + b"]")
+    assert parse(b"[" + b"1" * 100 + b"]") == loads(b"[" + b"1" * 100 + b"]") == [int("1" * 100)]
 
 
 def test_a_refusal_does_not_repeat_what_was_sent() -> None:
