@@ -234,12 +234,15 @@ class Feed:
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """What is made meanwhile stays: a collector that looks through all of it again and again holds the loop."""
+    """What is made meanwhile stays: a collector that looks through all of it again and again holds the loop.
+
+    Unless it fails: what was frozen then would never be collected.
+    """
     gc.disable()
     try:
         yield
-    finally:
         gc.freeze()
+    finally:
         gc.enable()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -98,6 +99,15 @@ def test_nothing_is_known_before_the_first_reading() -> None:
     feed = Feed("postgresql://nobody@127.0.0.1:1/nothing")
     assert feed.fresh() is None
     assert feed.age is None
+
+
+def test_a_reading_that_fails_leaves_its_garbage_to_the_collector() -> None:
+    frozen = gc.get_freeze_count()
+    with pytest.raises(OSError, match="gone"), feeds._without_collecting():
+        assert not gc.isenabled()
+        raise OSError("gone")
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen
 
 
 def test_what_is_over_is_known_a_day_longer_and_then_forgotten(writer: Writer) -> None:
