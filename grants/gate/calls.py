@@ -9,11 +9,12 @@ from multidict import CIMultiDictProxy
 
 from grants.catalog.levels import Level
 from grants.gate.aside import aside
-from grants.gate.check import check, may_finish
+from grants.gate.check import check, holds, may_finish
 from grants.gate.credentials import authenticate, known_by
 from grants.gate.kinds import Served
 from grants.gate.lookup import LookupFailed
 from grants.gate.snapshot import Feed, now_of
+from grants.gate.turns import Turns
 from grants.gate.types import (
     Allow,
     Ask,
@@ -32,6 +33,7 @@ from grants.gate.types import (
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 MOST_LOOKUPS = 2_000  # of one call: each may be a question to the orchestrator
+FEW_LOOKUPS = 10  # that anybody may cause: a refusal names what would have passed. More wait for the caller's others
 STALE = Refusal(503, Code.STALE, why="Stint cannot tell at the moment who may do what. Nothing was passed on.")
 
 
@@ -74,6 +76,7 @@ class Judge:
 
     def __init__(self, feed: Feed, *, scheme: str) -> None:
         self.feed, self.scheme = feed, scheme  # by which browsers reach the gate: a page's origin begins with it
+        self._turns = Turns()
 
     def known(self) -> Snapshot:
         return no(self.feed.fresh() or (BEHIND if self.feed.behind else STALE))
@@ -167,9 +170,19 @@ class Judge:
         if len(wanted) > MOST_LOOKUPS:
             raise Refused(Refusal(413, Code.TOO_LARGE, why=f"It names more than {MOST_LOOKUPS:,} things."))
         try:
-            return await call.served.lookups.resolve(wanted)
+            if len(wanted) <= FEW_LOOKUPS:
+                return await call.served.lookups.resolve(wanted)
+            self._may_ask(call)
+            async with self._turns.of(call.principal.subject if call.principal else 0):
+                return await call.served.lookups.resolve(wanted)
         except LookupFailed:
             raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator cannot be asked what this is.")) from None
+
+    def _may_ask(self, call: Call) -> None:
+        """Who is granted nothing here would be refused whatever is found: others wait for the same lookups."""
+        snapshot = self.known()
+        if not holds(snapshot, self.who(call), call.served.upstream.slug, now_of(snapshot)):
+            raise Refused(Refusal(403, Code.NO_GRANT))
 
 
 def _good_until(snapshot: Snapshot, principal: Principal) -> datetime:

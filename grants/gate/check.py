@@ -105,6 +105,14 @@ def _held(snapshot: Snapshot, principal: Principal) -> Iterator[Grant]:
             yield grant
 
 
+def holds(snapshot: Snapshot, principal: Principal, connection: str, now: datetime) -> bool:
+    """Whether anything of an orchestrator is granted to the caller now, or in its drain."""
+    return any(
+        grant.resource.connection == connection and grant.starts_at <= now < grant.drain_until
+        for grant in _held(snapshot, principal)
+    )
+
+
 def nearest(snapshot: Snapshot, principal: Principal, ask: Ask, now: datetime) -> Grant | None:
     """What the caller holds, or else held, where `ask` asks for more: for a refusal's words, never for a decision."""
     there = [grant for grant in _held(snapshot, principal) if grant.resource in ask.lineage and grant.starts_at <= now]

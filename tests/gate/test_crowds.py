@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
@@ -15,10 +16,11 @@ from multidict import CIMultiDict
 
 from grants.gate.addresses import Addresses
 from grants.gate.limits import RESERVE, Limits, limits_for
+from grants.gate.types import Lookup
 from tests.gate.loop import run
 from tests.gate.recorder import recorder
 from tests.gate.talk import until
-from tests.gate.toy import RUN, Papers, bearer, gate, status
+from tests.gate.toy import RUN, TOY, Lookups, Papers, bearer, gate, status
 
 HEAD = b"GET /api/me HTTP/1.1\r\nHost: toy.test\r\n"
 type Open = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -258,6 +260,53 @@ def test_one_callers_calls_and_bodies_are_counted() -> None:
                     one[1].write(b" ")
                     assert status(await one[0].readuntil(b"}")) == 200
                 await until(lambda: (callers._all_bytes, len(callers._bytes), len(callers._calls)) == (0, 0, 0))
+
+    run(story())
+
+
+class Names(Lookups):
+    """Counts what it is asked for, and by how many at once."""
+
+    names = now = most = 0
+
+    async def resolve(self, wanted: Any) -> Any:
+        Names.names += len(wanted)
+        Names.now += 1
+        Names.most = max(Names.most, Names.now)
+        await asyncio.sleep(0.01)
+        Names.now -= 1
+        return await super().resolve(wanted)
+
+
+def test_who_is_granted_nothing_causes_few_lookups_and_others_one_call_of_many_at_a_time() -> None:
+    def needs(_match: Any, body: Any) -> Any:
+        return tuple(Lookup("thing", str(n)) for n in range(body["things"]))
+
+    async def story() -> None:
+        async with recorder() as rec:
+            papers = Papers(rec.port)
+            papers.active.add(2)
+            tokens = {
+                "none": papers.token(papers.grant(RUN, "0", seconds=-1, subject=2)),
+                "some": papers.token(papers.grant(RUN, "0")),
+                "draining": papers.token(papers.grant(RUN, "0", seconds=-1, drain=60, subject=3)),
+            }
+            async with gate(papers, kind=TOY._replace(needs=needs, lookups=Names)) as door:
+
+                async def ask(who: str, things: int) -> bytes:
+                    Names.names = Names.most = 0
+                    body = json.dumps({"things": things}).encode()
+                    head = bearer(tokens[who]), "Content-Type: application/json"
+                    return await door.ask("POST", "/api/things/mine", *head, body=body)
+
+                refused = await ask("none", 11)
+                assert (status(refused), Names.names) == (403, 0)
+                assert (status(await ask("none", 10)), Names.names) == (403, 10)
+                assert (status(await ask("draining", 11)), Names.names) == (403, 11)
+                assert (status(await ask("some", 11)), Names.names) == (403, 11)
+                assert set(map(status, await asyncio.gather(*(ask("some", 11) for _ in range(8))))) == {403}
+                assert Names.most == 1
+                assert not door.gateway.judge._turns._lines
 
     run(story())
 

@@ -9,7 +9,7 @@ import pytest
 from grants.catalog.levels import Level
 from grants.gate.prefect import events, guards, guards_deployments, guards_rest, guards_runs, schedules
 from grants.gate.prefect.finds import OVERFLOWN
-from grants.gate.types import Body, Match, Route, Target
+from grants.gate.types import Body, Lookup, Match, Route, Target
 from tests.adapters.contract_files import description
 
 KEYS = {
@@ -59,3 +59,15 @@ def test_arithmetic_that_fails_is_a_fault_of_the_body() -> None:
     )
     assert guards.needs(call, {}) == guards.asks(call, {}, {}) == OVERFLOWN
     assert OVERFLOWN.status == 400
+
+
+def test_few_of_what_is_told_one_by_one_are_named_in_a_call() -> None:
+    def named(kind: str, many: int) -> Any:
+        wanted = tuple(Lookup(kind, str(n)) for n in range(many))
+        route = Route("POST", "/api/x", Level.WORK, body=Body.JSON, needs=lambda *_: wanted)
+        return guards.needs(Match(route, {}, Target("", "", (), "")), {})
+
+    assert len(named("artifact", 100)) == 100
+    assert named("artifact", 101).status == 400
+    assert len(named("deployment", 1000)) == 1000
+    assert named("deployment", 1001).status == 400

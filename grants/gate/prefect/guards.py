@@ -11,6 +11,8 @@ from grants.gate.prefect.finds import OVERFLOWN, Malformed, anywhere, on, on_ser
 from grants.gate.types import ANY, Ask, Code, Found, Json, Lookup, Match, Refusal
 
 _MOST = 1_000  # things that are looked up for one call, before it is known what its caller may do
+_MOST_ALONE = 100  # of them that Prefect tells of only one by one
+_TOGETHER = frozenset({"server", "flow_run", "flow_run_place", "task_run", "task_run_place", "deployment"})
 _ANYWHERE = "any:"  # "any:work" in a line's `find`: passes as well by that level on whatever it is
 
 
@@ -68,4 +70,6 @@ def _each_once(lookups: tuple[Lookup, ...] | Refusal) -> tuple[Lookup, ...] | Re
     distinct = tuple(dict.fromkeys(lookups))
     if len(distinct) > _MOST:
         raise Malformed(f"The body names more than {_MOST} things.")
+    if sum(lookup.kind not in _TOGETHER for lookup in distinct) > _MOST_ALONE:
+        raise Malformed(f"The body names more than {_MOST_ALONE} things that Prefect tells of only one by one.")
     return distinct
