@@ -66,6 +66,15 @@ class Callers:
             hand.empty()
             _less(self._calls, subject, 1)
 
+    @contextmanager
+    def holding(self, subject: int, size: int) -> Iterator[None]:
+        """While a message of its sockets is looked into. Raises Refused."""
+        self.hold(subject, size)
+        try:
+            yield
+        finally:
+            self.let_go(subject, size)
+
     def hold(self, subject: int, size: int) -> None:
         if self._bytes[subject] + size > self.limits.bodies_each:
             raise Refused(_BODIES)

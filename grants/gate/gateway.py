@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 
 from grants.gate import heads, refusals
 from grants.gate.answers import abort, pass_on, send
-from grants.gate.aside import aside, dumped, parsed
+from grants.gate.aside import CALLER, aside, dumped, parsed
 from grants.gate.callers import STRANGERS, Callers, Hand
 from grants.gate.calls import STALE, Call, Judge, Passed, Refused, no
 from grants.gate.enter import PREFIX, Enter
@@ -55,8 +55,8 @@ class Gateway:
     ) -> None:
         self.feed, self.client, self.usage, self.enter, self.limits = feed, client, usage, enter, limits
         self.judge = Judge(feed, scheme=client.scheme)
-        self.sockets = Sockets(self.judge, client, usage, limits)
         self.callers = Callers(limits)
+        self.sockets = Sockets(self.judge, client, usage, limits, self.callers)
         self._kinds = kinds
         self._served: dict[str, Served] = {}
 
@@ -106,6 +106,7 @@ class Gateway:
             subject = principal.subject
             self.sockets.passers.heard(request.remote, principal.credential)
             known(request)
+        CALLER.set(subject)
         with self.callers.call(subject) as hand:
             body = await self._body(request, call, hand)
             async with self.callers.turn(subject, call.served.upstream.slug):

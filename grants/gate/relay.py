@@ -12,6 +12,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from grants.gate.answers import cut
 from grants.gate.aside import dumped, parsed
 from grants.gate.bodies import dump
+from grants.gate.callers import STRANGERS, Callers
 from grants.gate.calls import Call, Judge, Passed, Refused
 from grants.gate.limits import Limits
 from grants.gate.narrowing import narrowed
@@ -51,9 +52,17 @@ class Goodbye(NamedTuple):
 
 class Relay:
     def __init__(
-        self, call: Call, judge: Judge, usage: Usage, limits: Limits, down: Downward, up: Upward, secret: str
+        self,
+        call: Call,
+        judge: Judge,
+        usage: Usage,
+        limits: Limits,
+        callers: Callers,
+        down: Downward,
+        up: Upward,
+        secret: str,
     ) -> None:
-        self.call, self.judge, self.usage, self.limits = call, judge, usage, limits
+        self.call, self.judge, self.usage, self.limits, self.callers = call, judge, usage, limits, callers
         self.down, self.up, self.secret = down, up, secret
         self._end: asyncio.Future[Goodbye] = asyncio.get_running_loop().create_future()
         self.over = asyncio.Event()
@@ -98,8 +107,7 @@ class Relay:
             match message.type:
                 case WSMsgType.TEXT:
                     number += 1
-                    judged = self._sign_in(message.data) if number == 1 else self._frame(number, message.data)
-                    if goodbye := await judged:
+                    if goodbye := await self._said(number, message.data):
                         return goodbye
                 case WSMsgType.PING | WSMsgType.PONG:  # Prefect's clients ping before they sign in
                     await self._send(self.up, message.data, message.type)
@@ -107,6 +115,15 @@ class Relay:
                     return _refusing(WSCloseCode.UNSUPPORTED_DATA, "text only")
                 case _:
                     return _parted(message.type, message.data, message.extra)
+
+    async def _said(self, number: int, raw: bytes) -> Goodbye | None:
+        """What is looked into of all sockets of a caller counts together, and with the bodies of its calls."""
+        subject = self.call.principal.subject if self.call.principal is not None else STRANGERS
+        try:
+            with self.callers.holding(subject, len(raw)):
+                return await (self._sign_in(raw) if number == 1 else self._frame(number, raw))
+        except Refused:
+            return _refusing(AGAIN, "try again")
 
     async def _sign_in(self, raw: bytes) -> Goodbye | None:
         """The first message: with our secret in the place of the caller's token, which has to be the handshake's."""

@@ -14,6 +14,8 @@ import structlog
 from aiohttp import web
 
 from grants.gate import heads
+from grants.gate.aside import CALLER
+from grants.gate.callers import Callers
 from grants.gate.calls import STALE, Call, Judge, Passed, Refused
 from grants.gate.limits import LISTED, Limits
 from grants.gate.line import known
@@ -54,8 +56,8 @@ class _Opener(NamedTuple):
 
 
 class Sockets:
-    def __init__(self, judge: Judge, client: Client, usage: Usage, limits: Limits) -> None:
-        self.judge, self.client, self.usage, self.limits = judge, client, usage, limits
+    def __init__(self, judge: Judge, client: Client, usage: Usage, limits: Limits, callers: Callers) -> None:
+        self.judge, self.client, self.usage, self.limits, self.callers = judge, client, usage, limits, callers
         self.passers = Passers()
         self._held: set[Held] = set()
         self._open: Counter[_Opener] = Counter()
@@ -79,12 +81,13 @@ class Sockets:
         )  # fmt: skip
         if not down.can_prepare(request):
             raise Refused(Refusal(400, Code.HEADERS, why="This is no proper WebSocket handshake."))
-        self._who(request, call)
+        CALLER.set(self._who(request, call))
         known(request)
         with self._counted(call):  # first: to judge one may take questions to the orchestrator
             passed = await self.judge.judge(call, None, opening=True)
             up = await self._connect(request, call)
-            relay = Relay(call, self.judge, self.usage, self.limits, down, up, self.client.secret(call.served.upstream))
+            secret = self.client.secret(call.served.upstream)
+            relay = Relay(call, self.judge, self.usage, self.limits, self.callers, down, up, secret)
             self._relays.add(relay)
             try:
                 with self.held(call, passed, relay.end, after=0) as held:
@@ -94,9 +97,9 @@ class Sockets:
                 self._relays.discard(relay)
         return down
 
-    def _who(self, request: web.BaseRequest, call: Call) -> None:
+    def _who(self, request: web.BaseRequest, call: Call) -> int:
         try:
-            self.judge.who(call)
+            return self.judge.who(call).subject
         except Refused as error:
             if error.refusal.code is not Code.CREDENTIAL:
                 raise

@@ -18,7 +18,8 @@ from structlog.testing import capture_logs
 from grants.catalog.levels import Key, Level
 from grants.gate import aside as asides
 from grants.gate import watchdog
-from grants.gate.aside import LITTLE
+from grants.gate.aside import CALLER, LITTLE, aside, loaded
+from grants.gate.limits import Limits
 from grants.gate.metrics import LAG
 from grants.gate.prefect.kind import PREFECT
 from grants.gate.types import Body, Grant, Route
@@ -156,6 +157,70 @@ def test_while_a_large_body_is_read_others_are_answered(monkeypatch: pytest.Monk
                 finally:
                     go_on.set()
                 assert status(await large) == 200
+
+    run(story())
+
+
+def test_a_caller_has_one_thread_and_leaves_the_others_to_others() -> None:
+    go_on, begun, most, now = threading.Event(), threading.Event(), 0, 0
+
+    def work(_: object = None) -> None:
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        begun.set()
+        assert go_on.wait(20)
+        now -= 1
+
+    async def one(subject: int, what: Any) -> Any:
+        CALLER.set(subject)
+        return await aside(LITTLE + 1, what)
+
+    async def story() -> None:
+        greedy = [asyncio.create_task(one(1, work)) for _ in range(20)]
+        try:
+            await until(begun.is_set)
+            async with asyncio.timeout(10):
+                assert await asyncio.create_task(one(2, lambda: "done")) == "done"
+                assert await loaded(b'"' + b"a" * LITTLE + b'"') == "a" * LITTLE
+            greedy[0].cancel()  # who leaves gives its turn back when its thread is free, not before
+            await asyncio.sleep(0.05)
+        finally:
+            go_on.set()
+        done = await asyncio.gather(*greedy, return_exceptions=True)
+        assert [type(one) for one in done[:1]] == [asyncio.CancelledError]
+        assert set(done[1:]) == {None}
+        assert most == 1
+        assert not asides._TURNS._lines
+
+    run(story())
+
+
+def test_messages_count_with_the_bodies_of_their_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with (
+            talking(limits=Limits(bodies_each=150_000)) as talk,
+            opened(talk.door, "/api/things/mine/talk", talk.token) as first,
+            opened(talk.door, "/api/things/mine/talk", talk.token) as second,
+        ):
+            callers, judged, frame = talk.door.gateway.callers, asyncio.Event(), talk.door.gateway.judge.frame
+            await until(lambda: len(talk.there.heard) == 2)
+            assert callers._all_bytes == 0
+
+            async def slowly(*args: Any) -> Any:
+                await judged.wait()
+                return await frame(*args)
+
+            monkeypatch.setattr(talk.door.gateway.judge, "frame", slowly)
+            await first.send_str('{"say":"' + "a" * 100_000 + '"}')
+            await until(lambda: callers._bytes[1] > 100_000)
+            await second.send_str('{"say":"' + "a" * 100_000 + '"}')
+            while (message := await second.receive(timeout=5)).type is not message.type.CLOSE:
+                pass
+            assert (message.data, message.extra) == (1011, "try again")
+            judged.set()
+            await until(lambda: len(talk.there.heard) == 3)
+            await until(lambda: (callers._all_bytes, len(callers._bytes)) == (0, 0))
 
     run(story())
 
