@@ -1,7 +1,7 @@
-"""Before the pages, on the event loop: answers probes, refuses bodies that no page takes, reads the others in time.
+"""Before the pages, on the event loop: answers probes, refuses bodies that no page takes, awaits the others in time.
 
-Here no thread waits for anybody. Read by a thread, a body holds it for as long as its sender likes, and an upload is
-spooled to a disk, whoever sends it.
+No thread waits for anybody: not for who sends, as it is handed a body that is whole, and not for who reads, as what it
+answers is kept until it is read. So an answer is never without end (tests/test_house.py).
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ log = structlog.get_logger(__name__)
 
 MOST = 64 * 1024  # bytes of a form
 SECONDS = 5.0  # for the whole of it
-AT_ONCE = 4  # bodies awaited; fewer than threads, so who sends slowly delays others who send, and no page
+AT_ONCE = 64  # bodies awaited: 4 MiB, whoever sends them
 FORM = b"application/x-www-form-urlencoded"
+SENTENCES = {
+    HTTPStatus.REQUEST_TIMEOUT: "This did not arrive in time. The connection was too slow: go back and send it again."
+}
 
 type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
@@ -32,39 +35,73 @@ class Front:
     """ASGI: hands on what may become a page to `application` (WSGI), in one of its threads."""
 
     def __init__(self, application: Any, *, threads: int) -> None:
-        self._pages: Any = WSGIMiddleware(application, workers=threads)
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._pages: Any = WSGIMiddleware(application, workers=threads, send_queue_size=0)  # 0: no thread waits there
+        self._bodies = Bodies()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        told = health.tell(scope["path"])
-        if told is None and (refused := _refused(scope)):
-            log.info("request", method=scope["method"], path=scope["path"][:200], status=refused.value)
-            told = refused, f"{refused.phrase}\n"
-        if told is None:
-            # WSGI writes - and _ alike: X_Forwarded_For of a client would stand beside the proxy's X-Forwarded-For.
-            headers = [(name, value) for name, value in scope["headers"] if b"_" not in name]
-            await self._pages({**scope, "headers": headers}, Body(receive, self._turn), send)
-        else:
+        if told := health.tell(scope["path"]):
             await _answer(send, *told)
+            return
+        refused, body = _refused(scope), b""
+        if refused is None and _has_body(scope):
+            try:
+                body = await self._bodies.whole(receive)
+            except OSError:
+                refused = HTTPStatus.REQUEST_TIMEOUT
+        if refused:
+            log.info("request", method=scope["method"], path=scope["path"][:200], status=refused.value)
+            await _answer(send, refused, f"{SENTENCES.get(refused, refused.phrase)}\n")
+            return
+
+        async def receive_whole() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._pages({**scope, "headers": _headers(scope)}, receive_whole, send)
 
 
-class Body:
-    """ASGI's receive(), for a thread that wants the body: all of it, in time, or an OSError."""
+class Bodies:
+    """Those awaited. Where too many come, who has taken longest makes room: who sends at once never does."""
 
-    def __init__(self, receive: Receive, turn: asyncio.Semaphore) -> None:
-        self._receive = receive
-        self._turn = turn
+    def __init__(self) -> None:
+        self._awaited: dict[asyncio.Timeout, None] = {}  # the oldest first
 
-    async def __call__(self) -> Message:
-        whole, more = bytearray(), True
-        async with asyncio.timeout(SECONDS), self._turn:
-            while more:
-                message = await self._receive()
-                if message["type"] != "http.request":  # half a form is not what somebody meant
-                    raise ConnectionError("the body ended early")
-                whole += message.get("body", b"")
-                more = message.get("more_body", False)
-        return {"type": "http.request", "body": bytes(whole), "more_body": False}
+    async def whole(self, receive: Receive) -> bytes:
+        """All of it, in time, or an OSError: half a form is not what somebody meant."""
+        body, more = bytearray(), True
+        async with asyncio.timeout(SECONDS) as deadline:
+            self._make_room()
+            self._awaited[deadline] = None
+            try:
+                while more:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        raise ConnectionError("the body ended early")
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+            finally:
+                self._awaited.pop(deadline, None)
+        return bytes(body)
+
+    def _make_room(self) -> None:
+        while len(self._awaited) >= AT_ONCE:
+            oldest = next(iter(self._awaited))
+            del self._awaited[oldest]
+            if not oldest.expired():
+                oldest.reschedule(0)
+
+
+def _headers(scope: Message) -> list[tuple[bytes, bytes]]:
+    """As WSGI should see them."""
+    # It writes - and _ alike: X_Forwarded_For of a client would stand beside the proxy's X-Forwarded-For.
+    headers = [(name, value) for name, value in scope["headers"] if b"_" not in name and name != b"cookie"]
+    # It joins by commas, which cookies may not be joined by; a client may send them one by one.
+    cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+    return [*headers, (b"cookie", b"; ".join(cookies))] if cookies else headers
+
+
+def _has_body(scope: Message) -> bool:
+    """Of a call that was not refused."""
+    return any(name == b"content-length" and int(value) for name, value in scope["headers"])
 
 
 def _refused(scope: Message) -> HTTPStatus | None:

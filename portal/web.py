@@ -16,6 +16,7 @@ def command(env: Env) -> list[str]:
         sys.executable, "-m", "granian", "--interface", "asginl", "--http", "1", "--no-ws",
         "--host", env.web_host, "--port", str(env.web_port), "--workers", str(env.web_processes),
         "--respawn-failed-workers", "--http1-header-read-timeout", "10000",  # ms
+        "--workers-kill-timeout", "8",  # seconds: before Docker kills all, after ten
         "portal.asgi:application",
     ]  # fmt: skip
 

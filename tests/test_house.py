@@ -75,6 +75,16 @@ def test_calls_go_out_where_they_are_bounded() -> None:
     assert found == OUTGOING
 
 
+def test_no_answer_of_the_portal_is_streamed() -> None:
+    """It would go on for who has gone, and be kept for who does not read (portal/front.py). The provider of the demo is not the portal."""
+    streamed = [
+        path
+        for path in CODE
+        if "portal/demo/" not in str(path) and re.search(r"StreamingHttpResponse|FileResponse", path.read_text())
+    ]
+    assert streamed == []
+
+
 def test_migrations_are_named() -> None:
     for path in (*(ROOT / "grants/migrations").glob("0*.py"), *(ROOT / "accounts/migrations").glob("0*.py")):
         assert "_auto_" not in path.name

@@ -23,6 +23,7 @@ from grants.web.timeline import standing_of
 PAGE = 50
 WORDS_MAX = 4  # of a search: each doubles the parts that are read
 CHUNK = 500  # rows a query of the export: short queries, no long snapshot
+EXPORT = 20_000  # rows of a file: some megabytes, and an end to the work for who has gone
 
 _ENDS = {reason.value: f"Ended: {reason.label}" for reason in Grant.EndReason}
 STATES = {
@@ -259,12 +260,12 @@ def page(items: Items, now: datetime, *, before: int | None, after: int | None) 
     )
 
 
-def every(items: Items, now: datetime) -> Iterator[Row]:
-    """All rows, newest first, read in chunks."""
-    chunk = items.newest(CHUNK)
-    while chunk:
+def part(items: Items, now: datetime, *, before: int | None) -> Iterator[Row]:
+    """The newest EXPORT rows older than item `before`, or of all, read in chunks."""
+    left = EXPORT
+    while left and (chunk := items.newest(min(CHUNK, left), before=before)):
         yield from rows(chunk, now)
-        chunk = items.newest(CHUNK, before=chunk[-1].pk)
+        before, left = chunk[-1].pk, left - len(chunk)
 
 
 def rows(items: Sequence[RequestItem], now: datetime) -> list[Row]:

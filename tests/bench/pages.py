@@ -20,7 +20,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -33,7 +32,6 @@ from tests.bench.figures import percentile
 GOAL_MS, GOAL_QUERIES = 50, 12
 PATIENCE = 20.0  # seconds: a page that takes longer is stopped, and said to be
 SLOW = 1.0  # seconds: tried only three times more
-CSV_LINES = 1_000
 
 
 class TooLong(BaseException):
@@ -207,10 +205,6 @@ def _cost(client: Any, page: Page, options: argparse.Namespace) -> Cost:
 
 def _get(client: Any, address: str) -> None:
     answer = client.get(address)
-    if answer.streaming:
-        for _ in islice(answer.streaming_content, CSV_LINES):
-            pass
-        answer.close()
     if answer.status_code != 200:
         raise AssertionError(f"{address}: {answer.status_code}")
 
