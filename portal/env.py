@@ -61,7 +61,11 @@ class Env(BaseSettings):
     oidc_absent_groups_mean_none: bool = Field(
         False, description="A missing groups claim means no groups (Keycloak never sends an empty list)."
     )
-    oidc_team_prefix: str = Field("", description="Only groups with this prefix are teams; it is cut off.")
+    oidc_team_prefix: str = Field(
+        "",
+        description="Only groups with this prefix are teams; it is cut off. A Keycloak set up as `oidc`: "
+        "put the slash before the prefix (`/` or `/team-`), and teams keep their names.",
+    )
     oidc_admin_group: str = Field(
         "stint-admins",
         description="Members are portal admins. Letter by letter; of a Keycloak, the path after its slash.",

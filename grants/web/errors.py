@@ -11,6 +11,8 @@ from structlog.contextvars import get_contextvars
 
 from grants.web.context import theme_of
 
+SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
+
 
 def _page(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
     page = render_to_string(
@@ -55,12 +57,11 @@ def too_many(request: HttpRequest, text: str) -> HttpResponse:
     return _page(request, 429, "This came too often", text)
 
 
-def too_slow(request: HttpRequest) -> HttpResponse:
-    return _page(request, 408, "This did not arrive in time", "The connection was too slow. Go back and send it again.")
+def database_error(request: HttpRequest, error: Exception, *, begun: bool = False) -> HttpResponse:
+    """503: the database is away, or what it was asked for is held by somebody else, where it changed nothing.
 
-
-def database_error(request: HttpRequest, error: Exception) -> HttpResponse:
-    """503: the database is away, or what it was asked for is held by somebody else. Nothing was changed either way."""
+    A line that breaks while a change is `begun` may have broken after its COMMIT: nobody knows, and so we say.
+    """
     state = getattr(error.__cause__, "sqlstate", None) or ""
     # Deadlock, serialization; lock not available; cancelled by a time-out.
     if state.startswith("40") or state in ("55P03", "57014"):
@@ -70,7 +71,7 @@ def database_error(request: HttpRequest, error: Exception) -> HttpResponse:
         )
         response, request.why = _page(request, 503, "Stint is busy with this", text), f"BUSY {state}"  # type: ignore[attr-defined]
     else:
-        response = HttpResponse(render_to_string("down.html", {"theme": theme_of(request)}), status=503)
+        response = HttpResponse(render_to_string("down.html", {"theme": theme_of(request), "begun": begun}), status=503)
         request.why = f"DATABASE {state} {error}"[:200]  # type: ignore[attr-defined]
     response["Retry-After"] = "5"
     return response
@@ -79,7 +80,7 @@ def database_error(request: HttpRequest, error: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Whatever no view caught, and no middleware either."""
     if isinstance(error := sys.exception(), OperationalError | InterfaceError):
-        return database_error(request, error)
+        return database_error(request, error, begun=request.method not in SAFE)
     return _page(
         request,
         500,

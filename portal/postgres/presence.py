@@ -18,6 +18,8 @@ import psycopg
 import structlog
 from psycopg.pq import TransactionStatus
 
+from portal.postgres.rights import APP_TOO_MUCH, refusal
+
 log = structlog.get_logger(__name__)
 
 ASK_EVERY = 0.25  # seconds
@@ -30,12 +32,15 @@ type Connection = psycopg.Connection[Any]
 class Presence:
     """Asks on a connection of its own, and hangs up on everybody's behalf when there is no answer.
 
+    One that takes us for a role that could change the record is as good as away: no page is served with it.
+
     Two threads: the one that asks may itself be the one that hangs. Not started, it believes in the database.
     """
 
     def __init__(self) -> None:
         self._answered: float | None = None
         self._lock = threading.Lock()
+        self._right: str | None = ""  # of the role; None is as it should be, "" is not known
         self._waiting: WeakSet[Connection] = WeakSet()
 
     def start(self, connect: Callable[[], Connection]) -> None:
@@ -61,12 +66,22 @@ class Presence:
     def _ask_on(self, connection: Connection) -> None:
         self.watch(connection)
         try:
-            while True:
+            while self._may(connection):
                 connection.execute("SELECT 1")
                 self._answered = time.monotonic()
                 time.sleep(ASK_EVERY)
         finally:
             connection.close()
+
+    def _may(self, connection: Connection) -> bool:
+        """May we answer as this role? Asked until it may: rights are not given to a role that is running."""
+        if self._right is None:
+            return True
+        ((right,),) = connection.execute(APP_TOO_MUCH).fetchall()
+        if right and right != self._right:
+            log.error("database_role_refused", why=refusal("STINT_DATABASE_URL", "stint_app", right))
+        self._right = right
+        return right is None
 
     def _hang_up(self) -> None:
         was = False

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.messages import get_messages
+from django.db import OperationalError
 from django.template.loader import render_to_string
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from grants.web import errors
 from tests.cast import Cast
 from tests.web.conftest import SignIn
 
@@ -145,6 +147,34 @@ def test_a_form_from_elsewhere_is_refused(cast: Cast) -> None:
 def test_the_page_for_a_missing_database_needs_none() -> None:
     # No `db` fixture: a query would be an error here.
     assert "Stint cannot reach its database" in render_to_string("down.html")
+
+
+def broken_line() -> None:
+    raise OperationalError("server closed the connection unexpectedly")
+
+
+@pytest.mark.parametrize(
+    ("method", "told", "untrue"),
+    [
+        ("POST", "It is not known whether this was done", "Nothing was changed"),
+        ("GET", "Nothing was changed", "not known"),
+    ],
+)
+def test_a_line_that_breaks_in_a_change_leaves_it_unknown(method: str, told: str, untrue: str) -> None:
+    """Its COMMIT may have arrived. Fault: one sentence for both."""
+    request = RequestFactory().generic(method, "/requests")
+    try:
+        broken_line()
+    except OperationalError:
+        answer = errors.server_error(request)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert told in answer.text
+    assert untrue not in answer.text
+
+
+def test_a_database_known_to_be_away_was_asked_nothing() -> None:
+    answer = errors.database_error(RequestFactory().post("/requests"), OperationalError())
+    assert "Nothing was changed" in answer.text
 
 
 def test_names_are_escaped_everywhere(cast: Cast, sign_in: SignIn) -> None:
