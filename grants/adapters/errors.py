@@ -5,7 +5,8 @@ AdapterError
 │   └── Unreadable    it answered, with something that is no answer: not JSON, compressed, too long.
 ├── Missing       it answered that the thing asked about is not there (404, 410).
 └── Refused       it answered no: credentials, rights, a redirect, a request that it does not take.
-    └── Unsupported   Stint does not serve a server of this version.
+    ├── Unsupported   Stint does not serve a server of this version.
+    └── Withheld      Stint itself said no, and asked nobody.
 """
 
 from __future__ import annotations
@@ -41,4 +42,8 @@ class Refused(AdapterError):
 
 
 class Unsupported(Refused):
+    pass
+
+
+class Withheld(Refused):
     pass

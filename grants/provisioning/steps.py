@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from grants.adapters.errors import Missing, Unavailable
 from grants.adapters.idp.base import IdP
+from grants.adapters.idp.takes_only import TakesOnly
 from grants.provisioning.claims import Claim, Result
 from grants.provisioning.plan import Step
 
@@ -76,7 +77,12 @@ def begin(idp: IdP, claim: Claim) -> Doing:
 
 
 def _look(idp: IdP, claim: Claim) -> Doing:
-    """Its key is committed with the intent: whatever becomes of this process, it can be taken under any name."""
+    """Its key is committed with the intent: whatever becomes of this process, it can be taken under any name.
+
+    Where nothing is given, nothing is judged: what somebody holds may have been given by Stint after a backup.
+    """
+    if isinstance(idp, TakesOnly):
+        idp.prepare(claim.role)
     held = (yield).there()
     if claim.role in held:
         return claim, True

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from grants.adapters.errors import Refused
+from grants.adapters.errors import Withheld
 from grants.adapters.idp.base import DirectoryPerson, Finding, Holders, IdP
 
 
 class TakesOnly:
+    """A look, too, ends at `prepare`: what is held now may have been given by Stint."""
+
     def __init__(self, provider: IdP, why: str) -> None:
         self._provider, self._why = provider, why
 
@@ -22,10 +24,10 @@ class TakesOnly:
         return self._provider.holders(role)
 
     def prepare(self, role: str) -> NoReturn:  # noqa: ARG002 (the Protocol's)
-        raise Refused(self._why)
+        raise Withheld(self._why)
 
     def grant_role(self, external_id: str, role: str, key: str = "") -> NoReturn:  # noqa: ARG002 (the Protocol's)
-        raise Refused(self._why)
+        raise Withheld(self._why)
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
         self._provider.revoke_role(external_id, role, key)

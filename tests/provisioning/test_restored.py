@@ -1,0 +1,62 @@
+"""While it is not known what was given after a backup, nothing is judged to be somebody's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from grants.adapters.idp.base import DirectoryPerson
+from grants.adapters.idp.takes_only import TakesOnly
+from grants.lifecycle import hold
+from grants.lifecycle.models import RoleBinding
+from grants.provisioning import leftovers
+from grants.provisioning.health import Providers
+from grants.provisioning.settle import settle
+from tests.cast import Cast
+from tests.provisioning.conftest import Settle, binding, granted
+from tests.provisioning.fake import FakeIdP
+
+type Move = Callable[[datetime | timedelta | None], datetime]
+pytestmark = pytest.mark.usefixtures("commits")
+
+
+class Provider(FakeIdP):
+    def people(self) -> list[DirectoryPerson]:
+        return [DirectoryPerson(one, one, one, "", enabled=True, groups=()) for one in sorted(self.roles)]
+
+
+@pytest.fixture
+def idp(idp: FakeIdP) -> FakeIdP:
+    return Provider()
+
+
+def test_a_role_of_the_lost_seconds_is_not_taken_for_their_own(
+    cast: Cast, idp: Provider, run: Settle, at: Move
+) -> None:
+    """Given by Stint after the backup; a grant wants it again before anybody has looked at what was left."""
+    grant = granted(cast)
+    idp.roles["id-ada"] = {grant.role}
+    settle(connect=lambda _idp: TakesOnly(idp, "Not yet."), providers=Providers())
+    now = binding(grant)
+    assert (now.phase, now.found_before, now.last_error) == ("absent", None, "Not yet.")
+
+    leftovers.own_up_to(cast.idp, idp)
+    at(timedelta(seconds=20))
+    run()
+    now = binding(grant)
+    assert (now.phase, now.found_before) == ("present", False)
+    hold.revoke(grant, by=cast.priya)
+    run()
+    assert idp.roles["id-ada"] == set()
+    assert binding(grant).phase == "absent"
+
+
+def test_what_stands_is_still_taken(cast: Cast, idp: Provider, run: Settle) -> None:
+    grant = granted(cast)
+    run()
+    hold.revoke(grant, by=cast.priya)
+    settle(connect=lambda _idp: TakesOnly(idp, "Not yet."), providers=Providers())
+    assert idp.roles["id-ada"] == set()
+    assert RoleBinding.objects.get().last_error == ""
