@@ -9,6 +9,7 @@ from datetime import timedelta
 import structlog
 from celery import shared_task
 from django.conf import settings
+from django.db import DatabaseError, connection
 
 from accounts import sessions
 from accounts.idp import this_idp
@@ -19,7 +20,7 @@ from grants.catalog.directory import sync_directory
 from grants.catalog.models import Connection
 from grants.catalog.sync import sync_connection
 from grants.notifications.mail import send_pending
-from grants.policy.versions import mapped_roles
+from grants.policy.versions import judge_stale, mapped_roles
 from grants.provisioning import leftovers
 from grants.provisioning.settle import BACKLOG
 from grants.provisioning.settle import settle as settle_due
@@ -54,33 +55,51 @@ def run(name: str) -> None:
 
 
 def _run(name: str) -> None:
-    kind, _, which = name.partition(":")
-    again = timedelta(seconds=settings.ENV.sync_seconds)
+    seconds = settings.ENV.sync_seconds
     try:
-        match kind:
-            case "sync":
-                sync_connection(Connection.objects.get(slug=which))
-            case "directory":
-                sync_directory(mapped=mapped_roles())
-            case "mail":
-                send_pending()
-                again = timedelta(0)  # due whenever the record has something unread
-            case "token":
-                again = deliver(int(which))
-            case "restored":
-                leftovers.own_up_to(this_idp(), idps.adapter())
-                due.forget(name)
-                return
-            case "sessions":
-                full = sessions.forget_expired(limit=SESSIONS) == SESSIONS
-                again = timedelta(0) if full else timedelta(hours=1)
-            case "usage":
-                again = timedelta(0) if usage.fold() else timedelta(hours=1)
-            case _:
-                log.error("unknown_job", job=name)
-                again = timedelta(hours=1)
+        again = _do(name, timedelta(seconds=seconds))
     except (AdapterError, OSError) as error:
         # Kept on the row it concerns, for the status page; the next turn tries again.
         log.warning("job_failed", job=name, error=str(error))
-        again = max(again, timedelta(seconds=15))
-    due.done(name, again=again)
+        again = timedelta(seconds=max(seconds, 15))
+    except DatabaseError as error:  # a lock or a statement took too long, say: the row is given back, not left leased
+        log.warning("job_failed", job=name, error=str(error))
+        connection.close_if_unusable_or_obsolete()
+        again = timedelta(seconds=15)
+    if again is None:
+        due.forget(name)
+    else:
+        due.done(name, again=again)
+
+
+def _do(name: str, again: timedelta) -> timedelta | None:
+    """Do the job; returns after how long once more, `again` unless it says otherwise, or None: it was to be done once.
+
+    Raises AdapterError, OSError, DatabaseError.
+    """
+    kind, _, which = name.partition(":")
+    match kind:
+        case "sync":
+            sync_connection(Connection.objects.get(slug=which))
+        case "directory":
+            sync_directory(mapped=mapped_roles())
+        case "mail":
+            send_pending()
+            again = timedelta(0)  # due whenever the record has something unread
+        case "token":
+            again = deliver(int(which))
+        case "restored":
+            leftovers.own_up_to(this_idp(), idps.adapter())
+            return None
+        case "judge":
+            judge_stale()
+            return None
+        case "sessions":
+            full = sessions.forget_expired(limit=SESSIONS) == SESSIONS
+            again = timedelta(0) if full else timedelta(hours=1)
+        case "usage":
+            again = timedelta(0) if usage.fold() else timedelta(hours=1)
+        case _:
+            log.error("unknown_job", job=name)
+            again = timedelta(hours=1)
+    return again

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.core import mail
+from django.db import connection
 
 from grants import clock, due, sweeper
 from grants.audit.export import make_key
@@ -18,6 +19,7 @@ from grants.due import DueJob
 from grants.lifecycle import decide
 from grants.notifications.mail import send_pending
 from grants.notifications.models import Cursor
+from grants.tasks import run
 from tests.cast import Cast
 
 Move = Callable[[datetime | timedelta | None], datetime]
@@ -93,6 +95,23 @@ def test_a_broker_that_is_gone_loses_nothing(at: Move) -> None:
     job = DueJob.objects.get(name="sync:prefect-prod")
     assert job.lease_until is None
     assert timedelta(0) < job.due_at - clock.now() <= timedelta(seconds=2)
+
+
+def test_a_job_that_the_database_interrupted_is_given_back(at: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that somebody held too long, say: soon again, not when the lease is over."""
+
+    def fold() -> bool:
+        connection.cursor().execute("SELECT 1 / 0")
+        return False
+
+    monkeypatch.setattr("grants.tokens.usage.fold", fold)
+    due.ensure("usage")
+    assert "usage" in due.claim(heads=False)
+    at(timedelta(seconds=1))
+    run("usage")
+    job = DueJob.objects.get(name="usage")
+    assert job.lease_until is None
+    assert timedelta(0) < job.due_at - clock.now() <= timedelta(seconds=15)
 
 
 def test_mail_is_due_only_when_something_is_unread(cast: Cast) -> None:

@@ -46,6 +46,13 @@ ALTER TABLE grants_ruleset DROP CONSTRAINT rule_set_of_version;
 """
 
 
+# What was here before is hidden, and nobody's, until a worker has judged it: no sync may come for an hour, or ever.
+JUDGE = """
+INSERT INTO grants_duejob (name, due_at)
+SELECT 'judge', stint_now() WHERE EXISTS (SELECT FROM grants_resource) ON CONFLICT (name) DO NOTHING
+"""
+
+
 class Migration(migrations.Migration):
     dependencies: ClassVar = [("grants", "0017_restored")]
     operations: ClassVar = [
@@ -116,5 +123,6 @@ class Migration(migrations.Migration):
             "resource", django.contrib.postgres.indexes.GinIndex(fields=["words"], name="resource_words")
         ),
         migrations.RunSQL(KEYS, KEYS_AWAY),
+        migrations.RunSQL(JUDGE, "DELETE FROM grants_duejob WHERE name = 'judge'"),
         migrations.RunSQL(GRANTS, "REVOKE ALL ON grants_ruleset FROM stint_app"),
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable
+from itertools import batched
 
 from django.db import connection
 from django.db.models import Q, QuerySet
@@ -21,12 +22,20 @@ _FACTS = (
     "pk", "connection__slug", "connection__environment", "kind", "name", "tags", "connection__owner_team",
 )  # fmt: skip
 
+# Apart: each version of a policy has sets of its own, so the first is written for every resource, each time. PostgreSQL
+# works the generated `words` out anew for whatever an UPDATE that names an owner's column touches: that takes a second
+# for two thousand.
 _WRITE = """
-UPDATE grants_resource r SET owner_team = j.team, owner_person = j.person, hidden = j.hidden, rules_id = j.rules
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bool[], %s::bigint[]) AS j (id, team, person, hidden, rules)
-WHERE r.id = j.id AND (r.owner_team, r.owner_person, r.hidden, r.rules_id)
-    IS DISTINCT FROM (j.team, j.person, j.hidden, j.rules)
+UPDATE grants_resource r SET hidden = j.hidden, rules_id = j.rules
+FROM unnest(%s::bigint[], %s::bool[], %s::bigint[]) AS j (id, hidden, rules)
+WHERE r.id = j.id AND (r.hidden, r.rules_id) IS DISTINCT FROM (j.hidden, j.rules)
 """
+_WRITE_OWNERS = """
+UPDATE grants_resource r SET owner_team = j.team, owner_person = j.person
+FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS j (id, team, person)
+WHERE r.id = j.id AND (r.owner_team, r.owner_person) IS DISTINCT FROM (j.team, j.person)
+"""
+MOST = 5_000  # in one statement, which has ten seconds
 
 
 def lock() -> None:
@@ -44,7 +53,12 @@ def keep_all(policy: Policy) -> None:
     RuleSet.objects.filter(policy_version__lt=policy.version, resources=None).delete()
 
 
-def keep(policy: Policy | None, connections: Collection[int], changed: Collection[int] | None) -> None:
+def keep_stale(policy: Policy | None) -> None:
+    """Bring to this policy, after lock(), what another version judged, or none yet."""
+    keep(policy, Connection.objects.values_list("pk", flat=True), changed=())
+
+
+def keep(policy: Policy | None, connections: Iterable[int], changed: Collection[int] | None) -> None:
     """The same for what has `changed` of these connections, which the caller has locked; for all of it with None.
 
     What another version judged, or none yet, is brought up to date besides. No policy at all hides nothing.
@@ -70,16 +84,12 @@ def _keep(policy: Policy | None, resources: QuerySet[Resource]) -> None:
         reaches = {one.id: rules.reach_of(policy, one) for one in facts}
         sets = _sets(policy, reaches.values())
     with connection.cursor() as cursor:
-        cursor.execute(
-            _WRITE,
-            [
-                list(reaches),
-                [reach.owner.team for reach in reaches.values()],
-                [reach.owner.person for reach in reaches.values()],
-                [reach.hidden for reach in reaches.values()],
-                [sets.get(_digest(reach)) for reach in reaches.values()],
-            ],
-        )
+        for some in batched(reaches.items(), MOST, strict=False):
+            ids = [pk for pk, _ in some]
+            hidden = [reach.hidden for _, reach in some]
+            cursor.execute(_WRITE, [ids, hidden, [sets.get(_digest(reach)) for _, reach in some]])
+            owners = [reach.owner for _, reach in some]
+            cursor.execute(_WRITE_OWNERS, [ids, [one.team for one in owners], [one.person for one in owners]])
 
 
 def _sets(policy: Policy, reaches: Iterable[Reach]) -> dict[str, int]:

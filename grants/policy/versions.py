@@ -90,6 +90,7 @@ def apply(text: str, *, by: Subject | None) -> PolicyVersion:
         reach.lock()
         row = in_force_row()
         if row and row.text == text and row.people == people and not refusal_since(row):
+            _judge_stale()
             return row
         row = PolicyVersion.objects.create(
             sha256=sha256, text=text, people=people, applied_by=by, applied_at=clock.now()
@@ -262,6 +263,19 @@ def _judge_anew(*, connections: Collection[int], changed: Collection[int] | None
     policy = in_force()
     if policy or in_force_row() is None:  # what this release can't read stays as it was judged
         reach.keep(policy, connections, changed)
+
+
+def judge_stale() -> None:
+    """Judge, by the policy in force, what it has not judged yet: without a sync, which may never come."""
+    with transaction.atomic():
+        reach.lock()
+        _judge_stale()
+
+
+def _judge_stale() -> None:
+    policy = in_force()
+    if policy or in_force_row() is None:  # as above
+        reach.keep_stale(policy)
 
 
 def _resolved(text: str) -> tuple[Policy, dict[str, str]]:
