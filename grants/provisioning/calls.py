@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import structlog
 
-from grants.adapters.errors import AdapterError, Refused, Unavailable
+from grants.adapters.errors import AdapterError, Refused, Unavailable, Withheld
 from grants.adapters.idp.base import CALL_SECONDS, Holders, IdP
 from grants.lifecycle.bindings import Urgency
 from grants.provisioning import claims, steps
@@ -42,10 +42,11 @@ _callers = ThreadPoolExecutor(CALLS, thread_name_prefix="settle")
 
 
 class Failure(NamedTuple):
-    """Why it was not done; `of_provider`: no other call there would have gone better."""
+    """Why it was not done; `of_provider`: no other call there would have gone better; `answered`: it said no."""
 
     reason: str
     of_provider: bool = False
+    answered: bool = False
 
 
 class NotBegun(NamedTuple):
@@ -268,9 +269,9 @@ def _as_listed(begun: Begun, listed: Holders) -> Held:
 
 def _failure(claim: Claim, error: Exception) -> Failure:
     if isinstance(error, Unproved):
-        return Failure(error.reason)
+        return Failure(error.reason, answered=True)
     if isinstance(error, AdapterError):
         away = isinstance(error, Unavailable) or (isinstance(error, Refused) and error.code in _NO_TOKEN)
-        return Failure(error.reason, of_provider=away)
+        return Failure(error.reason, of_provider=away, answered=not away and not isinstance(error, Withheld))
     log.error("settle_failed", binding=claim.id, exc_info=error)
     return Failure(f"Stint tripped over its own feet ({type(error).__name__}); its log says where.")

@@ -44,14 +44,13 @@ class Claim(NamedTuple):
     again: bool = False  # it failed before
 
 
+_AHEAD = "CASE WHEN b.recheck_at > stint_now() THEN b.recheck_at END"  # what is past would be due for ever
 _RECHECK = (
     "recheck_at = stint_now() + %(call)s::interval, due_at = least(stint_now() + %(call)s::interval, v.until),"
     f" urgency = CASE WHEN v.until < stint_now() + %(call)s::interval THEN {Urgency.WANTED} ELSE {Urgency.RECHECK} END"
 )
 # Given again while a call that was to take it may still land: looked at once more after that.
-_NEXT = (
-    f"due_at = least(CASE WHEN b.recheck_at > stint_now() THEN b.recheck_at END, v.until), urgency = {Urgency.ELAPSED}"
-)
+_NEXT = f"due_at = least({_AHEAD}, v.until), urgency = {Urgency.ELAPSED}"
 _AT_START = f"due_at = v.until, urgency = {Urgency.WANTED}"
 
 
@@ -69,8 +68,8 @@ class Result(Enum):
     ANEW = "due_at = stint_now()", None  # what has the role's name is another one by now: once more, with its key
     IDLE = (
         (
-            "due_at = least(b.recheck_at, v.until),"
-            f" urgency = CASE WHEN b.recheck_at > v.until THEN {Urgency.WANTED} ELSE {Urgency.RECHECK} END"
+            f"due_at = least({_AHEAD}, v.until), urgency = CASE WHEN {_AHEAD} <= coalesce(v.until, 'infinity')"
+            f" THEN {Urgency.RECHECK} ELSE {Urgency.WANTED} END"
         ),
         None,
     )

@@ -1,6 +1,8 @@
 """How each provider is, by what came of our calls. It is asked less while it is away, and known at once to be back.
 
-After a row of failures that are the provider's own, it is shut: what is due waits, and once a second a few are tried.
+After a row of failures that are the provider's own, it is shut: what is due waits, and once a second a few are tried,
+each other time the least urgent first: many that fail for a reason of their own must not keep the others waiting.
+What it answers, be it no, opens it.
 Whatever the failure, one of what failed is tried each second; when that works, all that failed is due at once.
 """
 
@@ -27,19 +29,22 @@ class Health:
         self._reasons: Counter[str] = Counter()
         self._row = 0
         self._tried = 0
+        self.urgent_last = False  # in the trial that comes next
         self._next_try = 0.0
         self._next_release = 0.0
         self._next_telling = 0.0
 
-    def failed(self, reason: str, *, its_own: bool) -> None:
+    def failed(self, reason: str, *, its_own: bool, answered: bool = False) -> None:
         self.failures += 1
         self._reasons[reason] += 1
         if not self.failing:
             self.failing = True
             self._wait()
+        if answered and self.shut:  # its no is a yes to whether it is there
+            self.shut, self._row = False, 0
         self._row += its_own
         if self._row >= ROW and not self.shut:
-            self.shut, self._tried = True, 0
+            self.shut, self._tried, self.urgent_last = True, 0, True
             self._wait()
 
     def succeeded(self, *, after_failure: bool) -> bool:
@@ -60,6 +65,7 @@ class Health:
         if self.seconds_to_try() != 0.0:
             return 0
         self._wait()
+        self.urgent_last = not self.urgent_last
         self._tried = min(max(1, 2 * self._tried), MOST_TRIED) if self.shut else 1
         return self._tried
 

@@ -26,6 +26,12 @@ OTHERS = ("realm/", "client/")  # existing roles that a policy maps: who has one
 
 type Held = tuple[str, str, str]  # external id, role, its key
 
+# By id, as everybody does: an UPDATE of many rows takes them in an order of its own.
+_LOCK = """
+SELECT FROM grants_rolebinding b JOIN unnest(%s::text[], %s::text[]) v (external_id, role) USING (external_id, role)
+WHERE b.idp_id = %s ORDER BY b.id FOR NO KEY UPDATE OF b
+"""
+
 # Taken by the recheck that follows whatever Stint has taken; kept where a grant wants it, as Stint's own.
 _OURS = """
 UPDATE grants_rolebinding b SET found_before = false, role_key = v.key, generation = b.generation + 1,
@@ -60,8 +66,9 @@ def _held(provider: IdP, person: str) -> Mapping[str, str]:
 
 
 def _write_down(idp: IdPRow, held: Sequence[Held]) -> int:
-    rows = [RoleBinding(idp=idp, external_id=person, role=role) for person, role, _ in held]
+    rows = [RoleBinding(idp=idp, external_id=person, role=role) for person, role, _ in sorted(held)]
     with transaction.atomic(), connection.cursor() as cursor:
         RoleBinding.objects.bulk_create(rows, ignore_conflicts=True)
+        cursor.execute(_LOCK, [*([row[n] for row in held] for n in range(2)), idp.pk])
         cursor.execute(_OURS, [Urgency.ENDED, *([row[n] for row in held] for n in range(3)), idp.pk])
         return int(cursor.rowcount)

@@ -57,7 +57,8 @@ def _take_up(calls: Calls, providers: Providers, limit: int) -> int:
     for idp_id, health, many in providers.to_try():
         health.failing = waiting.try_sooner(idp_id, many)
         if health.shut:
-            count, ours = claims.claim(many, only=idp_id)
+            urgencies = sorted(Urgency, reverse=health.urgent_last)
+            count, ours = claims.claim(many, urgencies=urgencies, only=idp_id)
             calls.begin(ours, trial=True)
             taken += count
     if calls.to_do < BACKLOG:
@@ -88,7 +89,7 @@ def _learn(providers: Providers, done: Sequence[Claim], failed: Sequence[tuple[C
     for claim, failure in failed:
         told = {"binding": claim.id, "step": claim.next.name.lower(), "reason": failure.reason}
         log.debug("binding_not_settled", **told)
-        providers[claim.idp_id].failed(failure.reason, its_own=failure.of_provider)
+        providers[claim.idp_id].failed(failure.reason, its_own=failure.of_provider, answered=failure.answered)
     for claim in done:
         if providers[claim.idp_id].succeeded(after_failure=claim.again):
             waiting.release(claim.idp_id)

@@ -251,6 +251,50 @@ def test_what_fails_for_its_own_reason_keeps_nobody_waiting(cast: Cast, idp: Fak
     assert crowd.phases() == {"adding": 99, "present": 1}
 
 
+@pytest.mark.parametrize("error", [Refused("It administers the provider."), Unavailable("It fails.", 500)])
+def test_many_that_are_refused_do_not_hold_an_outage_on(
+    cast: Cast, idp: FakeIdP, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The most urgent, more of them than are tried: while they say no, or always fail, the provider is there."""
+    moment = Moment(monkeypatch)
+    people = crowd.join(cast, FakeKeycloak(), 103)
+    crowd.hold(cast, people)
+    poisoned = RoleBinding.objects.exclude(external_id__in=people[:3])
+    poisoned.update(urgency=RoleBinding.Urgency.ENDED)
+    providers = Providers()
+    turn = partial(settle, BACKLOG, connect=lambda _idp: idp, providers=providers)
+
+    def down(*_: str) -> None:
+        raise Unavailable("It is down.")
+
+    idp.before = down
+    turn()
+    assert providers.shut() == [cast.idp.pk]
+
+    def refuse(_verb: str, person: str, _role: str) -> None:
+        if person not in people[:3]:
+            raise error
+
+    idp.before = refuse
+    for _ in range(6):
+        poisoned.update(due_at=clock.now(), urgency=RoleBinding.Urgency.ENDED)
+        moment.now += 1.2 * TRY_EVERY
+        turn(more=lambda: True)
+    assert all(idp.roles[person] for person in people[:3])
+
+
+def test_what_stint_itself_withholds_says_nothing_of_the_provider(cast: Cast) -> None:
+    one = health.Health()
+    for _ in range(ROW):
+        one.failed("It is down.", its_own=True)
+    one.failed("Not yet.", its_own=False)
+    assert one.shut
+    one.failed("It refuses.", its_own=False, answered=True)
+    assert not one.shut
+    one.failed("It is down.", its_own=True)
+    assert not one.shut, "the row begins anew"
+
+
 def test_failures_are_written_together(cast: Cast, idp: FakeIdP, django_assert_max_num_queries: Any) -> None:
     crowd.hold(cast, crowd.join(cast, FakeKeycloak(), 50))
     _, claimed = claims.claim(50)

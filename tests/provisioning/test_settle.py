@@ -13,6 +13,7 @@ import httpx
 import pytest
 from django.db import connection
 
+from grants import clock
 from grants.adapters.errors import Refused, Unavailable
 from grants.adapters.idp.keycloak import Keycloak
 from grants.audit.models import AuditEvent
@@ -431,6 +432,19 @@ def test_a_provider_that_is_not_connected_is_said(cast: Cast, idp: FakeIdP) -> N
     grant = granted(cast)
     settle()
     assert binding(grant).last_error
+
+
+def test_a_recheck_that_is_past_wakes_nobody(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+    """Of a role that was there before Stint nothing is rechecked: due for that, it would be due for ever."""
+    idp.roles[ADA] = {f"{cast.connection.slug}:deployment:{cast.deployment.name}:run"}
+    grant = granted(cast)
+    run()
+    hold.revoke(grant, by=cast.priya)
+    run()
+    past = clock.now() - timedelta(seconds=5)
+    RoleBinding.objects.update(recheck_at=past, due_at=past)
+    assert (run(), run()) == (1, 0)
+    assert (binding(grant).phase, binding(grant).due_at) == ("kept", None)
 
 
 def test_a_role_taken_from_who_had_it_is_given_only_for_the_grant(cast: Cast, idp: FakeIdP, run: Settle) -> None:
