@@ -1,6 +1,7 @@
 """What each caller has in hand, bounded: so nobody takes what others wait for, with however many credentials.
 
-A caller is a subject; strangers, on the few routes that are anybody's, are one together.
+A caller is a subject. Strangers, on the few routes that are anybody's, have calls by their address, and wait for their
+turn at an orchestrator as one together.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from grants.gate.types import Code, Refusal
 
 STRANGERS = 0
 
+type Caller = int | str  # a subject, or a stranger's address
+
 _CALLS = Refusal(429, Code.BUSY, why="Too many of your calls are under way.")
 _BODIES = Refusal(429, Code.BUSY, why="Too much of what you send is in hand.")
 _FULL = Refusal(503, Code.STALE, why="Too much of what is sent is in hand at this gate.")
@@ -26,7 +29,7 @@ _TURN = Refusal(429, Code.BUSY, why="Your other calls have not been answered yet
 class Hand:
     """The bytes of one call's body."""
 
-    def __init__(self, callers: Callers, subject: int) -> None:
+    def __init__(self, callers: Callers, subject: Caller) -> None:
         self._callers, self._subject, self._bytes = callers, subject, 0
 
     def take(self, size: int) -> None:
@@ -48,13 +51,13 @@ class _Queue:
 class Callers:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._calls: Counter[int] = Counter()
-        self._bytes: Counter[int] = Counter()
+        self._calls: Counter[Caller] = Counter()
+        self._bytes: Counter[Caller] = Counter()
         self._all_bytes = 0
         self._queues: dict[tuple[int, str], _Queue] = {}
 
     @contextmanager
-    def call(self, subject: int) -> Iterator[Hand]:
+    def call(self, subject: Caller) -> Iterator[Hand]:
         """While one of its calls is under way. Raises Refused."""
         if self._calls[subject] >= self.limits.calls_each:
             raise Refused(_CALLS)
@@ -75,7 +78,7 @@ class Callers:
         finally:
             self.let_go(subject, size)
 
-    def hold(self, subject: int, size: int) -> None:
+    def hold(self, subject: Caller, size: int) -> None:
         if self._bytes[subject] + size > self.limits.bodies_each:
             raise Refused(_BODIES)
         if self._all_bytes + size > self.limits.bodies:
@@ -83,7 +86,7 @@ class Callers:
         self._bytes[subject] += size
         self._all_bytes += size
 
-    def let_go(self, subject: int, size: int) -> None:
+    def let_go(self, subject: Caller, size: int) -> None:
         _less(self._bytes, subject, size)
         self._all_bytes -= size
 
@@ -113,7 +116,7 @@ class Callers:
                 del self._queues[subject, connection]
 
 
-def _less(counted: Counter[int], subject: int, n: int) -> None:
+def _less(counted: Counter[Caller], subject: Caller, n: int) -> None:
     counted[subject] -= n
     if counted[subject] <= 0:
         del counted[subject]

@@ -105,9 +105,10 @@ class Gateway:
             principal = self.judge.who(call)  # nobody's body is waited for before it is known whose it is
             subject = principal.subject
             self.sockets.passers.heard(request.remote, principal.credential)
-            known(request)
+            known(request, subject)
         CALLER.set(subject)
-        with self.callers.call(subject) as hand:
+        caller = subject or self.enter.addresses.of(request)
+        with self.callers.call(caller) as hand:
             body = await self._body(request, call, hand)
             async with self.callers.turn(subject, call.served.upstream.slug):
                 return await self._judged(request, call, body)

@@ -20,13 +20,15 @@ from grants.gate.tries import place
 log = structlog.get_logger(__name__)
 
 _LOOKED_AT = 200  # strangers, for one that is idle: to look at all would be work that they decide on
+_SHARES = 4  # of all connections, one is what a subject may keep from strangers
 _TELLS = 60.0  # seconds between two lines of the log
 
 
 class Line(web.RequestHandler):
     """One connection. Cut when its first request is not whole in time; answered in JSON when it cannot be parsed.
 
-    Until somebody is known by it, it is a stranger's: it may not stay idle, and makes room when all are taken.
+    Until somebody is known by it, it is a stranger's: it may not stay idle, and makes room when all are taken. So are
+    those that one person has beyond a share of all.
     """
 
     def __init__(self, manager: Server, *, limits: Limits, **options: Any) -> None:
@@ -36,6 +38,7 @@ class Line(web.RequestHandler):
         self._late: asyncio.TimerHandle | None = None
         self._looked_at = 0  # requests
         self.address = ""
+        self.subject: int | None = None  # who was the first that is known by it
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -53,9 +56,9 @@ class Line(web.RequestHandler):
             self._late.cancel()
         super().connection_lost(exc)
 
-    def known(self) -> None:
+    def known(self, subject: int) -> None:
         """Somebody has shown who they are: the usual time to be idle is theirs."""
-        self._server.strangers.pop(self, None)
+        self._server.know(self, subject)
 
     @property
     def idle(self) -> bool:
@@ -101,6 +104,7 @@ class Server(web.Server):
         self._limits = limits
         self._addresses = addresses or Addresses()
         self._of: Counter[str] = Counter()
+        self._known: Counter[int] = Counter()
         self._lines: set[Line] = set()
         self.strangers: OrderedDict[Line, None] = OrderedDict()  # the oldest first
         self._told = float("-inf")
@@ -123,10 +127,22 @@ class Server(web.Server):
         CONNECTIONS.set(len(self._lines))
         return True
 
+    def know(self, line: Line, subject: int) -> None:
+        """Whose it is; a subject with its share of all has it as a stranger would."""
+        if line not in self.strangers or self._known[subject] >= max(1, self._limits.connections // _SHARES):
+            return
+        del self.strangers[line]
+        line.subject = subject
+        self._known[subject] += 1
+
     def forget(self, line: Line) -> None:
         self.strangers.pop(line, None)
         if line in self._lines:
             self._lines.remove(line)
+            if line.subject is not None:
+                self._known[line.subject] -= 1
+                if not self._known[line.subject]:
+                    del self._known[line.subject]
             self._of[line.address] -= 1
             if not self._of[line.address]:
                 del self._of[line.address]
@@ -159,7 +175,7 @@ class Server(web.Server):
         )
 
 
-def known(request: web.BaseRequest) -> None:
+def known(request: web.BaseRequest, subject: int) -> None:
     """Somebody has shown who they are on this request's connection."""
     if isinstance(request.protocol, Line):
-        request.protocol.known()
+        request.protocol.known(subject)

@@ -81,8 +81,9 @@ class Sockets:
         )  # fmt: skip
         if not down.can_prepare(request):
             raise Refused(Refusal(400, Code.HEADERS, why="This is no proper WebSocket handshake."))
-        CALLER.set(self._who(request, call))
-        known(request)
+        subject = self._who(request, call)
+        CALLER.set(subject)
+        known(request, subject)
         with self._counted(call):  # first: to judge one may take questions to the orchestrator
             passed = await self.judge.judge(call, None, opening=True)
             up = await self._connect(request, call)

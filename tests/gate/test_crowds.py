@@ -69,13 +69,14 @@ def test_an_idle_strangers_place_is_taken_by_who_comes() -> None:
     async def story() -> None:
         async with recorder() as rec:
             papers = Papers(rec.port)
-            token = papers.token(papers.grant(RUN))
+            tokens = [papers.token(papers.grant(RUN, subject=1 + n // 2)) for n in range(8)]
+            token = tokens[0]
             async with (
                 gate(papers, limits=Limits(connections=8, connections_each=8)) as door,
                 Crowd(door.port) as crowd,
             ):
                 idle = [await crowd.connect(HEAD if n % 2 else b"") for n in range(8)]
-                known = [await crowd.connect(called(token)) for _ in range(8)]
+                known = [await crowd.connect(called(one)) for one in tokens]
                 for one in known:
                     assert status(await one[0].readuntil(b"}")) == 200
                 assert all([await closed(one) for one in idle])
@@ -83,6 +84,43 @@ def test_an_idle_strangers_place_is_taken_by_who_comes() -> None:
                 assert await closed(late), "all places are of people who are known"
                 known[0][1].write(called(token))
                 assert status(await known[0][0].readuntil(b"}")) == 200
+
+    run(story())
+
+
+def test_one_person_has_a_share_of_what_strangers_may_not_take() -> None:
+    async def story() -> None:
+        async with recorder() as rec:
+            papers = Papers(rec.port)
+            greedy, honest = (papers.token(papers.grant(RUN, subject=subject)) for subject in (1, 2))
+            async with (
+                gate(papers, limits=Limits(connections=8, connections_each=8)) as door,
+                Crowd(door.port) as crowd,
+            ):
+                kept = []
+                for _ in range(8):
+                    kept.append(await crowd.connect(called(greedy)))
+                    assert status(await kept[-1][0].readuntil(b"}")) == 200
+                other = await crowd.connect(called(honest))
+                assert status(await other[0].readuntil(b"}")) == 200
+                assert [await closed(one) for one in kept[:3]] == [False, False, True]
+
+    run(story())
+
+
+def test_strangers_have_calls_by_their_address() -> None:
+    async def story() -> None:
+        proxies = Addresses([ip_network("127.0.0.0/8")])
+        async with recorder() as rec, gate(Papers(rec.port), limits=Limits(calls_each=1), addresses=proxies) as door:
+
+            async def health(address: str) -> int:
+                return status(await door.ask("GET", "/api/health", f"X-Forwarded-For: {address}"))
+
+            with door.gateway.callers.call("198.51.100.7"):
+                assert await health("198.51.100.7") == 429
+                assert await health("198.51.100.8") == 200
+            assert await health("198.51.100.7") == 200
+            assert not door.gateway.callers._calls
 
     run(story())
 
