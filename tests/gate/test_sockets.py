@@ -266,7 +266,7 @@ def test_a_peer_that_never_reads_is_cut_all_the_same() -> None:
             began = time.monotonic()
             door.changed()
             await until(lambda: door.gateway.sockets._open.total() == 0)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30
             await until(lambda: not there.open)
             with pytest.raises(ConnectionError):  # reset: not even what was on its way comes any more
                 while await loop.sock_recv(line, 1 << 20):
