@@ -41,8 +41,9 @@ def visible_items(subject: Subject) -> list[QuerySet[RequestItem]]:
 def visible_grants(subject: Subject) -> QuerySet[Grant]:
     if roles.sees_all(subject):
         return Grant.objects.all()
-    decided = Q(request__in=subject.decisions.values("request"))
-    owned = Q(resource__in=versions.owned_by(subject))
+    # Asked of each grant, so that the page of one does not read all that somebody decided or owns.
+    decided = Exists(Decision.objects.filter(request=OuterRef("request"), approver=subject))
+    owned = Exists(versions.owned_by(subject).filter(pk=OuterRef("resource")))
     mine = Q(beneficiary=subject) | Q(beneficiary__in=service_identities.owned_by(subject))
     return Grant.objects.filter(mine | decided | owned)
 

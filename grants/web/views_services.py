@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -50,7 +50,11 @@ def services(request: HttpRequest) -> HttpResponse:
             messages.success(request, f"Added {made.name}. Ask for what it needs.")
             return redirect("service", made.pk)
     now = clock.now()
-    rows = [(one, list(_held(one, now))) for one in _visible(me).order_by("team__slug", "-active", "name", "pk")]
+    shown = list(_visible(me).order_by("team__slug", "-active", "name", "pk"))
+    held: dict[int, list[Grant]] = {}
+    for grant in _held(shown, now):
+        held.setdefault(grant.beneficiary_id, []).append(grant)
+    rows = [(one, held.get(one.pk, [])) for one in shown]
     context = {"form": form, "teams": teams, "rows": rows, "now": now}
     return render(request, "services.html", context, status=422 if form.errors else 200)
 
@@ -104,7 +108,7 @@ def _page(request: HttpRequest, one: Subject, *, problem: str = "", form: Servic
         "now": now,
         "problem": problem,
         "form": form or ServiceForm(initial={"name": one.name}),
-        "held": list(_held(one, now)),
+        "held": list(_held([one], now)),
         "waiting": list(Request.objects.filter(beneficiary=one, state=Request.State.PENDING, lapses_at__gt=now)
                         .prefetch_related("items__resource__connection").order_by("-pk")),
         "past": list(Grant.objects.filter(beneficiary=one).exclude(pk__in=Grant.objects.live_at(now).values("pk"))
@@ -117,8 +121,8 @@ def _page(request: HttpRequest, one: Subject, *, problem: str = "", form: Servic
     return render(request, "service.html", context, status=status)
 
 
-def _held(one: Subject, now: datetime) -> QuerySet[Grant]:
-    live = Grant.objects.live_at(now).filter(beneficiary=one).select_related("resource__connection")
+def _held(those: Sequence[Subject], now: datetime) -> QuerySet[Grant]:
+    live = Grant.objects.live_at(now).filter(beneficiary__in=those).select_related("resource__connection")
     return live.order_by(Coalesce("ended_at", "ends_at"), "pk")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts import service_identities
 from accounts.models import Subject, Team
@@ -125,3 +127,17 @@ def test_what_it_holds(cast: Cast, sign_in: SignIn) -> None:
     page = sign_in(cast.ada).get(f"/services/{grant.beneficiary_id}").text
     assert f"/grants/{grant.pk}" in page
     assert "work" in sign_in(cast.ada).get("/services").text
+
+
+def test_the_number_of_queries_does_not_grow_with_the_machines(cast: Cast, sign_in: SignIn) -> None:
+    team = Team.objects.get(slug="platform")
+    browser = sign_in(cast.priya)
+    browser.get("/services")  # the first of a session asks more
+    counts = []
+    for n in range(2):
+        for m in range(1 + 4 * n):
+            service_identities.add(team, f"machine {n}-{m}", by=cast.priya)
+        with CaptureQueriesContext(connection) as queries:
+            assert browser.get("/services").status_code == 200
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
