@@ -134,3 +134,10 @@ def test_what_a_run_is_told_is_no_schema() -> None:
         assert not is_dear(value)
     for value in ({"pattern": "x"}, [{"a": {"$ref": "x"}}], [True] * 301, {"a": {"anyOf": []}}):
         assert is_dear(value)
+
+
+@pytest.mark.parametrize("body", [None, [], "x", 1, True, [{}], {"schema": {}, "values": {}, "x": 1}])
+def test_a_body_of_another_shape_is_refused(body: Any) -> None:
+    refused = narrow(match_of("ui/schemas/validate"), body, Sight(Visible(all=False)), {})
+    assert isinstance(refused, Refusal)
+    assert refused.status == 400

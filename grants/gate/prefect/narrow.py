@@ -24,7 +24,7 @@ from grants.gate.prefect.filters import (
     only,
     shaped,
 )
-from grants.gate.prefect.finds import OVERFLOWN, Malformed
+from grants.gate.prefect.finds import OVERFLOWN, Malformed, an_object
 from grants.gate.prefect.schemas import checked_by
 from grants.gate.prefect.scopes import NEEDS_QUEUES, SCOPE_OF, SCOPES, Scope, plain
 from grants.gate.prefect.sight import Call, Sight
@@ -295,9 +295,10 @@ def _schema_values(call: Call) -> Narrowed:
     left out of the schema: the run itself is checked by the deployment's own."""
     if reads_variables(call.body) and not call.sight.visible.all:
         return Refusal(403, Code.LIST, why="Values that come from variables are checked for who may read variables.")
-    values = call.body.get("values")
     try:
-        return call.sent({"schema": checked_by(call.body.get("schema"), values), "values": values})
+        body = an_object(call.body, {"schema", "values"})
+        values = body.get("values")
+        return call.sent({"schema": checked_by(body.get("schema"), values), "values": values})
     except Malformed as why:
         return Refusal(400, Code.BODY, why=str(why))
 
