@@ -25,7 +25,7 @@ WHERE g.starts_at <= stint_now() AND stint_now() < coalesce(g.ended_at, g.ends_a
 """
 
 
-def rest(stage: Stage, seconds: float = 75) -> None:
+def rest(stage: Stage, seconds: float = 150) -> None:
     """Until nothing is due any more."""
 
     def still() -> bool:

@@ -284,7 +284,7 @@ def insist[T](do: Callable[[], T], seconds: float = 30, meanwhile: Callable[[], 
             time.sleep(0.2)
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def until(true: Callable[[], bool], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not insist(true):
         assert time.monotonic() < deadline, f"not in {seconds:.0f} s: {what}"
