@@ -22,19 +22,9 @@ HELD_SHARE = 0.2
 HELD_LEAST = 3
 
 
-class Listed(Protocol):
-    """One person, as a directory lists them."""
+class Listed(teams.Named, Protocol):
+    """The same, with their groups."""
 
-    @property
-    def external_id(self) -> str: ...
-    @property
-    def username(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def email(self) -> str: ...
-    @property
-    def enabled(self) -> bool: ...
     @property
     def groups(self) -> tuple[str, ...]: ...
 
