@@ -82,13 +82,17 @@ type Subject = tuple[int, str]
 
 
 class Calls:
-    """The calls of one turn. The providers are found here, beside the database; the threads only call them."""
+    """The calls of one turn. The providers are found here, beside the database; the threads only call them.
+
+    A turn that loses the database goes on in the next one: what was called must be written down.
+    """
 
     def __init__(self, connect: Callable[[int], IdP], health: Callable[[int], Health]) -> None:
         self.in_hand = self.urgent = 0
         self._connect = connect
         self._health = health
         self._answered: SimpleQueue[Answer] = SimpleQueue()
+        self._unwritten: list[Answer] = []
         self._lanes: dict[Subject, deque[Task]] = {}  # of the people whom a thread is at, or will be
         self._order: list[tuple[int, int, Subject]] = []  # a heap of the lanes that no thread is at yet
         self._turn = count()
@@ -125,7 +129,12 @@ class Calls:
         return self.in_hand - self._gather.waiting
 
     def answers(self) -> list[Answer]:
-        """What has come back, up to CONFIRM; nothing if that takes longer than a GLANCE."""
+        """What has come back, up to CONFIRM; nothing if that takes longer than a GLANCE.
+
+        The same again until it is `written`: the database may go away in between.
+        """
+        if self._unwritten:
+            return list(self._unwritten)
         for role, late in self._gather.late():
             _callers.submit(self._read, role, late)
         group: list[Answer] = []
@@ -136,8 +145,13 @@ class Calls:
                 if len(group) == 1:
                     until = time.monotonic() + GATHER
                 patience = until - time.monotonic()
-        self._count([claim for claim, _ in group], -1)
-        return group
+        self._unwritten = group
+        return list(group)
+
+    def written(self, answers: Sequence[Answer]) -> None:
+        """These are known to the database, and are in hand no more."""
+        self._unwritten = [answer for answer in self._unwritten if answer not in answers]
+        self._count([claim for claim, _ in answers], -1)
 
     def _count(self, claims_: Sequence[Claim], sign: int) -> None:
         self.in_hand += sign * len(claims_)

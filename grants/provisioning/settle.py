@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import structlog
+from django.db import InterfaceError, OperationalError
 
 from grants.adapters.idp.base import IdP
 from grants.catalog import idps
 from grants.lifecycle.bindings import Urgency
 from grants.provisioning import claims, waiting
-from grants.provisioning.calls import CALLS, Answer, Calls, Failure, NotBegun
+from grants.provisioning.calls import CALLS, Calls, Failure, NotBegun
 from grants.provisioning.claims import Claim, Result
 from grants.provisioning.health import Providers
 
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 BACKLOG = 4 * CALLS  # with less than this in hand, more is claimed: no hand is idle while we are at the database
 
 _providers = Providers()  # as this process sees them
+_unfinished: list[Calls] = []  # of turns that lost the database
 
 
 def settle(
@@ -31,17 +33,24 @@ def settle(
     connect: Callable[[int], IdP] = idps.connect,
     more: Callable[[], bool] = lambda: False,
     providers: Providers = _providers,
+    unfinished: list[Calls] = _unfinished,
 ) -> int:
     """Settle up to `limit` due bindings; returns how many were taken up. Safe in any number of workers at once.
 
-    For as long as `more` says so, as many again are claimed whenever hands are free, until nothing is due.
+    For as long as `more` says so, as many again are claimed whenever hands are free, until nothing is due. When the
+    database is lost, the next turn writes down what has been called: a process that slept until its binding was
+    somebody else's may have given a role that no row tells of.
     """
-    calls = Calls(connect, providers.__getitem__)
-    taken = _take_up(calls, providers, limit)
-    while calls.in_hand:
-        _write_down(calls, providers, calls.answers())
-        if more():
-            taken += _take_up(calls, providers, limit)
+    calls = unfinished.pop() if unfinished else Calls(connect, providers.__getitem__)
+    try:
+        taken = _take_up(calls, providers, limit)
+        while calls.in_hand:
+            _write_down(calls, providers)
+            if more():
+                taken += _take_up(calls, providers, limit)
+    except (OperationalError, InterfaceError):
+        unfinished.append(calls)
+        raise
     return taken
 
 
@@ -71,16 +80,22 @@ def _take_up(calls: Calls, providers: Providers, limit: int) -> int:
     return taken + count
 
 
-def _write_down(calls: Calls, providers: Providers, answers: Sequence[Answer]) -> None:
+def _write_down(calls: Calls, providers: Providers) -> None:
     """A look is followed by the intent to give, and the giving; a result is confirmed; a failure is kept with why."""
+    answers = calls.answers()
     if looked := [(claim, answer) for claim, answer in answers if isinstance(answer, bool)]:
-        calls.begin(claims.intend_to_give(looked))
+        ours = claims.intend_to_give(looked)
+        calls.written(looked)
+        calls.begin(ours)
     if done := [(claim, answer) for claim, answer in answers if isinstance(answer, Result)]:
         claims.confirm(done)
+        calls.written(done)
     if failed := [(claim, answer) for claim, answer in answers if isinstance(answer, Failure)]:
         claims.fail([(claim, failure.reason) for claim, failure in failed])
-    if late := [claim for claim, answer in answers if isinstance(answer, NotBegun)]:
-        claims.release(late)
+        calls.written(failed)
+    if late := [(claim, answer) for claim, answer in answers if isinstance(answer, NotBegun)]:
+        claims.release([claim for claim, _ in late])
+        calls.written(late)
     _learn(providers, [claim for claim, _ in done], failed)
 
 

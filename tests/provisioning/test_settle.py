@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import httpx
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from grants import clock
 from grants.adapters.errors import Refused, Unavailable
@@ -22,6 +22,8 @@ from grants.catalog.directory import sync_directory
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import RoleBinding
 from grants.provisioning import claims
+from grants.provisioning.calls import Calls
+from grants.provisioning.health import Providers
 from grants.provisioning.plan import Step
 from grants.provisioning.settle import settle
 from tests.cast import Cast
@@ -216,6 +218,44 @@ def test_a_zombie_that_gives_late_is_undone(cast: Cast, idp: FakeIdP, run: Settl
         pass
     assert idp.roles[ADA] == set()
     assert "binding.lingered" in verbs()
+
+
+def test_what_a_zombie_did_is_told_when_the_database_is_back(
+    cast: Cast, idp: FakeIdP, run: Settle, at: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL ends the session of who is stopped within a transaction: it goes on without a connection."""
+    grant = granted(cast)
+    unfinished: list[Calls] = []
+
+    def turn() -> int:
+        return settle(connect=lambda _idp: idp, providers=Providers(), unfinished=unfinished)
+
+    def sleep(verb: str, *_: str) -> None:
+        if verb != "grant":
+            return
+        idp.before = lambda *_: None
+        at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+        run()
+        hold.revoke(grant, by=cast.priya)
+        run()
+        at(RECHECK)
+        run()
+        assert binding(grant).due_at is None
+        monkeypatch.setattr(claims, "confirm", lost)
+
+    def lost(_done: object) -> int:
+        monkeypatch.undo()
+        raise OperationalError("server closed the connection unexpectedly")
+
+    idp.before = sleep
+    with pytest.raises(OperationalError):
+        turn()
+    assert idp.roles[ADA] == {grant.role}
+    turn()
+    assert turn() == 1
+    assert idp.roles[ADA] == set()
+    assert "binding.lingered" in verbs()
+    assert unfinished == []
 
 
 def test_a_zombie_that_takes_late_is_made_good(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
