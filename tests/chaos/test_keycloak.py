@@ -62,7 +62,7 @@ def test_restarted_in_the_middle(stage: Stage, keycloak: Durable, request: pytes
     until(lambda: ProcessBeat.objects.count() >= 2, "two workers are there")
 
     ends, overlaps, stays, given_while_down, ended_while_down, short, again = rest
-    stage.gets(had, 5)
+    before = stage.gets(had, 600)
     stage.gets(stays, 600)
     one, other = stage.gets(overlaps, 600), stage.gets(overlaps, 600)
     over = [stage.gets(name, 600) for name in (ends, ended_while_down, again)]
@@ -71,6 +71,7 @@ def test_restarted_in_the_middle(stage: Stage, keycloak: Durable, request: pytes
         assert realm.roles(realm.user(name)) == {stage.role()}
 
     stage.gets(short, 3)
+    stage.ends(before, revoked=False)
     stage.ends(over[0], revoked=False)
     stage.ends(over[2], revoked=True)  # calls are in flight, or about to be
     keycloak.kill()
