@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -104,6 +105,21 @@ def test_schedules_that_come_are_stored_and_worked_out(world: World) -> None:
     )
     assert call(world, where, "POST", f"{path}/schedule", {"max_runs": 5}).status == 200
     assert world.upstream.do("POST", "/flow_runs/count", {"deployments": {"id": {"any_": [deployment]}}}) > 0
+
+
+def test_schedules_one_by_one_are_no_more_than_all_at_once(world: World) -> None:
+    deployment = deployed(world, f"one-by-one-{world.tag}")
+    where, path = {Level.OPERATE: ("deployment", deployment)}, f"/deployments/{deployment}"
+    start = f"DTSTART:{datetime.now(UTC).year - 6}0101T000000"
+    busy = {"schedule": {"rrule": f"{start}\nRRULE:FREQ=MINUTELY;INTERVAL=48"}, "active": False}
+    assert call(world, where, "POST", f"{path}/schedules", [busy]).status == 201
+    assert call(world, where, "POST", f"{path}/schedules", [busy]).status == 400
+    rare = {"schedule": {"cron": "0 0 * * *"}}
+    assert call(world, where, "POST", f"{path}/schedules", [rare]).status == 201
+    first, second = sorted(world.upstream.do("GET", f"{path}/schedules"), key=lambda row: "cron" in row["schedule"])
+    assert call(world, where, "PATCH", f"{path}/schedules/{first['id']}", busy).status == 204, "in place of itself"
+    assert call(world, where, "PATCH", f"{path}/schedules/{second['id']}", busy).status == 400
+    assert call(world, where, "PATCH", f"{path}/schedules/{second['id']}", {"active": False}).status == 204
 
 
 def test_no_template_of_a_callers_is_made(world: World) -> None:

@@ -131,6 +131,17 @@ def test_one_call_has_so_many_steps_in_all() -> None:
     assert schedules_need([{"schedule": {"rrule": "FREQ=DAILY"}}] * 25, NOW) == Level.OPERATE
 
 
+def test_what_the_deployment_has_counts() -> None:
+    """One call each would bring as much as no call may."""
+    busy = {"rrule": "DTSTART:20200101T000000\nRRULE:FREQ=MINUTELY;INTERVAL=48"}
+    assert schedules_need([{"schedule": busy}], NOW, [{"cron": "0 0 * * *"}, {"cron": "no"}]) == Level.OPERATE
+    with pytest.raises(Malformed, match="too many steps"):
+        schedules_need([{"schedule": busy}], NOW, [busy])
+    with pytest.raises(Malformed, match="25 schedules at most"):
+        schedules_need([{"schedule": {"interval": 60}}], NOW, [{"interval": 60}] * 25)
+    assert schedules_need([{"active": False}], NOW, [busy] * 30) == Level.OPERATE, "what is too much can be paused"
+
+
 @pytest.mark.parametrize(
     "body",
     [

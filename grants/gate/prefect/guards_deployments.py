@@ -187,15 +187,27 @@ def _shares_limit(deployment: Lookup, found: Found) -> bool:
     return fact(found, deployment, "limit_name") not in (None, f"deployment:{own}")
 
 
+def schedule_needs(match: Match, _body: Json) -> tuple[Lookup, ...]:
+    return (_deployment(match), _schedules(match))
+
+
 def schedule_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
+    """Judged with those that the deployment has: many by themselves would be many more than one call may bring."""
     schedules = body if isinstance(body, list) else [body]
-    return (on(match, _deployment(match), found, schedules_need(schedules, today())),)
+    changed = an_id(match.params["schedule_id"], "schedule_id") if "schedule_id" in match.params else None
+    rows = fact(found, _schedules(match), "rows") or ()
+    others = [row["schedule"] for row in rows if row["id"] != changed]
+    return (on(match, _deployment(match), found, schedules_need(schedules, today(), others)),)
 
 
 def ahead_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     """Prefect works out the stored schedules at once, as far ahead as the body says."""
     ahead_judged(body, today())
     return (on(match, _deployment(match), found, Level.OPERATE),)
+
+
+def _schedules(match: Match) -> Lookup:
+    return found_by("deployment_schedules", match.params["id"], "id")
 
 
 def _existing(body: Json) -> Lookup:

@@ -37,8 +37,8 @@ ROUTES = (
         ("deployment_name:path:flow_name/deployment_name",),
     ),
     Route("GET", "/api/deployments/{id:uuid}/schedules", VIEW, DEPLOYMENT),
-    Route("POST", "/api/deployments/{id:uuid}/schedules", OPERATE, DEPLOYMENT, JSON, guards.schedule_asks),
-    Route("PATCH", SCHEDULE, OPERATE, DEPLOYMENT, JSON, guards.schedule_asks),
+    guarded("POST", "/api/deployments/{id:uuid}/schedules", OPERATE, guards.schedule_asks, guards.schedule_needs),
+    guarded("PATCH", SCHEDULE, OPERATE, guards.schedule_asks, guards.schedule_needs),
     Route("DELETE", SCHEDULE, OPERATE, DEPLOYMENT),
     Route("GET", "/api/deployments/{id:uuid}/work_queue_check", VIEW, DEPLOYMENT, scope="queues_of_deployment"),
     Route(

@@ -63,6 +63,7 @@ class Rows:
             "task_run": table(self._by_ids("task_runs", _task_run), _LONG),
             "deployment": table(self._by_ids("deployments", _deployment)),
             "deployment_name": table(self._pairs("/api/deployments/name/{}/{}", _deployment)),
+            "deployment_schedules": table(self._each_list("/api/deployments/{}/schedules", _schedule), 0.0, most=1),
             "flow_deployment": table(_apart(self._flow_deployment), _BRIEF),
             "pool": table(self._each("/api/work_pools/{}", _pool)),
             "pool_id": table(self._by_ids("work_pools", _pool)),
@@ -116,6 +117,17 @@ class Rows:
             if row is not None and key not in (row.get(name) for name in ("id", "name", "key", "slug")):
                 raise LookupFailed(f"{target}: something else came")
             return row
+
+        return _apart(one)
+
+    def _each_list(self, target: str, read: Callable[[Json], Row]) -> Fetch:
+        """Lists that Prefect gives of an id that stands in the path: {"rows": all of them}."""
+
+        async def one(key: str) -> Row | None:
+            body = await self._get(target.format(segment(key)))
+            if body is not None and not isinstance(body, list):
+                raise LookupFailed(f"{target}: no list came")
+            return None if body is None else {"rows": tuple(map(read, body))}
 
         return _apart(one)
 
@@ -291,6 +303,10 @@ def _deployment(body: Json) -> Row:
         "limit_id": _id(limit) if limit else None,
         "limit_name": _text(limit, "name") if limit else None,
     }
+
+
+def _schedule(body: Json) -> Row:
+    return {"id": _id(body), "schedule": _field(body, "schedule", Mapping)}
 
 
 def _pool(body: Json) -> Row:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 
 from grants.catalog.levels import Level
@@ -38,16 +40,20 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-def schedules_need(schedules: Json, now: date) -> Level:
+def schedules_need(schedules: Json, now: date, others: Sequence[Json] = ()) -> Level:
     """`operate`, or `manage` where one brings parameters, which nobody checks, or comes more than once a minute.
 
-    Raises Malformed for one that Prefect could not work out in time.
+    Raises Malformed for one that Prefect could not work out in time, besides the `others` that the deployment has.
     """
     items = [an_object(item, _SCHEDULE, "A schedule") for item in a_list([] if schedules is None else schedules)]
-    if len(items) > _MOST:
+    new = [item["schedule"] for item in items if item.get("schedule") is not None]
+    if len(items) + (len(others) if new else 0) > _MOST:
         raise Malformed(f"A deployment has {_MOST} schedules at most.")
     looks = Looks(now)
-    often = [judge(item["schedule"], looks) for item in items if item.get("schedule") is not None]
+    for other in others if new else ():
+        with suppress(Malformed):  # stored by who does not come through here
+            judge(other, looks)
+    often = [judge(schedule, looks) for schedule in new]
     with_parameters = any(item.get("parameters") not in (None, {}) for item in items)
     return Level.MANAGE if with_parameters or any(often) else Level.OPERATE
 
