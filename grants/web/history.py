@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any, override
@@ -22,8 +22,6 @@ from grants.web.timeline import standing_of
 
 PAGE = 50
 WORDS_MAX = 4  # of a search: each doubles the parts that are read
-CHUNK = 500  # rows a query of the export: short queries, no long snapshot
-EXPORT = 20_000  # rows of a file: some megabytes, and an end to the work for who has gone
 
 _ENDS = {reason.value: f"Ended: {reason.label}" for reason in Grant.EndReason}
 STATES = {
@@ -147,13 +145,19 @@ class Items:
         """The oldest `count` of those newer than item `after`, the oldest first."""
         return self._first("pk", count, Q(pk__gt=after))
 
+    def newest_ids(self, count: int, *, before: int | None = None) -> list[int]:
+        return self._ids("-pk", count, Q(pk__lt=before) if before else Q())
+
     def _first(self, order: str, count: int, beyond: Q) -> list[RequestItem]:
+        items = RequestItem.objects.filter(pk__in=self._ids(order, count, beyond))
+        items = items.select_related("request__requester", "beneficiary", "resource__connection")
+        return list(items.order_by(order))
+
+    def _ids(self, order: str, count: int, beyond: Q) -> list[int]:
         # Each part gives its first ones by an index of its own; what is first of all is among them.
         firsts = [part.filter(beyond).order_by(order).values_list("pk", flat=True)[:count] for part in self.parts]
         ids = firsts[0].union(*firsts[1:]) if len(firsts) > 1 else firsts[0]
-        items = RequestItem.objects.filter(pk__in=list(ids))
-        items = items.select_related("request__requester", "beneficiary", "resource__connection")
-        return list(items.order_by(order)[:count])
+        return sorted(ids, reverse=order.startswith("-"))[:count]
 
 
 def matching(filters: Mapping[str, Any], subject: Subject, now: datetime) -> Items:
@@ -258,14 +262,6 @@ def page(items: Items, now: datetime, *, before: int | None, after: int | None) 
         newer=found[0].pk if found and more_newer else None,
         older=found[-1].pk if found and more_older else None,
     )
-
-
-def part(items: Items, now: datetime, *, before: int | None) -> Iterator[Row]:
-    """The newest EXPORT rows older than item `before`, or of all, read in chunks."""
-    left = EXPORT
-    while left and (chunk := items.newest(min(CHUNK, left), before=before)):
-        yield from rows(chunk, now)
-        before, left = chunk[-1].pk, left - len(chunk)
 
 
 def rows(items: Sequence[RequestItem], now: datetime) -> list[Row]:

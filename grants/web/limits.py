@@ -36,6 +36,8 @@ LIMITS = {
     "recover": Limit(Often(20, 6.0)),
     "token-new": Limit(Often(20, 6.0)),
     "token-replace": Limit(Often(20, 6.0)),
+    "history-file": Limit(Often(10, 1.0)),  # each a part of 20,000 rows, kept in memory until it is read
+    "audit-file": Limit(Often(10, 1.0)),
 }
 
 

@@ -15,7 +15,7 @@ from grants.lifecycle.models import Decision, Grant, Request
 from grants.lifecycle.stages import StageView, current
 from grants.web import words
 
-_CLOSED_WORDS = {
+CLOSED_WORDS = {
     Grant.EndReason.ELAPSED: "Ended",
     Grant.EndReason.GIVEN_BACK: "Ended early",
     Grant.EndReason.REVOKED: "Revoked",
@@ -44,7 +44,7 @@ def standing_of(request: Request, grant: Grant | None, now: datetime) -> Standin
 def grant_standing(grant: Grant, now: datetime) -> Standing:
     state = words.state_of(grant.starts_at, grant.over_at, now)
     if state == "ended":
-        return Standing(state, _CLOSED_WORDS[Grant.EndReason(grant.end_reason or Grant.EndReason.ELAPSED)])
+        return Standing(state, CLOSED_WORDS[Grant.EndReason(grant.end_reason or Grant.EndReason.ELAPSED)])
     return Standing(state, words.STATES[state].word)
 
 

@@ -22,7 +22,7 @@ from grants.audit import verify as chain
 from grants.audit.models import AuditEvent, AuditHead
 from grants.audit.verbs import SENTENCES, Verb
 from grants.catalog.models import Connection, Resource
-from grants.web import history, record
+from grants.web import audit_file, files, history, record
 from grants.web.signed_in import sees_all
 
 PAGE = 50
@@ -86,6 +86,18 @@ def audit(request: HttpRequest) -> HttpResponse:
     return render(request, "audit.html", context)
 
 
+@require_safe
+def as_file(request: HttpRequest, ending: str) -> HttpResponse:
+    """Events as a file, times in UTC: CSV or JSON Lines."""
+    sees_all(request)
+    form = Filter(request.GET)
+    if not form.is_valid():
+        return files.refused(form)
+    listed, before, now = audit_file.Listed(_matching(form.cleaned_data)), form.cleaned_data["before"], clock.now()
+    columns = audit_file.COLUMNS
+    return files.answer(request, listed, name="audit", columns=columns, ending=ending, before=before, now=now)
+
+
 @require_POST
 def verify(request: HttpRequest) -> HttpResponse:
     """Walk the chain, for a while at a time, and say how far it came, or whether it is whole."""
@@ -137,6 +149,7 @@ def _seal() -> dict[str, Any]:
         "first": first,
         "exported": exported,
         "export_trouble": trouble,
+        "rows_of_file": f"{files.PART:,}",
     }
 
 

@@ -1,4 +1,5 @@
-"""`make bench-pages`: what each page costs at a large company, as engineer, approver, admin and auditor.
+"""`make bench-pages`: what each page costs at a large company, as engineer, approver, admin and auditor; then files, and
+the verification of the record (tests/bench/record.py).
 
 ARGS="--grants 20000" makes a smaller one; --keep DIR uses the same database again; --only PAGE measures some pages.
 Server time through Django's test client in one process: the middleware, the view, the database, the template.
@@ -26,7 +27,7 @@ from typing import Any, NamedTuple
 
 import django
 
-from tests.bench import company
+from tests.bench import company, record
 from tests.bench.figures import percentile
 
 GOAL_MS, GOAL_QUERIES = 50, 12
@@ -81,7 +82,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-pages")
     parser.add_argument("--grants", type=int, default=1_000_000)
     parser.add_argument("--keep", type=Path, help="a folder for the database, made once and used again")
-    parser.add_argument("--only", action="append", default=[], help="pages whose name starts with this")
+    parser.add_argument("--only", action="append", default=[], help="pages whose name starts with this; record")
     parser.add_argument("--who", action="append", default=[], help="engineer, approver, admin or auditor")
     parser.add_argument("--tries", type=int, default=20)
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds after which a page is stopped")
@@ -109,6 +110,9 @@ def _measure(size: company.Size, options: argparse.Namespace) -> int:
             cost = _cost(client, page, options)
             print(_line(page, who, cost), flush=True)
             missed += _missed(cost)
+        if who == "auditor" and (not options.only or "record" in options.only):
+            record.files(client)
+            record.verification()
     print(f"{missed} missed the goal of p95 <= {GOAL_MS} ms and <= {GOAL_QUERIES} queries")
     return 0
 
@@ -162,6 +166,7 @@ def _pages(pk: int, *, sees_all: bool) -> Iterator[Page]:
     yield Page("history denied", "/history?state=denied")
     yield Page("history older", f"/history?before={request.pk // 2}")
     yield Page("history.csv", "/history.csv")
+    yield Page("history.jsonl", "/history.jsonl")
     yield Page("connections", "/connections")
     yield Page("policy", "/policy")
     yield Page("services", "/services")
@@ -170,6 +175,8 @@ def _pages(pk: int, *, sees_all: bool) -> Iterator[Page]:
         yield Page("audit", "/audit")
         yield Page("audit request", f"/audit?thing=R-{request.pk}")
         yield Page("audit person", "/audit?thing=Okafor")
+        yield Page("audit.csv", "/audit.csv")
+        yield Page("audit.jsonl", "/audit.jsonl")
         yield Page("audit verb", "/audit?verb=grant.revoked")
         yield Page("audit actor", f"/audit?actor=S-{pk}")
         yield Page("status", "/status")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 import pytest
 from django.core import signing
 from django.db import transaction
@@ -9,13 +12,16 @@ from django.test import Client
 from django.urls import reverse
 
 from grants.audit import export, record
+from grants.audit.chain import canonical, link
 from grants.audit.models import AuditEvent
 from grants.audit.verbs import Verb
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
+from grants.web import audit_file
 from tests.cast import Cast
 from tests.conftest import connect
+from tests.web.test_history import rows_of
 from tests.web.test_requests import signed_in
 
 
@@ -35,6 +41,8 @@ class TestWho:
         client = signed_in(getattr(cast, who))
         assert client.get("/audit").status_code == 403
         assert client.post("/audit/verify").status_code == 403
+        assert client.get("/audit.csv").status_code == 403
+        assert client.get("/audit.jsonl").status_code == 403
 
     @pytest.mark.parametrize("who", ["priya", "olga"])
     def test_admin_and_auditor_read(self, cast: Cast, who: str) -> None:
@@ -127,6 +135,93 @@ class TestEvents:
         assert seqs(client) == [last, last - 1, last - 2, last - 3]
         assert seqs(client, f"?before={last - 3}")[0] == last - 4
         assert seqs(client, f"?before={'9' * 30}")[0] == last
+
+
+def lines(client: Client, query: str = "") -> list[dict[str, Any]]:
+    answer = client.get(f"/audit.jsonl{query}")
+    assert answer.status_code == 200
+    return rows_of(answer.content.decode(), "jsonl")
+
+
+def rows(client: Client, query: str = "") -> list[dict[str, str]]:
+    answer = client.get(f"/audit.csv{query}")
+    assert answer.status_code == 200
+    return rows_of(answer.content.decode(), "csv")
+
+
+class TestFiles:
+    def test_what_was_recorded_can_be_checked_without_us(self, cast: Cast) -> None:
+        decide.approve(cast.asks(), by=cast.chiara)
+        events = lines(signed_in(cast.olga))
+        assert [event["seq"] for event in events] == list(range(len(events), 0, -1))
+        for event in events:
+            at = datetime.fromisoformat(event["at"])
+            payload = canonical(event["facts"])
+            hashed = link(bytes.fromhex(event["prev"]), event["seq"], at, event["verb"], event["actor"], payload)
+            assert hashed.hex() == event["hash"]
+
+    def test_both_have_the_same_rows_as_the_page(self, cast: Cast) -> None:
+        asked = cast.asks()
+        decide.approve(asked, by=cast.chiara)
+        client = signed_in(cast.olga)
+        for query in ("", f"?thing={asked.ref}", "?verb=request.asked&actor=ada", "?until=2001-01-01", "?before=3"):
+            told = lines(client, query)
+            assert [event["seq"] for event in told] == seqs(client, query)
+            flat = [{**event, "seq": str(event["seq"]), "facts": canonical(event["facts"]).decode()} for event in told]
+            assert flat == rows(client, query)
+        assert tuple(rows(client)[0]) == audit_file.COLUMNS
+
+    def test_bad_filters_are_said(self, cast: Cast) -> None:
+        answer = signed_in(cast.olga).get("/audit.jsonl?since=soon")
+        assert answer.status_code == 400
+        assert "Write the day as" in answer.content.decode()
+
+    @pytest.mark.parametrize("ending", ["csv", "jsonl"])
+    def test_a_file_that_is_not_all_names_the_next(
+        self, cast: Cast, monkeypatch: pytest.MonkeyPatch, ending: str
+    ) -> None:
+        monkeypatch.setattr("grants.web.files.CHUNK", 2)
+        monkeypatch.setattr("grants.web.files.PART", 5)
+        client, query, read = signed_in(cast.olga), "?verb=subject.added", []
+        while query:
+            answer = client.get(f"/audit.{ending}{query}")
+            part = rows_of(answer.content.decode(), ending)
+            assert 0 < len(part) <= 5
+            read += [int(event["seq"]) for event in part]
+            query = answer.get("Link", "").removesuffix('>; rel="next"').removeprefix(f"</audit.{ending}")
+        added = AuditEvent.objects.filter(verb=Verb.SUBJECT_ADDED).order_by("-seq")
+        assert read == list(added.values_list("seq", flat=True))
+
+    @pytest.mark.parametrize(
+        ("payload", "said"),
+        [
+            (b"\xff\x00fe", "\\377\\000fe"),
+            (b"no json", "no json"),
+            (b'{"request":\n1}', {"request": 1}),
+            (b"=cmd|' /C calc'!A0", "=cmd|' /C calc'!A0"),
+            (b"", ""),
+        ],
+    )
+    def test_what_was_tampered_with_spoils_no_other_line(
+        self, commits: None, cast: Cast, payload: bytes, said: object
+    ) -> None:
+        cast.asks()
+        seq = AuditEvent.objects.get(verb=Verb.REQUEST_ASKED).seq
+        cast.asks(cast.ben)
+        with connect("stint_owner") as owner:
+            owner.execute("ALTER TABLE grants_auditevent DISABLE TRIGGER unchangeable")
+            owner.execute(
+                "UPDATE grants_auditevent SET payload = %s, verb = '=1', actor = '@x' WHERE seq = %s", [payload, seq]
+            )
+            owner.execute("ALTER TABLE grants_auditevent ENABLE TRIGGER unchangeable")
+        client = signed_in(cast.olga)
+        told = {event["seq"]: event for event in lines(client)}
+        assert len(told) == AuditEvent.objects.count()
+        assert (told[seq]["facts"], told[seq]["verb"]) == (said, "=1")
+        assert all(isinstance(event["facts"], dict) for number, event in told.items() if number != seq)
+        cells = next(row for row in rows(client) if row["seq"] == str(seq))
+        assert (cells["verb"], cells["actor"]) == ("'=1", "'@x")
+        assert not cells["facts"].startswith("=")
 
 
 class TestVerify:

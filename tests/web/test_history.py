@@ -1,10 +1,12 @@
-"""The history: whose it shows, what the filters find, and a CSV that no spreadsheet runs."""
+"""The history: whose it shows, what the filters find, and files: JSON Lines, and a CSV that no spreadsheet runs."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -13,7 +15,8 @@ from django.urls import reverse
 from accounts.models import Subject
 from grants.lifecycle import ask, decide, hold
 from grants.lifecycle.models import Request
-from grants.web import views_history
+from grants.web import history as pages
+from grants.web import history_file
 from tests.cast import Cast
 from tests.web.test_requests import signed_in
 
@@ -45,7 +48,19 @@ def past(cast: Cast) -> dict[str, Request]:
 def found(client: Client, query: str = "") -> list[dict[str, str]]:
     answer = client.get(f"/history.csv{query}")
     assert answer.status_code == 200, answer.content
-    return list(csv.DictReader(io.StringIO(answer.content.decode(), newline="")))
+    return rows_of(answer.content.decode(), "csv")
+
+
+def rows_of(text: str, ending: str) -> list[dict[str, Any]]:
+    if ending == "csv":
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+def told(client: Client, query: str = "") -> list[dict[str, Any]]:
+    answer = client.get(f"/history.jsonl{query}")
+    assert answer.status_code == 200, answer.content
+    return rows_of(answer.content.decode(), "jsonl")
 
 
 def refs(client: Client, query: str = "") -> set[str]:
@@ -64,6 +79,8 @@ class TestWhose:
     def test_others_see_their_own(self, cast: Cast, past: dict[str, Request]) -> None:
         assert refs(signed_in(cast.ben)) == {past["given_back"].ref}
         assert refs(signed_in(cast.oscar)) == set()
+        assert [row["request"] for row in told(signed_in(cast.ben))] == [past["given_back"].ref]
+        assert told(signed_in(cast.oscar)) == []
 
     def test_filters_reach_no_further(self, cast: Cast, past: dict[str, Request]) -> None:
         client = signed_in(cast.oscar)
@@ -82,6 +99,7 @@ class TestWhose:
 
     def test_signed_out(self, cast: Cast) -> None:
         assert Client().get("/history.csv").status_code == 302
+        assert Client().get("/history.jsonl").status_code == 302
 
 
 class TestFilters:
@@ -196,35 +214,85 @@ class TestPages:
         assert "?person=ada&amp;before=" in page
         assert "/history.csv?person=ada" in page
 
-    def test_the_export_is_read_in_chunks(
+    def test_a_file_is_read_in_chunks(
         self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("grants.web.history.CHUNK", 2)
+        monkeypatch.setattr("grants.web.files.CHUNK", 2)
+        assert [row["request"] for row in found(signed_in(cast.priya))] == [
+            row["request"] for row in told(signed_in(cast.priya))
+        ]
         assert len(found(signed_in(cast.priya))) == len(past)
 
+    @pytest.mark.parametrize("ending", ["csv", "jsonl"])
     @pytest.mark.parametrize("rows", [1, 2, 3, 7])
     def test_a_file_that_is_not_all_names_the_next(
-        self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch, rows: int
+        self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch, rows: int, ending: str
     ) -> None:
         """Faults: a bound that is not held, no word of what is left, a part that begins anew or loses the filters."""
-        monkeypatch.setattr("grants.web.history.CHUNK", 2)
-        monkeypatch.setattr("grants.web.history.EXPORT", rows)
-        client, address, read = signed_in(cast.priya), "/history.csv?person=ada", []
-        while address:
-            answer = client.get(address)
-            file = list(csv.DictReader(io.StringIO(answer.content.decode(), newline="")))
+        monkeypatch.setattr("grants.web.files.CHUNK", 2)
+        monkeypatch.setattr("grants.web.files.PART", rows)
+        client, query, read = signed_in(cast.priya), "?person=ada", []
+        while query:
+            answer = client.get(f"/history.{ending}{query}")
+            file = rows_of(answer.content.decode(), ending)
             assert 0 < len(file) <= rows
             read += [row["request"] for row in file]
-            address = answer.get("Link", "").removesuffix('>; rel="next"').removeprefix("<")
-            assert ("more-follows" in answer["Content-Disposition"]) == bool(address)
+            query = answer.get("Link", "").removesuffix('>; rel="next"').removeprefix(f"</history.{ending}")
+            assert ("more-follows" in answer["Content-Disposition"]) == bool(query)
         everything = [request.ref for fate, request in past.items() if fate != "given_back"]
         assert sorted(read) == sorted(everything)
+
+
+class TestFiles:
+    def test_they_say_what_the_page_says(self, cast: Cast, past: dict[str, Request], at) -> None:
+        """At every moment of every fate. Fault: a state that SQL and Python tell differently."""
+        moments = (timedelta(), timedelta(minutes=15), timedelta(hours=1), timedelta(days=4))
+        for wait in moments:
+            now = at(wait)
+            rows = pages.rows(pages.matching({}, cast.priya, now).newest(20), now)
+            page = [(row.ref, row.word, int(row.length.total_seconds()), row.deciders) for row in rows]
+            lines = told(signed_in(cast.priya))
+            assert [
+                (row["grant"] or row["request"], row["state"], row["seconds"], row["decided_by"]) for row in lines
+            ] == page
+            over = {row.grant.ref for row in rows if row.grant and row.state == "ended"}
+            assert {row["grant"] for row in lines if row["ended_at"]} == over
+
+    def test_both_have_the_same_rows(self, cast: Cast, past: dict[str, Request]) -> None:
+        client = signed_in(cast.chiara)
+        lines = told(client)
+        assert tuple(lines[0]) == history_file.COLUMNS
+        flat = [{**row, "decided_by": "; ".join(row["decided_by"]), "seconds": str(row["seconds"])} for row in lines]
+        assert [{name: value or "" for name, value in row.items()} for row in flat] == found(client)
+
+    def test_no_text_breaks_a_line(self, cast: Cast) -> None:
+        reason = 'a\r\nb\u2028c "d" \\ {"grant": "G-1"}, \x01\x7f =1'
+        made = ask.ask(
+            [ask.Wanted(cast.deployment, "run")],
+            by=cast.ada,
+            duration=timedelta(minutes=30),
+            reason=reason,
+            idempotency_key="k",
+        )
+        client = signed_in(cast.ada)
+        assert [(row["request"], row["reason"]) for row in told(client)] == [(made.ref, reason)]
+        assert [(row["request"], row["reason"]) for row in found(client)] == [(made.ref, reason)]
+        assert client.get("/history.jsonl").content.count(b"\n") == 1
+
+    def test_none(self, cast: Cast) -> None:
+        client = signed_in(cast.ada)
+        assert client.get("/history.jsonl").content == b""
+        assert client.get("/history.csv").content.decode() == ",".join(history_file.COLUMNS) + "\r\n"
+
+    @pytest.mark.parametrize("path", ["/history.xlsx", "/history.csv%0A", "/history.csvx", "/history."])
+    def test_no_other_kind(self, cast: Cast, path: str) -> None:
+        assert signed_in(cast.priya).get(path).status_code == 404
 
 
 class TestCsv:
     def test_columns_and_times(self, cast: Cast, past: dict[str, Request]) -> None:
         row = next(row for row in found(signed_in(cast.priya), "?state=given_back"))
-        assert tuple(row) == views_history.COLUMNS
+        assert tuple(row) == history_file.COLUMNS
         assert row["person"] == "Ben"
         assert row["environment"] == "production"
         assert row["end_reason"] == "given_back"

@@ -103,6 +103,16 @@ def test_tokens_are_issued_so_often_and_the_form_says_so(browser: Client, cast: 
     assert Credential.objects.count() == had + 2
 
 
+@pytest.mark.parametrize("path", ["/history.csv", "/history.jsonl", "/audit.csv", "/audit.jsonl"])
+def test_files_are_made_so_often(browser: Client, cast: Cast, path: str) -> None:
+    browser.force_login(cast.priya)
+    assert refused(browser, path, 3) == [False, False, True]
+    other = path.replace("csv", "jsonl") if "csv" in path else path.replace("jsonl", "csv")
+    assert refused(browser, other, 1) == [True], "of both kinds together"
+    browser.force_login(cast.olga)
+    assert refused(browser, path, 1) == [False]
+
+
 def test_a_form_that_another_site_sends_counts_for_nobody(cast: Cast) -> None:
     browser = Client(enforce_csrf_checks=True, headers={"host": "127.0.0.1:8000"})
     browser.force_login(cast.ada)
