@@ -25,6 +25,7 @@ from accounts import names, sessions, teams
 from accounts.clock import now
 from accounts.idp import provider, this_idp
 from accounts.jose import SIZE_MAX, BadToken, UnknownKey, verify_id_token
+from accounts.known import who_calls
 from accounts.models import Identity, Membership, Subject
 from accounts.provider import SignInRefused
 from accounts.signals import happened
@@ -59,7 +60,7 @@ class Backend(OIDCAuthenticationBackend):
     @override
     def get_user(self, user_id: int) -> Subject | None:
         """Whoever left or was switched off has no session any more, from the next request on."""
-        return Subject.objects.filter(pk=user_id, active=True, kind=Subject.Kind.PERSON).first()
+        return who_calls(user_id)
 
     def _sign_in(self, request: HttpRequest, nonce: str | None, verifier: str | None) -> Subject:
         if not nonce or not verifier:

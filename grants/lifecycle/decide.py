@@ -10,9 +10,11 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Prefetch, Q
 
 from accounts.models import Subject
+from accounts.once import once
 from grants import clock
 from grants.audit import Event, Verb, record
 from grants.catalog.models import Resource
+from grants.clock import StintNow
 from grants.lifecycle import hold
 from grants.lifecycle.errors import Conflict, NotAllowed
 from grants.lifecycle.models import Decision, Request, RequestItem
@@ -113,25 +115,23 @@ def why_not(request: Request, subject: Subject, judges: Judges) -> str:
 
 def waiting_for(subject: Subject) -> list[Request]:
     """The pending requests that this person can decide now, oldest first."""
-    person, policy = versions.person_of(subject), versions.in_force()
-    if person is None or policy is None:
+    return once(("waiting for", subject.pk), lambda: _waiting_for(subject))
+
+
+def _waiting_for(subject: Subject) -> list[Request]:
+    person, judges = versions.person_of(subject), Judges.now()
+    if person is None or judges.policy is None:
         return []
     items = RequestItem.objects.select_related("resource__connection").order_by("pk")
     pending = (
-        Request.objects.filter(_may_name(person), state=State.PENDING, lapses_at__gt=clock.now())
+        Request.objects.filter(_may_name(person), state=State.PENDING, lapses_at__gt=StintNow())
         .exclude(requester=subject)
         .exclude(beneficiary=subject)
         .select_related("requester", "beneficiary__team")
         .prefetch_related(Prefetch("items", items), "decisions")
         .order_by("pk")
     )
-    named = {
-        Source(**source)
-        for request in pending
-        for stage in request.stages
-        for source in (*stage["from"], *stage["fallback"])
-    }
-    judges = Judges(policy, versions.people_asked(named))
+    judges.meet(pending)
     return [request for request in pending if _is_asked(judges, request, subject)]
 
 

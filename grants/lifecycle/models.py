@@ -15,6 +15,7 @@ from django.db.models.functions import Coalesce
 from accounts.models import IdP
 from grants.catalog.levels import WORDS
 from grants.catalog.models import Resource
+from grants.clock import StintNow
 from grants.policy.models import PolicyVersion
 
 LEVEL_CHOICES = [(word, word) for word in WORDS]
@@ -167,7 +168,7 @@ class Decision(models.Model):
 
 
 class GrantQuerySet(models.QuerySet["Grant"]):
-    def live_at(self, now: datetime) -> GrantQuerySet:
+    def live_at(self, now: datetime | StintNow) -> GrantQuerySet:
         """Access exists: derived from the window, whatever a sweep has or has not done yet."""
         return self.annotate(until=Coalesce("ended_at", "ends_at")).filter(starts_at__lte=now, until__gt=now)
 

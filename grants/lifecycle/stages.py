@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from django.db.models import prefetch_related_objects
 
 from accounts.models import Subject
+from accounts.once import once
 from grants.lifecycle.models import Decision, Request
 from grants.policy import rules, versions
 from grants.policy.parse import Policy
@@ -39,12 +40,12 @@ class Judges:
     """What judging needs to know, read once: the policy in force and everybody who could be asked."""
 
     policy: Policy | None
-    people: rules.People
+    people: versions.PeopleAsked
     subjects: dict[int, Subject] = field(default_factory=dict)  # of the approvers met so far
 
     @classmethod
     def now(cls) -> Judges:
-        return cls(versions.in_force(), versions.people_asked())
+        return once("judges", lambda: cls(versions.in_force(), versions.PeopleAsked()))
 
     def views(
         self,
@@ -53,6 +54,8 @@ class Judges:
         excluded: frozenset[int],
         decisions: Iterable[Decision] = (),
     ) -> tuple[StageView, ...]:
+        if self.policy:
+            self.people.read(rules.named_by(self.policy, stages, facts))
         given: dict[int, list[Decision]] = {}
         spent = set()
         for decision in decisions:
@@ -83,6 +86,12 @@ class Judges:
             for number, (stage, candidates) in enumerate(zip(stages, found, strict=True))
         )
 
+    def meet(self, requests: Iterable[Request]) -> None:
+        """Read, at once, everybody whom the stages of these requests may be open to."""
+        if self.policy:
+            each = [rules.named_by(self.policy, _stages_of(one), facts_of(one)) for one in requests]
+            self.people.read(set().union(*each))
+
     def open_to(self, request: Request) -> frozenset[int]:
         """Who can decide the first stage that is not met, by their ids."""
         given = Counter(
@@ -90,7 +99,7 @@ class Judges:
             for vote in request.decisions.all()
             if vote.verdict == Decision.Verdict.APPROVE and not vote.superseded
         )
-        stages = [Stage.from_json(stage) for stage in request.stages]
+        stages = _stages_of(request)
         stage = next((stage for number, stage in enumerate(stages) if given[number] < stage.need), None)
         if stage is None or self.policy is None:
             return frozenset()
@@ -99,8 +108,12 @@ class Judges:
 
     def of(self, request: Request) -> tuple[StageView, ...]:
         """The stages of a request that exists, its votes counted."""
-        stages = [Stage.from_json(stage) for stage in request.stages]
+        stages = _stages_of(request)
         return self.views(stages, facts_of(request), excluded_from(request), request.decisions.all())
+
+
+def _stages_of(request: Request) -> list[Stage]:
+    return [Stage.from_json(stage) for stage in request.stages]
 
 
 def facts_of(request: Request) -> dict[int, Facts]:

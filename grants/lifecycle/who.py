@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from accounts import roles, service_identities
 from accounts.models import Subject
+from accounts.once import once
 from grants.catalog.models import Resource
+from grants.clock import StintNow
 from grants.lifecycle import decide
 from grants.lifecycle.models import Decision, Grant, Request, RequestItem
 from grants.policy import versions
@@ -46,6 +50,15 @@ def visible_grants(subject: Subject) -> QuerySet[Grant]:
     owned = Exists(versions.owned_by(subject).filter(pk=OuterRef("resource")))
     mine = Q(beneficiary=subject) | Q(beneficiary__in=service_identities.owned_by(subject))
     return Grant.objects.filter(mine | decided | owned)
+
+
+def held_by(subject: Subject, now: datetime | None = None) -> list[Grant]:
+    """What somebody holds now, the first to end first."""
+    live = Grant.objects.live_at(now or StintNow()).filter(beneficiary=subject)
+    return once(
+        ("held by", subject.pk),
+        lambda: sorted(live.select_related("resource__connection"), key=lambda grant: (grant.over_at, grant.pk)),
+    )
 
 
 def visible_resources(subject: Subject) -> QuerySet[Resource]:

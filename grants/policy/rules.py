@@ -212,6 +212,19 @@ def candidates(
     return Candidates((*sorted(found), *sorted(extra)), fallback=bool(extra))
 
 
+def named_by(policy: Policy, stages: Iterable[Stage], facts: Mapping[int, Facts]) -> set[Source]:
+    """The teams and people whom candidates() of these stages may look at, owners among them."""
+    named: set[Source] = set()
+    for stage in stages:
+        sources = {*stage.sources, *stage.fallback}
+        named |= {source for source in sources if source.kind != "owners"}
+        owned = stage.resources if any(source.kind == "owners" for source in sources) else ()
+        for owner in (owner_of(policy, facts[pk]) for pk in owned if pk in facts):
+            named |= {Source("team", owner.team), Source("person", owner.person)}
+    return {source for source in named if source.value}
+    return named
+
+
 def fillable(stages: Sequence[tuple[int, Iterable[int]]]) -> list[bool]:
     """Can each stage (so many needed, of these people) be filled when a person counts once per request?
 

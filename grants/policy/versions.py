@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import override
 
 from django.conf import settings
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet
 
+from accounts import known
 from accounts.models import Identity, Membership, Subject
+from accounts.once import once
 from grants import clock, due
 from grants.audit import Verb, record
 from grants.catalog.changes import judged_anew
@@ -34,19 +37,24 @@ class Plan:
 
 def in_force_row() -> PolicyVersion | None:
     """The version with the greatest number."""
-    return PolicyVersion.objects.order_by("-id").first()
+    return once("policy in force: row", PolicyVersion.objects.order_by("-id").first)
 
 
 def in_force() -> Policy | None:
     """The policy in force, or None: there is none, or its text can no longer be read (in_force_problem())."""
-    newest = PolicyVersion.objects.order_by("-id").values_list("id", flat=True).first()
+    newest = _newest()
     return _read(newest)[0] if newest else None
 
 
 def in_force_problem() -> str:
     """Why the version in force can't be read by this release; "" when it can."""
-    newest = PolicyVersion.objects.order_by("-id").values_list("id", flat=True).first()
+    newest = _newest()
     return _read(newest)[1] if newest else ""
+
+
+def _newest() -> int | None:
+    newest = PolicyVersion.objects.order_by("-id").values_list("id", flat=True)
+    return once("policy in force", newest.first)
 
 
 @lru_cache(maxsize=4)
@@ -156,7 +164,8 @@ def facts_of(resource: Resource) -> Facts:
 
 def person_of(subject: Subject) -> Person | None:
     """A person as the rules see them; None for who is switched off, a machine, or unknown to every IdP."""
-    return next(_people(pk=subject.pk), None)
+    mine = known.of(subject)
+    return Person(subject.pk, mine.idp, mine.external_id, frozenset(mine.teams)) if mine and mine.idp else None
 
 
 def asker_of(subject: Subject) -> Person | None:
@@ -176,17 +185,12 @@ def people() -> rules.People:
     return rules.People(_people())
 
 
-def people_asked(sources: Collection[Source] = ()) -> rules.People:
-    """The same, read source by source: of everybody there is, a request's stages name a few. `sources` are read now."""
-    people = _PeopleAsked(())
-    people.read(sources)
-    return people
+class PeopleAsked(rules.People):
+    """The same, read source by source: of everybody there is, a request's stages name a few."""
 
-
-class _PeopleAsked(rules.People):
-    def __init__(self, people: Iterable[Person]) -> None:
+    def __init__(self) -> None:
         self._read: set[Source] = set()
-        super().__init__(people)
+        super().__init__(())
 
     def read(self, sources: Collection[Source]) -> None:
         new = {source for source in sources if source.kind in ("team", "person")} - self._read
@@ -203,27 +207,28 @@ class _PeopleAsked(rules.People):
 def _people_of(sources: Collection[Source]) -> Iterator[Person]:
     """Those whom teams or names stand for, by their first identity, with those of these teams that they are in."""
     slugs = [source.value for source in sources if source.kind == "team"]
-    teams: dict[int, set[str]] = {}
-    if slugs:
-        for pk, team in Membership.objects.filter(team__slug__in=slugs).values_list("subject_id", "team__slug"):
-            teams.setdefault(pk, set()).add(team)
-    called = Q(subject__in=list(teams))
+    in_them = Membership.objects.filter(team__slug__in=slugs)
+    called = Q(subject__in=in_them.values("subject"))
     for source in sources:
         if source.kind == "person":
             idp, _, external_id = source.value.partition(":")
             named = Identity.objects.filter(idp__slug=idp, external_id=external_id)
             called |= Q(subject__in=named.values("subject"))
-    identities = Identity.objects.filter(called, subject__active=True, subject__kind=Subject.Kind.PERSON).order_by("pk")
+    identities = (
+        Identity.objects.filter(called, subject__active=True, subject__kind=Subject.Kind.PERSON)
+        .annotate(teams=ArraySubquery(in_them.filter(subject=OuterRef("subject")).values("team__slug")))
+        .order_by("pk")
+    )
     seen: set[int] = set()
-    for pk, idp, external_id in identities.values_list("subject_id", "idp__slug", "external_id"):
+    for pk, idp, external_id, teams in identities.values_list("subject_id", "idp__slug", "external_id", "teams"):
         if pk not in seen:
             seen.add(pk)
-            yield Person(pk, idp, external_id, frozenset(teams.get(pk, ())))
+            yield Person(pk, idp, external_id, frozenset(teams or ()))
 
 
-def _people(**only: int) -> Iterator[Person]:
-    """By their first identity. Without a model instance each: all are read for each page that asks who can decide."""
-    active = Subject.objects.filter(active=True, kind=Subject.Kind.PERSON, **only)
+def _people() -> Iterator[Person]:
+    """By their first identity."""
+    active = Subject.objects.filter(active=True, kind=Subject.Kind.PERSON)
     teams: dict[int, set[str]] = {}
     for pk, team in Membership.objects.filter(subject__in=active).values_list("subject_id", "team__slug"):
         teams.setdefault(pk, set()).add(team)

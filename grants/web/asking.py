@@ -9,6 +9,7 @@ from datetime import datetime
 from accounts.models import Subject
 from grants.catalog.levels import LEVELS_OF
 from grants.catalog.models import Resource
+from grants.lifecycle import who
 from grants.lifecycle.models import Grant, RequestItem
 from grants.policy import rules, versions
 from grants.policy.parse import Policy
@@ -57,8 +58,7 @@ class Asker:
     @classmethod
     def of(cls, subject: Subject, now: datetime) -> Asker:
         grants: dict[int, list[Grant]] = {}
-        live = Grant.objects.live_at(now).filter(beneficiary=subject)
-        for grant in sorted(live, key=lambda grant: (grant.over_at, grant.pk), reverse=True):
+        for grant in reversed(who.held_by(subject, now)):
             grants.setdefault(grant.resource_id, []).append(grant)
         pending: dict[int, list[RequestItem]] = {}
         asked = RequestItem.objects.filter(beneficiary=subject, state="pending", request__lapses_at__gt=now)

@@ -7,11 +7,10 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from accounts import roles
-from accounts.models import Membership, Subject
-from grants import clock
-from grants.lifecycle import decide
-from grants.lifecycle.models import Grant, Request
+from accounts import known, roles
+from accounts.models import Subject
+from grants.lifecycle import decide, who
+from grants.lifecycle.models import Request
 
 THEME_COOKIE = "stint-theme"
 THEMES = ("light", "dark")
@@ -51,7 +50,7 @@ class Shell:
     @cached_property
     def live(self) -> int:
         """Grants this person holds now."""
-        return Grant.objects.live_at(clock.now()).filter(beneficiary=self.person).count() if self.person else 0
+        return len(who.held_by(self.person)) if self.person else 0
 
     @cached_property
     def sees_all(self) -> bool:
@@ -66,10 +65,8 @@ class Shell:
             return "Admin"
         if roles.is_auditor(self.person):
             return "Auditor"
-        slugs = (
-            Membership.objects.filter(subject=self.person).order_by("team__slug").values_list("team__slug", flat=True)
-        )
-        return ", ".join(slugs[:3]) or "No team"
+        mine = known.of(self.person)
+        return ", ".join(mine.teams[:3] if mine else ()) or "No team"
 
 
 def shell_of(request: HttpRequest) -> Shell:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models.functions import Coalesce
+from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -17,11 +17,11 @@ from accounts.models import Subject
 from grants import clock
 from grants.lifecycle import bindings, decide, hold, who
 from grants.lifecycle.errors import Conflict, LifecycleError
-from grants.lifecycle.models import Grant, Request
+from grants.lifecycle.models import Grant, Request, RequestItem
 from grants.tokens import issue, usage
 from grants.web import gate_words, record, role_words, timeline, words
 from grants.web.signed_in import signed_in
-from grants.web.views_requests import does
+from grants.web.views_requests import does, told_decisions
 
 RECENT = 20
 TOKEN_MINUTES = (15, 60, 240, 480)  # that are offered; the end of the access is the end of all
@@ -32,7 +32,7 @@ def access(request: HttpRequest) -> HttpResponse:
     """What this person holds now, waits for, and held last."""
     subject, now = signed_in(request), clock.now()
     mine = Grant.objects.filter(beneficiary=subject).select_related("resource__connection")
-    live = list(mine.live_at(now).order_by(Coalesce("ended_at", "ends_at"), "pk"))
+    live = who.held_by(subject, now)
     waiting = Request.objects.filter(requester=subject, state=Request.State.PENDING, lapses_at__gt=now)
     over = mine.exclude(pk__in=[grant.pk for grant in live]).filter(starts_at__lte=now).order_by("-pk")[:RECENT]
     context = {
@@ -84,7 +84,9 @@ def visible_grant(request: HttpRequest, pk: int) -> Grant:
     """For its own pages and those of its tokens; 404 for who may not see it."""
     grants = who.visible_grants(signed_in(request))
     related = ("beneficiary", "resource__connection", "request__requester", "request__beneficiary")
-    return get_object_or_404(grants.select_related(*related), pk=pk)
+    items = RequestItem.objects.select_related("resource__connection")
+    told = (Prefetch("request__items", items), told_decisions("request__decisions"))
+    return get_object_or_404(grants.select_related(*related).prefetch_related(*told), pk=pk)
 
 
 def problem_page(request: HttpRequest, held: Grant, problem: LifecycleError) -> HttpResponse:
@@ -97,7 +99,7 @@ def problem_page(request: HttpRequest, held: Grant, problem: LifecycleError) -> 
 def _context(viewer: Subject, held: Grant) -> dict[str, Any]:
     now, asked = clock.now(), held.request
     stages = decide.stages_of(asked)
-    decisions = list(asked.decisions.select_related("approver").order_by("pk"))
+    decisions = list(asked.decisions.all())
     standing = timeline.grant_standing(held, now)
     over = standing.state == "ended"
     mine = viewer.pk == held.beneficiary_id

@@ -17,7 +17,7 @@ from accounts.models import IdP, Subject
 from grants import clock
 from grants.catalog.models import Connection
 from grants.due import ProcessBeat
-from grants.lifecycle import bindings
+from grants.lifecycle import bindings, who
 from grants.lifecycle.models import Grant, Request, RequestItem, RoleBinding
 from grants.policy import versions
 from grants.web import history, role_words, timeline, words
@@ -44,7 +44,7 @@ class Trouble(NamedTuple):
 def home(request: HttpRequest) -> HttpResponse:
     me, now = signed_in(request), clock.now()
     waiting = shell_of(request).waiting
-    held = list(_held(me, now))
+    held = who.held_by(me, now)
     trouble = list(_trouble(now)) if roles.sees_all(me) else []
     context = {
         "now": now,
@@ -59,13 +59,6 @@ def home(request: HttpRequest) -> HttpResponse:
         "recent": history.rows(_recent(me), now),
     }
     return render(request, "home.html", context)
-
-
-def _held(me: Subject, now: datetime) -> list[Grant]:
-    """Live now, the first to end first."""
-    live = Grant.objects.live_at(now).filter(beneficiary=me)
-    found = live.select_related("resource__connection", "request")
-    return sorted(found, key=lambda grant: (grant.over_at, grant.pk))
 
 
 def _pending(me: Subject, now: datetime) -> list[Request]:

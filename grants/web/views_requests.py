@@ -9,7 +9,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Q
+from django.db.models import Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -18,7 +18,7 @@ from accounts.models import Subject
 from grants import clock
 from grants.lifecycle import decide, who
 from grants.lifecycle.errors import Conflict, LifecycleError
-from grants.lifecycle.models import Decision, Grant, Request
+from grants.lifecycle.models import Decision, Grant, Request, RequestItem
 from grants.lifecycle.stages import Judges, StageView, current
 from grants.web import history, record, timeline, words
 from grants.web.context import shell_of
@@ -100,8 +100,15 @@ def _before(request: HttpRequest) -> tuple[int | None, str]:
 
 
 def _visible(request: HttpRequest, pk: int) -> Request:
-    requests = who.visible_requests(signed_in(request)).select_related("requester", "beneficiary", "policy_version")
-    return get_object_or_404(requests.prefetch_related("items__resource__connection"), pk=pk)
+    related = ("requester", "beneficiary__team")
+    requests = who.visible_requests(signed_in(request)).select_related(*related)
+    items = RequestItem.objects.select_related("resource__connection")
+    return get_object_or_404(requests.prefetch_related(Prefetch("items", items), told_decisions("decisions")), pk=pk)
+
+
+def told_decisions(path: str) -> Prefetch[Any]:
+    """The decisions of a request as its pages tell them, with who decided, in their order."""
+    return Prefetch(path, Decision.objects.select_related("approver").order_by("pk"))
 
 
 def _decide(request: HttpRequest, pk: int, act: Callable[..., Request], done: str) -> HttpResponse:
@@ -142,10 +149,10 @@ def _page(request: HttpRequest, asked: Request, *, status: int = 200, **said: st
 def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
     now, judges = clock.now(), Judges.now()
     stages = judges.of(asked)
-    decisions = list(asked.decisions.select_related("approver").order_by("pk"))
+    decisions = list(asked.decisions.all())
     grants = list(asked.grants.select_related("resource__connection").order_by("pk"))
-    refusal = decide.why_not(asked, viewer, judges)
     pending = timeline.standing_of(asked, None, now).state == "pending"
+    refusal = decide.why_not(asked, viewer, judges) if pending else ""
     voted = any(vote.approver_id == viewer.pk and not vote.superseded for vote in decisions)
     return {
         "asked": asked,
@@ -157,11 +164,11 @@ def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
         "grants": grants,
         "would_end": now + asked.duration if pending else None,
         "pending": pending,
-        "may_decide": not refusal,
+        "may_decide": pending and not refusal,
         "may_still_deny": pending and voted,
         "may_withdraw": pending and viewer.pk == asked.requester_id,
         "refusal": refusal,
-        "why_you": "" if refusal else why_you(stages, viewer),
+        "why_you": why_you(stages, viewer) if pending and not refusal else "",
         "note_max": decide.NOTE_MAX,
         "steps": timeline.steps(
             asked, stages, decisions, grants, viewer=viewer, now=now, enders=record.enders_of(grants, viewer)

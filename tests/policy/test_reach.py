@@ -322,7 +322,7 @@ def test_people_of_a_source_are_read_alone(cast: Cast) -> None:
     Membership.objects.create(subject=second, team=Team.objects.get(slug="platform"), source="directory")
     Subject.objects.filter(pk=cast.tomasz.pk).update(active=False)
     record(Verb.SUBJECT_CHANGED, by="test", on=[second, cast.tomasz])
-    everybody, asked = versions.people(), versions.people_asked()
+    everybody, asked = versions.people(), versions.PeopleAsked()
     for owner in (Owner(team="platform"), Owner(team="ingest"), Owner(team="none"), Owner(person="sso:id-ada")):
         assert asked.owning(owner) == everybody.owning(owner), owner
     assert asked.owning(Owner(team="platform")) == {cast.chiara.pk, second.pk}

@@ -1,0 +1,48 @@
+"""What is known of a person beside their row: portal roles, teams, who they are at their provider. One query."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef
+from django.db.models.functions import JSONObject
+
+from accounts.models import Identity, Membership, PortalRole, Subject
+from accounts.once import keep, once
+
+
+class Known(NamedTuple):
+    roles: frozenset[str]
+    teams: tuple[str, ...]  # slugs, in their order
+    idp: str  # slug; "" for who is at no provider
+    external_id: str
+
+
+def who_calls(pk: int) -> Subject | None:
+    """The person of a session, with what a page asks of them; None for who left or was switched off, and machines."""
+    subject, known = _read(pk)
+    if subject and known:
+        keep(("known", pk), known)
+        subject._roles_of_this_request = known.roles  # type: ignore[attr-defined]  # noqa: SLF001
+    return subject
+
+
+def of(subject: Subject) -> Known | None:
+    """As it is now; None for who is switched off, and machines."""
+    return once(("known", subject.pk), lambda: _read(subject.pk)[1])
+
+
+def _read(pk: int) -> tuple[Subject | None, Known | None]:
+    mine: dict[str, Any] = {"subject": OuterRef("pk")}
+    at = JSONObject(idp="idp__slug", external_id="external_id")
+    found = Subject.objects.filter(pk=pk, active=True, kind=Subject.Kind.PERSON).annotate(
+        known_roles=ArraySubquery(PortalRole.objects.filter(**mine).values("role")),
+        known_teams=ArraySubquery(Membership.objects.filter(**mine).order_by("team__slug").values("team__slug")),
+        known_at=ArraySubquery(Identity.objects.filter(**mine).order_by("pk").values(at=at)[:1]),
+    )
+    subject: Any = found.first()
+    if subject is None:
+        return None, None
+    first = subject.known_at[0] if subject.known_at else {"idp": "", "external_id": ""}
+    return subject, Known(frozenset(subject.known_roles), tuple(subject.known_teams), **first)
