@@ -26,7 +26,7 @@ class DueJob(models.Model):
 class ProcessBeat(models.Model):
     """The last sign of life of a process."""
 
-    name = models.TextField(primary_key=True)  # "worker host:pid"
+    name = models.TextField(primary_key=True)  # "worker host:pid"; "gate …", by the gate's own function
     at = models.DateTimeField()
     version = models.TextField()
 
@@ -103,6 +103,11 @@ def forget(name: str) -> None:
 def hurry(name: str) -> None:
     """Make a known job due now."""
     DueJob.objects.filter(name=name).update(due_at=StintNow())
+
+
+def worker_beats() -> models.QuerySet[ProcessBeat, ProcessBeat]:
+    """Those of the Celery workers: what is due is done by nobody else."""
+    return ProcessBeat.objects.filter(name__startswith="worker ")
 
 
 def beat(name: str, version: str) -> None:

@@ -52,7 +52,7 @@ class _State(Collector):
             "1 while a newer policy file than the one in force was refused.",
             versions.refusal_since(versions.in_force_row()) is not None,
         )
-        yield self._beats()
+        yield from self._beats()
         yield self._cursors()
 
     def _heads(self) -> Iterable[Metric]:
@@ -99,11 +99,13 @@ class _State(Collector):
                 untested.add_metric((one.slug,), bool(version_warning(one)))
         return age, never, failed, held, untested
 
-    def _beats(self) -> Metric:
-        family = _by("stint_beat_age_seconds", "Since a process's last sign of life.", "process")
-        for name, at in ProcessBeat.objects.order_by("name").values_list("name", "at"):
-            family.add_metric((name,), self._age(at) or 0)
-        return family
+    def _beats(self) -> Iterable[Metric]:
+        age = _by("stint_beat_age_seconds", "Since the last sign of life of a worker or gate.", "process")
+        version = _by("stint_process_version", "1 for the version that it had then.", "process", "version")
+        for one in ProcessBeat.objects.order_by("name"):
+            age.add_metric((one.name,), self._age(one.at) or 0)
+            version.add_metric((one.name, one.version), 1)
+        return age, version
 
     def _cursors(self) -> Metric:
         family = _by("stint_cursor_seq", "How far a reader of the record has come.", "reader")

@@ -16,7 +16,7 @@ from accounts import roles
 from accounts.models import IdP, Subject
 from grants import clock
 from grants.catalog.models import Connection
-from grants.due import ProcessBeat
+from grants.due import worker_beats
 from grants.lifecycle import bindings, who
 from grants.lifecycle.models import Grant, Request, RequestItem, RoleBinding
 from grants.policy import versions
@@ -166,7 +166,7 @@ def _policy_trouble() -> list[Trouble]:
 
 def _worker_trouble(now: datetime) -> list[Trouble]:
     """No Celery worker has shown a sign of life lately."""
-    last = ProcessBeat.objects.order_by("-at").first()
+    last = worker_beats().order_by("-at").first()
     if last and now - last.at <= WORKER_STALE:
         return []
     since = f"The last one was heard {words.ago(last.at, now)}." if last else "None has been heard yet."

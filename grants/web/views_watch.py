@@ -127,7 +127,8 @@ def status(request: HttpRequest) -> HttpResponse:
     wanted = set(due.wanted().values_list("name", flat=True))
     context = {
         "now": now,
-        "workers": [(beat, now - beat.at <= BEAT_STALE) for beat in ProcessBeat.objects.order_by("name")],
+        "processes": [(beat, now - beat.at <= BEAT_STALE) for beat in ProcessBeat.objects.order_by("name")],
+        "working": due.worker_beats().filter(at__gte=now - BEAT_STALE).exists(),
         "jobs": [
             (job, job.name in wanted, _lateness(job, now) if job.name in wanted else None)
             for job in DueJob.objects.order_by("due_at")
@@ -145,7 +146,6 @@ def status(request: HttpRequest) -> HttpResponse:
         "live": Grant.objects.live_at(now).count(),
         **_exported(now),
     }
-    context["working"] = any(fresh for _, fresh in context["workers"])
     return render(request, "status.html", context)
 
 

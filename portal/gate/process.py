@@ -14,6 +14,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 
 from grants.gate.addresses import Addresses
+from grants.gate.beat import Beat
 from grants.gate.enter import Enter
 from grants.gate.gateway import Gateway
 from grants.gate.kinds import Kind
@@ -26,6 +27,7 @@ from grants.gate.upstream import Client
 from grants.gate.usage import Usage
 from grants.gate.watchdog import watch
 from grants.gate.writes import Unwritten, Writes
+from portal import __version__
 from portal.env import GateEnv
 from portal.env_values import database_with
 from portal.gate.files import most_files
@@ -51,6 +53,7 @@ class Gate:
         self.feed = Feed(database, stale=env.gate_stale_seconds, memory=self.memory)
         self.writes = Writes(database)
         self.usage = Usage(self.writes, env.gate_name)
+        self.beat = Beat(self.writes, env.gate_name, __version__)
         self.client = Client(self.limits, scheme=env.gate_scheme)
         # A connection of its own: who enters does not queue behind counts.
         self.tickets = Writes(database)
@@ -73,6 +76,7 @@ class Gate:
                 if await self._first(self.feed.until(lambda _: True, seconds=float("inf"))):
                     if await self._writes_tables():
                         return 2
+                    self._begin(self.beat.run())
                     await self._serve(loop)
                 return 1 if any(task.done() for task in self._tasks) else 0
             finally:
@@ -106,7 +110,7 @@ class Gate:
         await server.shutdown(self.env.gate_stop_seconds)
 
     def _begin(self, *parts: Coroutine[Any, Any, None]) -> None:
-        self._tasks = [asyncio.create_task(part) for part in parts]
+        self._tasks += [asyncio.create_task(part) for part in parts]
 
     async def _first(self, wanted: Coroutine[Any, Any, Any]) -> bool:
         """Wait for it, or for the end: True if it came first."""
@@ -127,6 +131,9 @@ class Gate:
                         await self.usage.write(everything=True)
                     except Unwritten:
                         await asyncio.sleep(0.2)
+            async with asyncio.timeout(_LAST_WRITES):
+                if self.stopping.is_set():
+                    await self.beat.end()
         if self.usage.waiting:
             log.error("gate_lost", waiting=self.usage.waiting)
         await self.writes.close()

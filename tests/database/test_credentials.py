@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -14,6 +14,7 @@ from accounts import service_identities
 from grants import clock
 from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
+from grants.due import ProcessBeat
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Grant
 from grants.tokens import issue, tickets
@@ -172,6 +173,7 @@ def test_what_is_no_credential(app: psycopg.Connection, cast: Cast, grant: Grant
         "SELECT gate_leave('')",
         "SELECT gate_append('refused', '{}')",
         "SELECT gate_use('[]')",
+        "SELECT gate_beat('g', '0', true)",
         "SELECT * FROM gate_credentials",
     ],
 )
@@ -253,6 +255,7 @@ def test_the_gate_has_the_rights_that_are_listed_and_no_other() -> None:
     assert {name for (name,) in functions} == {
         "stint_now()",
         "gate_append(text,bytea)",
+        "gate_beat(text,text,boolean)",
         "gate_continues(bigint,bytea)",
         "gate_leave(bytea)",
         "gate_redeem(bytea,bytea,text,bytea)",
@@ -386,3 +389,31 @@ def test_what_counts_nothing(gate: psycopg.Connection, token: Credential, bad: d
     row = {"minute": "2026-11-24T12:00:00Z", "gate": "g", "credential_id": token.pk, "route": "r", "code": "ok", "n": 1}
     with pytest.raises(psycopg.DatabaseError):
         gate.execute("SELECT gate_use(%s)", [json.dumps([row | bad])])
+
+
+def test_a_gate_tells_that_it_is_there_and_no_more(gate: psycopg.Connection, at: Callable[..., datetime]) -> None:
+    """As a gate, never as a worker; and who has its rights fills no table."""
+
+    def beat(name: str, version: str = "0.1.0", *, alive: bool = True) -> bool:
+        row = gate.execute("SELECT gate_beat(%s, %s, %s)", [name, version, alive]).fetchone()
+        assert row
+        return bool(row[0])
+
+    ProcessBeat.objects.create(name="worker here:1", at=clock.now(), version="0")
+    first = at(datetime(2026, 11, 24, 12, tzinfo=UTC))
+    assert beat("one", "0.1.0")
+    assert beat("worker here:1")
+    later = at(timedelta(seconds=10))
+    assert beat("one", "0.2.0")
+    told = dict(ProcessBeat.objects.filter(name__startswith="gate ").values_list("name", "at"))
+    assert told == {"gate one": later, "gate worker here:1": first}
+    assert ProcessBeat.objects.get(name="gate one").version == "0.2.0"
+    assert beat("x" * 10_000, "y" * 10_000)
+    assert beat("one", alive=False)
+    assert not ProcessBeat.objects.filter(name="gate one").exists()
+
+    assert sum(beat(f"made up {n}") for n in range(150)) == 98
+    assert beat("made up 7"), "who was there goes on"
+    at(timedelta(days=1, seconds=1))
+    assert beat("of the next day")
+    assert set(ProcessBeat.objects.values_list("name", flat=True)) == {"gate of the next day", "worker here:1"}

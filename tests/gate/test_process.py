@@ -25,10 +25,12 @@ from django.db import transaction
 from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
 from grants.catalog.models import Connection
+from grants.due import ProcessBeat
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.tokens.models import GateUsage
+from portal import __version__
 from portal.embedded import ROLES, Postgres
 from tests.cast import Cast
 from tests.conftest import SUPERUSER, url_of
@@ -100,6 +102,8 @@ def test_issued_used_and_revoked(
     with served(cast, upstream, tmp_path) as gate:
         grant, first = granted(cast)
         until(lambda: gate.status(ANYBODYS, first.token) == 200, gate.tail)
+        its_life = ProcessBeat.objects.filter(name=f"gate {socket.gethostname()}", version=__version__)
+        until(its_life.exists, gate.tail)
         assert gate.status(ANYBODYS) == 401
         assert gate.status("/api/nothing/of/the/kind", first.token) in (403, 404)
         took = []
@@ -123,6 +127,7 @@ def test_issued_used_and_revoked(
         assert 'stint_gate_decisions_total{code="ok",connection="prefect-prod"}' in metrics
         assert gate.tells("metrics") == 403
         assert gate.stop() == 0, gate.tail()
+        assert not its_life.exists(), "it was told to stop: nobody needs to look for it"
     codes = dict(
         GateUsage.objects.filter(credential=first.credential, route="GET " + ANYBODYS).values_list("code", "n")
     )

@@ -102,7 +102,8 @@ def as_they_are(scraped: Iterable[Sample]) -> Series:
 
 @pytest.fixture
 def healthy(cast: Cast) -> Cast:
-    ProcessBeat.objects.create(name="worker here:1", at=clock.now(), version="0.1.0")
+    for name in ("worker here:1", "gate here"):
+        ProcessBeat.objects.create(name=name, at=clock.now(), version="0.1.0")
     IdP.objects.update(seen_at=clock.now())
     DueJob.objects.update(due_at=clock.now())
     if not settings.ENV.audit_key_file.exists():

@@ -115,6 +115,20 @@ class TestStatus:
         assert "No worker is alive" in page
         assert "Silent" in page
 
+    def test_a_gate_is_shown_and_does_nobodys_work(self, cast: Cast, at) -> None:
+        """Fault: any beat counts as a worker's."""
+        ProcessBeat.objects.create(name="gate east-1", at=clock.now(), version="0.1.0")
+        client = signed_in(cast.priya)
+        page = client.get("/status").content.decode()
+        assert "gate east-1" in page
+        assert "No worker is alive" in page
+        assert "No Celery worker is alive" in client.get("/").content.decode()
+        assert "Silent" not in page
+        told = exposition(clock.now()).decode()
+        assert 'stint_process_version{process="gate east-1",version="0.1.0"} 1.0' in told
+        at(timedelta(minutes=2))
+        assert "Silent" in client.get("/status").content.decode()
+
     def test_overdue_work(self, cast: Cast, at) -> None:
         DueJob.objects.create(name="sync:prefect-prod", due_at=clock.now())
         at(timedelta(minutes=5))
