@@ -52,7 +52,6 @@ def test_the_root_holds_no_binary() -> None:
 
 # Where bytes leave for other servers: each has a deadline for the whole exchange, and a limit on what comes back.
 OUTGOING = {
-    "httpx.Client": ["grants/adapters/http.py"],
     "httpcore.ConnectionPool": ["grants/adapters/transport.py"],
     "httpcore.HTTPProxy": ["grants/adapters/transport.py"],
     "aiohttp.ClientSession": ["grants/gate/upstream.py"],

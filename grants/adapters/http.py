@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import base64
-import json
 import random
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from json import dumps, loads
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
+import httpcore
 import httpx
 
 from grants.adapters.errors import AdapterError, Missing, Refused, Unavailable, Unreadable
 from grants.adapters.in_time import InTime
 from grants.adapters.secrets import NoSecret
-from grants.adapters.transport import Transport
+from grants.adapters.transport import Answer, Given, Pools, Request, Wire
 
 TIMEOUT = httpx.Timeout(10, connect=3, pool=3)  # seconds of silence
 ANSWER_SECONDS = 30.0  # for one whole exchange, so that a drip of bytes cannot hold us
@@ -28,6 +30,11 @@ RETRY_AFTER = 5.0  # seconds; the most that a server's Retry-After makes us wait
 _OAUTH_WORDS = ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope")
 
 _OTHER_HOST = (62, 64)  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and IP_ADDRESS_MISMATCH, whose words name the host
+
+
+_PLAIN = re.compile(r"/?{0}(?:/{0})*".format(r"(?:[\w~-]|%[0-9A-F]{2})(?:[\w.~-]|%[0-9A-F]{2})*"), re.ASCII)  # a path
+_WITH_BODY = {"POST", "PUT", "PATCH"}
+_FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError, httpcore.UnsupportedProtocol)
 
 
 class _Again(Exception):
@@ -66,15 +73,18 @@ class Http:
         self._answer_bytes = answer_bytes or ANSWER_BYTES
         self._tries = tries
         self._time = InTime()
-        self._client = httpx.Client(
-            base_url=base,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stint",
-                     **(headers or {})},
-            timeout=timeout,
-            follow_redirects=False,
-            transport=transport or Transport(self._time, connections=connections),
-            trust_env=False,  # the transport reads what we take from the environment; netrc is nobody's business
-        )  # fmt: skip
+        self._timeout = timeout.as_dict()
+        self._base = httpx.URL(base)
+        self._server = _server(self._base)
+        self._below = self._base.raw_path.rstrip(b"/") + b"/"
+        self._headers = {
+            "accept": "application/json",
+            "accept-encoding": "identity",
+            "user-agent": "stint",
+            **_lower(headers),
+        }
+        # The environment is read for proxies alone: a netrc is nobody's business.
+        self._wire: Wire = Given(transport) if transport else Pools(self._time, connections=connections)
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +93,7 @@ class Http:
         self.close()
 
     def close(self) -> None:
-        self._client.close()
+        self._wire.close()
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
         """The JSON at `path`. Raises Unavailable, Missing or Refused."""
@@ -128,73 +138,116 @@ class Http:
         seconds = self._answer_seconds if seconds is None else min(seconds, self._answer_seconds)
         until = time.monotonic() + seconds
         try:
-            with (
-                self._time.within(seconds),
-                self._client.stream(method, path.lstrip("/"), **content) as response,
-            ):
-                self._judge(response, path, until)
-                body = self._body(response, until)
-        except httpx.TimeoutException as error:
+            request = self._request(method, path, **content)
+            with self._time.within(seconds), self._wire.send(request) as answer:
+                self._judge(answer, path, until)
+                body = self._body(answer, until)
+        except httpcore.TimeoutException as error:
             late = Unavailable(f"{self.who} did not answer in time.")
-            if isinstance(error, httpx.ConnectTimeout):
+            if isinstance(error, httpcore.ConnectTimeout):
                 raise _Again(late) from None
             raise late from None
-        except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError) as error:
+        except (httpcore.ConnectError, httpcore.RemoteProtocolError, httpcore.ReadError) as error:
             raise _Again(Unavailable(self._why_not_reached(error))) from None
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError):  # their text can quote headers
+        except (*_FAILURES, httpx.InvalidURL, UnicodeError):  # their text can quote headers
             raise Unavailable(f"{self.who} cannot be talked to.") from None
         if empty and not body:
             return None
         try:
-            return json.loads(body)
+            return loads(body)
         except (ValueError, RecursionError):  # the text of a ValueError quotes the answer
             raise Unreadable(f"{self.who} answered something that is not JSON.") from None
 
-    def _why_not_reached(self, error: httpx.TransportError) -> str:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str | int] | None = None,
+        json: Any = None,
+        data: Mapping[str, str] | None = None,
+    ) -> Request:
+        """With `json` or a form (`data`) as its body. A `path` may also be a whole URL."""
+        url, host = self._url(path)
+        if params:
+            query = urlencode(params).encode()
+            url.target += (b"&" if b"?" in url.target else b"?") + query
+        named = {"host": host, **self._headers, **_lower(headers)}
+        content = b""
+        if json is not None:
+            named["content-type"] = "application/json"
+            content = dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        elif data is not None:
+            named["content-type"] = "application/x-www-form-urlencoded"
+            content = urlencode(data).encode()
+        if content or method in _WITH_BODY:
+            named["content-length"] = str(len(content))
+        return Request(
+            method,
+            url,
+            [(name.encode("ascii"), value.encode("ascii")) for name, value in named.items()],
+            content,
+            self._timeout,
+        )
+
+    def _url(self, path: str) -> tuple[httpcore.URL, str]:
+        """What `path` is below our base, or by itself where it is a whole URL; and what a Host header calls it."""
+        url, target = self._base, self._below + path.removeprefix("/").encode()
+        if not _PLAIN.fullmatch(path):  # httpx's reading of URLs takes longer than all else in a call
+            given = httpx.URL(path)
+            url = self._base if given.is_relative_url else given
+            target = given.raw_path
+            if given.is_relative_url:
+                target = self._base.copy_with(raw_path=self._below + target.lstrip(b"/")).raw_path
+        scheme, name, port, host = self._server if url is self._base else _server(url)
+        return httpcore.URL(scheme=scheme, host=name, port=port, target=target), host
+
+    def _why_not_reached(self, error: Exception) -> str:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 why = "it is for another host" if cause.verify_code in _OTHER_HOST else cause.verify_message
                 return f"The certificate of {self.who} is not trusted: {why}."
             cause = cause.__cause__ or cause.__context__
-        if isinstance(error, httpx.ConnectError):
+        if isinstance(error, httpcore.ConnectError):
             return f"{self.who} cannot be reached."
         return f"{self.who} broke the connection off."
 
-    def _judge(self, response: httpx.Response, path: str, until: float) -> None:
+    def _judge(self, answer: Answer, path: str, until: float) -> None:
         """Nothing for a 2xx; the kind of error for everything else. The answer's own text is never told."""
-        code = response.status_code
+        code = answer.code
         if 200 <= code < 300:
             return
         if code in {404, 410}:
             raise Missing(f"{self.who} has nothing at {path} ({code}).", code)
         if code in {401, 403}:
-            raise Refused(f"{self.who} refused Stint's credentials ({code}).", code, self._word(response, until))
+            raise Refused(f"{self.who} refused Stint's credentials ({code}).", code, self._word(answer, until))
         if 300 <= code < 400:
             raise Refused(f"{self.who} answers with a redirect ({code}) where its API should be; check its url.")
         if code == 429:
-            raise _Again(Unavailable(f"{self.who} asks Stint to slow down (429).", code), _retry_after(response))
+            raise _Again(Unavailable(f"{self.who} asks Stint to slow down (429).", code), _retry_after(answer))
         if code == 503:
-            raise _Again(Unavailable(f"{self.who} is not available (503).", code), _retry_after(response))
+            raise _Again(Unavailable(f"{self.who} is not available (503).", code), _retry_after(answer))
         if code >= 500 or code in {408, 425}:
             raise Unavailable(f"{self.who} failed ({code}).", code)
         raise Refused(f"{self.who} does not take the request ({code}).", code)
 
-    def _word(self, response: httpx.Response, until: float) -> str:
+    def _word(self, answer: Answer, until: float) -> str:
         """Why no token was given, when it is one of the words for it: all else may quote what we sent."""
         try:
-            answer = json.loads(self._body(response, until))
+            said = loads(self._body(answer, until))
         except (ValueError, RecursionError):
             return ""
-        word = answer.get("error") if isinstance(answer, dict) else None
+        word = said.get("error") if isinstance(said, dict) else None
         return word if word in _OAUTH_WORDS else ""
 
-    def _body(self, response: httpx.Response, until: float) -> bytes:
-        if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+    def _body(self, answer: Answer, until: float) -> bytes:
+        if answer.header(b"content-encoding").lower() not in {b"", b"identity"}:
             # A few bytes can unpack to gigabytes before anybody counts them.
             raise Unreadable(f"{self.who} compresses its answers, though it was asked not to.")
         body = bytearray()
-        for chunk in response.iter_bytes():
+        for chunk in answer.body:
             body += chunk
             if len(body) > self._answer_bytes:
                 raise Unreadable(f"{self.who} sent more than {self._answer_bytes / 2**20:g} MiB in one answer.")
@@ -215,10 +268,18 @@ def _check(base: str, who: str) -> None:
         raise Refused(f"The URL of {who} carries a user name or password; a secret is given by reference.")
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(answer: Answer) -> float | None:
     """Seconds that the server asked for; None for a date or nonsense, which gets our own pause."""
-    value = response.headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
+    value = answer.header(b"retry-after")
+    return float(value) if value.isdigit() and len(value) < 10 else None
+
+
+def _server(url: httpx.URL) -> tuple[bytes, bytes, int | None, str]:
+    return url.raw_scheme, url.raw_host, url.port, url.netloc.decode("ascii")
+
+
+def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return {name.lower(): value for name, value in (headers or {}).items()}
 
 
 def basic(secret: str) -> dict[str, str]:

@@ -1,11 +1,14 @@
-"""The connections of outgoing HTTP: ended in time, certificates checked, by the proxy that the environment names."""
+"""The connections of outgoing HTTP: ended in time, certificates checked, by the proxy that the environment names.
+
+httpcore itself, which is httpx's lower half: its upper half takes more of a processor than a call to a provider.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
-from typing import override
+from typing import NamedTuple, Protocol
 
 import httpcore
 import httpx
@@ -16,52 +19,82 @@ from grants.adapters.proxies import proxy_of
 
 KEPT_SECONDS = 15  # that a connection is kept for the next call
 
-_ERRORS = {
-    getattr(httpcore, name): getattr(httpx, name)
-    for name in (
-        "ConnectError", "ConnectTimeout", "LocalProtocolError", "PoolTimeout", "ProxyError", "ReadError", "ReadTimeout",
-        "RemoteProtocolError", "UnsupportedProtocol", "WriteError", "WriteTimeout",
-    )
-}  # fmt: skip
+type Headers = Sequence[tuple[bytes, bytes]]
 
 
-class Transport(httpx.BaseTransport):
-    """Pools of connections whose sockets are `time`'s: httpx's own transport takes none from outside."""
+class Request(NamedTuple):
+    """One request, as it is sent."""
+
+    method: str
+    url: httpcore.URL
+    headers: Headers
+    content: bytes
+    timeout: Mapping[str, float | None]
+
+
+class Answer(NamedTuple):
+    """Its head, and its body as it comes."""
+
+    code: int
+    headers: Headers
+    body: Iterable[bytes]
+
+    def header(self, name: bytes) -> bytes:
+        """Every header of this lower-case name, as one."""
+        return b", ".join(value.strip() for key, value in self.headers if key.lower() == name)
+
+
+class Wire(Protocol):
+    """What carries requests. Fails as httpcore does."""
+
+    @contextmanager
+    def send(self, request: Request) -> Iterator[Answer]:
+        """Raises httpcore's errors, also while the body is read."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Pools:
+    """Pools of connections whose sockets are `time`'s, by proxy."""
 
     def __init__(self, time: InTime, *, connections: int) -> None:
         self._time = time
         self._connections = connections
-        self._pools: dict[str | None, httpcore.ConnectionPool] = {}  # by proxy
+        self._pools: dict[str | None, httpcore.ConnectionPool] = {}
+        self._proxies: dict[tuple[bytes, bytes, int | None], str | None] = {}  # by scheme, host and port
         self._lock = Lock()
 
-    @override
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        wanted = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        timeout = request.extensions.get("timeout", {})
-        timeout = {**timeout, "pool": self._time.left(timeout.get("pool"))}
-        assert isinstance(request.stream, httpx.SyncByteStream)
-        with _as_httpx():
-            answer = self._pool(proxy_of(url.scheme, url.host, url.port)).handle_request(
-                httpcore.Request(
-                    method=request.method,
-                    url=wanted,
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions={**request.extensions, "timeout": timeout},
-                )
+    @contextmanager
+    def send(self, request: Request) -> Iterator[Answer]:
+        """See Wire."""
+        timeout = {**request.timeout, "pool": self._time.left(request.timeout.get("pool"))}
+        answer = self._pool(request.url).handle_request(
+            httpcore.Request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                content=request.content or None,
+                extensions={"timeout": timeout},
             )
-        assert isinstance(answer.stream, Iterable)
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer.stream))
+        )
+        try:
+            assert isinstance(answer.stream, Iterable)
+            yield Answer(answer.status, answer.headers, answer.stream)
+        finally:
+            answer.close()
 
-    @override
     def close(self) -> None:
         with self._lock:
             while self._pools:
                 self._pools.popitem()[1].close()
 
-    def _pool(self, proxy: str | None) -> httpcore.ConnectionPool:
+    def _pool(self, url: httpcore.URL) -> httpcore.ConnectionPool:
+        server = url.scheme, url.host, url.port
         with self._lock:
+            if server not in self._proxies:
+                self._proxies[server] = proxy_of(url.scheme.decode(), url.host.decode(), url.port)
+            proxy = self._proxies[server]
             pool = self._pools.get(proxy)
             if pool is None:
                 pool = self._pools[proxy] = self._made(proxy)
@@ -77,7 +110,7 @@ class Transport(httpx.BaseTransport):
             )
         there = httpx.Proxy(proxy)
         if there.url.scheme not in {"http", "https"}:
-            raise httpx.UnsupportedProtocol("a proxy that speaks no HTTP")
+            raise httpcore.UnsupportedProtocol("a proxy that speaks no HTTP")
         at = there.url
         return httpcore.HTTPProxy(
             proxy_url=httpcore.URL(scheme=at.raw_scheme, host=at.raw_host, port=at.port, target="/"),
@@ -90,24 +123,32 @@ class Transport(httpx.BaseTransport):
         )
 
 
-class _Body(httpx.SyncByteStream):
-    def __init__(self, stream: Iterable[bytes]) -> None:
-        self._stream = stream
+class Given:
+    """A transport of httpx that somebody brings along, as tests do."""
 
-    @override
-    def __iter__(self) -> Iterator[bytes]:
-        with _as_httpx():
-            yield from self._stream
+    def __init__(self, transport: httpx.BaseTransport) -> None:
+        self._transport = transport
 
-    @override
+    @contextmanager
+    def send(self, request: Request) -> Iterator[Answer]:
+        """See Wire."""
+        try:
+            answer = self._transport.handle_request(
+                httpx.Request(
+                    request.method,
+                    bytes(request.url).decode("ascii"),
+                    headers=list(request.headers),
+                    content=request.content,
+                    extensions={"timeout": dict(request.timeout)},
+                )
+            )
+            try:
+                assert isinstance(answer.stream, Iterable)
+                yield Answer(answer.status_code, answer.headers.raw, answer.stream)
+            finally:
+                answer.close()
+        except httpx.TransportError as error:
+            raise getattr(httpcore, type(error).__name__)(str(error)) from error
+
     def close(self) -> None:
-        if close := getattr(self._stream, "close", None):
-            close()
-
-
-@contextmanager
-def _as_httpx() -> Iterator[None]:
-    try:
-        yield
-    except tuple(_ERRORS) as error:
-        raise _ERRORS[type(error)](str(error)) from error
+        self._transport.close()

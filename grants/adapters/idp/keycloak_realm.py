@@ -115,11 +115,10 @@ class Realm:
 
     def _send(self, method: str, path: str, token: str, content: Mapping[str, Any]) -> Any:
         left = self._left()
-        timeout = httpx.Timeout(min(3.0, left), connect=min(1.5, left))
         headers = {"Authorization": f"Bearer {token}"}
         path = f"admin/realms/{q(self.name)}/{path}".rstrip("/")
         try:
-            return self._http().send(method, path, headers=headers, timeout=timeout, seconds=left, **content)
+            return self._http().send(method, path, headers=headers, seconds=left, **content)
         except Refused as error:
             if error.code != 403:
                 raise
