@@ -33,6 +33,7 @@ class Event(NamedTuple):
     on: Sequence[Model] = ()
 
 
+_APPEND_ALL = "SELECT audit_append_all(%s, %s, %s)"  # for what stamps nothing
 _APPEND = f"SELECT audit_append(%s, %s, %s{', %s::bigint[]' * len(STAMPED)})"
 
 
@@ -52,9 +53,14 @@ def record(verb: Verb, *, by: Subject | str, on: Iterable[Model] = (), **facts: 
 
 def record_all(events: Sequence[Event], *, by: Subject | str) -> None:
     """record() for each of these in turn, sent together; the caller holds the locks of all their rows already."""
-    if events:
-        with _recording() as cursor:
+    if not events:
+        return
+    with _recording() as cursor:
+        if any(event.on for event in events):
             cursor.executemany(_APPEND, [_arguments(event, by) for event in events])
+        else:
+            verbs = [event.verb.value for event in events]
+            cursor.execute(_APPEND_ALL, [verbs, actor_of(by), [canonical(event.facts) for event in events]])
 
 
 def _recording() -> CursorWrapper:

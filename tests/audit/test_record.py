@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from threading import Barrier, Thread
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
+from pytest_django import DjangoAssertNumQueries
 
 from grants.audit import Event, Verb, record, record_all
 from grants.audit.export import export_head, make_key
@@ -156,6 +158,44 @@ def test_events_sent_together_are_links_like_any_other(cast: Cast) -> None:
     assert verify().whole
     with pytest.raises(TransactionManagementError):
         record_all([Event(Verb.CATALOG_SYNCED, {})], by="test")
+
+
+@pytest.mark.usefixtures("chain")
+def test_events_that_stamp_nothing_are_one_statement_and_links_like_any_other(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    """Faults: a hash or a number that begins anew, `prev` of the next, one event for many."""
+    before = AuditHead.objects.get().seq
+    with transaction.atomic():
+        record(Verb.POLICY_REFUSED, by="test")
+        with django_assert_num_queries(1):
+            record_all([Event(Verb.BINDING_GIVEN, {"binding": n}) for n in range(100)], by="sweeper")
+        record_all([Event(Verb.BINDING_TAKEN, {"binding": 0})], by="sweeper")
+    events = AuditEvent.objects.filter(seq__gt=before + 1).order_by("seq")
+    assert [json.loads(bytes(event.payload)) for event in events] == [{"binding": n} for n in (*range(100), 0)]
+    assert verify().whole
+    assert verify().count == before + 102
+
+
+@pytest.mark.usefixtures("chain")
+@pytest.mark.parametrize("verbs", ["ARRAY['record.restored']", "ARRAY['x', 'record.restored']",
+                                   "ARRAY['x', 'x', 'x', 'record.restored', 'x']"])  # fmt: skip
+def test_a_restore_cannot_be_said_among_many(verbs: str) -> None:
+    """Who says so may leave numbers out. Fault: the head moved after the events."""
+    with connect("stint_app", autocommit=True) as app, pytest.raises(psycopg.DatabaseError, match="only the owner"):
+        app.execute(
+            f"SELECT audit_append_all(v, 'operator', ARRAY(SELECT '{{}}'::bytea FROM unnest(v))) FROM (SELECT {verbs}) of (v)"
+        )
+    assert verify().count == 10
+
+
+@pytest.mark.usefixtures("chain")
+@pytest.mark.parametrize("arguments", ["ARRAY['x', 'y'], 't', ARRAY['{}'::bytea]", "ARRAY['x'], 't', ARRAY['{}', '{}']::bytea[]",
+                                       "ARRAY['x', NULL], 't', ARRAY['{}', '{}']::bytea[]", "ARRAY['x'], NULL, ARRAY['{}'::bytea]"])  # fmt: skip
+def test_half_an_event_is_none(arguments: str) -> None:
+    with connect("stint_app", autocommit=True) as app, pytest.raises(psycopg.errors.NotNullViolation):
+        app.execute(f"SELECT audit_append_all({arguments})")
+    assert verify().count == 10
 
 
 @pytest.mark.usefixtures("commits")
