@@ -17,7 +17,8 @@ from accounts.models import Subject
 from grants.audit.verbs import Verb
 
 GENESIS = bytes(32)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HEAD, _LENGTH = struct.Struct(">qqi"), struct.Struct(">i")
 
 # The rows that carry `version`, as audit_append() takes them.
 STAMPED = ("grant", "subject", "resource", "connection", "credential")
@@ -92,14 +93,13 @@ def canonical(facts: Mapping[str, Fact]) -> bytes:
 
 def link(prev: bytes, seq: int, at: datetime, verb: str, actor: str, payload: bytes) -> bytes:
     """The hash of an event after the one with hash `prev`; audit_append() in SQL is its twin."""
-    micros = (at - _EPOCH) // timedelta(microseconds=1)
-    body = struct.pack(">qqi", seq, micros, len(verb.encode())) + verb.encode()
-    return digest_of(prev, body + struct.pack(">i", len(actor.encode())) + actor.encode() + payload)
+    return digest_of(prev, seq, (at - EPOCH) // timedelta(microseconds=1), verb.encode(), actor.encode(), payload)
 
 
-def digest_of(prev: bytes, body: bytes) -> bytes:
-    """SHA-256 over the previous hash and an event as bytes."""
-    return hashlib.sha256(prev + body).digest()
+def digest_of(prev: bytes, seq: int, micros: int, verb: bytes, actor: bytes, payload: bytes) -> bytes:
+    """The same of what is at hand as numbers and bytes. Raises struct.error for a time that cannot be."""
+    head, length = _HEAD.pack(seq, micros, len(verb)), _LENGTH.pack(len(actor))
+    return hashlib.sha256(b"".join((prev, head, verb, length, actor, payload))).digest()
 
 
 def mark_restored(facts: Mapping[str, Fact], *, seq: int) -> bytes:

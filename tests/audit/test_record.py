@@ -58,6 +58,47 @@ def test_an_untouched_record_is_whole() -> None:
     assert verdict.count == 10
 
 
+@pytest.mark.usefixtures("chain")
+def test_the_owners_functions_are_not_believed() -> None:
+    """Fault: SQL that puts together what is hashed. Functions before PostgreSQL's own give back what had stood there."""
+    as_owner(
+        "UPDATE grants_auditevent SET actor = 'S-99' WHERE seq = 4",
+        "CREATE SCHEMA evil",
+        "GRANT USAGE ON SCHEMA evil TO stint_app",
+        """CREATE FUNCTION evil.convert_to(said text, name) RETURNS bytea LANGUAGE sql AS
+            $$ SELECT pg_catalog.convert_to(replace(said, 'S-99', 'test'), 'UTF8') $$""",
+        "GRANT EXECUTE ON FUNCTION evil.convert_to TO stint_app",
+        "CREATE FUNCTION evil.octet_length(said text) RETURNS int LANGUAGE sql AS $$ SELECT length(replace(said, 'S-99', 'test')) $$",
+        "GRANT EXECUTE ON FUNCTION evil.octet_length TO stint_app",
+    )
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET search_path = evil, pg_catalog, public")  # or by ALTER DATABASE, for everybody
+        verdict = verify()
+    finally:
+        connection.close()
+        as_owner("DROP SCHEMA evil CASCADE")
+    assert (verdict.whole, verdict.broken_seq) == (False, 4)
+
+
+@pytest.mark.usefixtures("chain")
+def test_what_may_be_nothing_in_the_end_is_broken() -> None:
+    as_owner(
+        "ALTER TABLE grants_auditevent ALTER payload DROP NOT NULL",
+        "UPDATE grants_auditevent SET payload = NULL WHERE seq = 4",
+    )
+    verdict = verify()
+    as_owner("DELETE FROM grants_auditevent", "ALTER TABLE grants_auditevent ALTER payload SET NOT NULL")
+    assert (verdict.whole, verdict.broken_seq) == (False, 4)
+
+
+@pytest.mark.usefixtures("commits", "files")
+def test_letters_of_every_alphabet_are_hashed_as_they_are() -> None:
+    with transaction.atomic():
+        record(Verb.POLICY_REFUSED, by="Zoë 花", why="naïve 🙂")
+    assert verify().whole
+
+
 @pytest.mark.usefixtures("commits", "files")
 def test_an_empty_record_is_whole() -> None:
     assert verify().whole
@@ -71,6 +112,8 @@ def test_an_empty_record_is_whole() -> None:
         ("UPDATE grants_auditevent SET verb = 'x' WHERE seq = 4", 4),
         ("UPDATE grants_auditevent SET payload = '{}' WHERE seq = 4", 4),
         ("UPDATE grants_auditevent SET at = at + interval '1 microsecond' WHERE seq = 4", 4),
+        ("UPDATE grants_auditevent SET at = 'infinity' WHERE seq = 4", 4),
+        ("UPDATE grants_auditevent SET at = '-infinity' WHERE seq = 4", 4),
         ("UPDATE grants_auditevent SET hash = sha256('') WHERE seq = 4", 4),
         ("UPDATE grants_auditevent SET prev = sha256('') WHERE seq = 4", 4),
         ("DELETE FROM grants_auditevent WHERE seq = 4", 4),

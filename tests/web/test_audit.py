@@ -180,7 +180,6 @@ class TestFiles:
     def test_a_file_that_is_not_all_names_the_next(
         self, cast: Cast, monkeypatch: pytest.MonkeyPatch, ending: str
     ) -> None:
-        monkeypatch.setattr("grants.web.files.CHUNK", 2)
         monkeypatch.setattr("grants.web.files.PART", 5)
         client, query, read = signed_in(cast.olga), "?verb=subject.added", []
         while query:

@@ -214,22 +214,12 @@ class TestPages:
         assert "?person=ada&amp;before=" in page
         assert "/history.csv?person=ada" in page
 
-    def test_a_file_is_read_in_chunks(
-        self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("grants.web.files.CHUNK", 2)
-        assert [row["request"] for row in found(signed_in(cast.priya))] == [
-            row["request"] for row in told(signed_in(cast.priya))
-        ]
-        assert len(found(signed_in(cast.priya))) == len(past)
-
     @pytest.mark.parametrize("ending", ["csv", "jsonl"])
     @pytest.mark.parametrize("rows", [1, 2, 3, 7])
     def test_a_file_that_is_not_all_names_the_next(
         self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch, rows: int, ending: str
     ) -> None:
         """Faults: a bound that is not held, no word of what is left, a part that begins anew or loses the filters."""
-        monkeypatch.setattr("grants.web.files.CHUNK", 2)
         monkeypatch.setattr("grants.web.files.PART", rows)
         client, query, read = signed_in(cast.priya), "?person=ada", []
         while query:
