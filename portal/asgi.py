@@ -7,6 +7,7 @@ import psycopg
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.db import connection
+from django.template.loader import render_to_string
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 pages = get_wsgi_application()
@@ -21,5 +22,6 @@ def _connect() -> psycopg.Connection[Any]:
     return psycopg.connect(**_params)
 
 
+render_to_string("down.html", {"theme": "", "begun": False})  # who is told so later waits for no template
 PRESENCE.start(_connect)
 application = Front(pages, threads=settings.ENV.web_threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, override
 
 from django.db import OperationalError
@@ -28,7 +29,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         if PRESENCE.away():
             raise Away("the database does not answer")
-        connection = super().get_new_connection(conn_params)
+        connection = PRESENCE.awaited(partial(super().get_new_connection, conn_params))
+        if connection is None:
+            raise Away("the database does not answer")
         PRESENCE.watch(connection)
         if self.alias == "default" and not DatabaseWrapper._role_is_fine:
             ((right,),) = connection.execute(APP_TOO_MUCH).fetchall()

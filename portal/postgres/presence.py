@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
@@ -23,7 +24,7 @@ from portal.postgres.rights import APP_TOO_MUCH, refusal
 log = structlog.get_logger(__name__)
 
 ASK_EVERY = 0.25  # seconds
-AWAY_AFTER = 1.2  # seconds without an answer; with the next, a page is told so within two
+AWAY_AFTER = 1.2  # seconds without an answer; with the next, all that a page ever waits for the database
 LOOK_EVERY = 0.1
 
 type Connection = psycopg.Connection[Any]
@@ -56,6 +57,21 @@ class Presence:
         """Hang up on this connection, too, when it waits for a database that is away."""
         with self._lock:
             self._waiting.add(connection)
+
+    def awaited(self, connect: Callable[[], Connection]) -> Connection | None:
+        """What `connect` opens; None as soon as the database is away.
+
+        libpq looks a name up without an end and then waits two seconds at least, at each of its addresses. So it does
+        that in a thread of its own, which nobody waits for any more.
+        """
+        if self._answered is None:
+            return connect()
+        coming: Future[Connection] = Future()
+        threading.Thread(target=_open, args=(connect, coming), name="database-connects", daemon=True).start()
+        while not wait([coming], LOOK_EVERY).done:
+            if self.away() and coming.cancel():
+                return None
+        return coming.result()
 
     def _ask(self, connect: Callable[[], Connection]) -> None:
         while True:
@@ -96,6 +112,19 @@ class Presence:
                     waiting = list(self._waiting)
                 for connection in waiting:
                     _shut(connection)
+
+
+def _open(connect: Callable[[], Connection], coming: Future[Connection]) -> None:
+    try:
+        connection = connect()
+    except BaseException as error:  # noqa: BLE001 (whoever waits is told)
+        with suppress(InvalidStateError):
+            coming.set_exception(error)
+        return
+    try:
+        coming.set_result(connection)
+    except InvalidStateError:  # too late for who had asked
+        connection.close()
 
 
 def _shut(connection: Connection) -> None:

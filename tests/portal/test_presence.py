@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -57,3 +58,45 @@ def test_the_role_as_it_should_be_is_answered(commits: None, monkeypatch: pytest
     monkeypatch.setattr(time, "sleep", sleep)
     asks = asked(1, partial(connect, "stint_app", autocommit=True))
     assert asks._answered != float("-inf")
+
+
+def test_nobody_waits_for_a_connection_to_a_database_that_is_away(commits: None) -> None:
+    """libpq waits for two seconds or more, for each address. Fault: `return connect()`: this never ends."""
+    frozen, late = threading.Event(), []
+    began = threading.Event()
+
+    def connect_late() -> psycopg.Connection:
+        began.set()
+        assert frozen.wait(30)
+        late.append(connect("stint_app"))
+        return late[0]
+
+    asks = Presence()
+    asks._answered = time.monotonic()
+    assert asks.awaited(connect_late) is None
+    assert began.is_set()
+    assert asks.away()
+    frozen.set()
+    deadline = time.monotonic() + 30
+    while not (late and late[0].closed) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert late[0].closed, "what comes too late is not left open"
+
+
+def test_a_connection_that_comes_in_time_is_handed_on(commits: None) -> None:
+    asks = Presence()
+    asks._answered = float("inf")
+    with asks.awaited(partial(connect, "stint_app")) as opened:  # type: ignore[union-attr]
+        assert opened.execute("SELECT 1").fetchone() == (1,)
+
+    def refused() -> psycopg.Connection:
+        raise psycopg.OperationalError("no room")
+
+    with pytest.raises(psycopg.OperationalError, match="no room"):
+        asks.awaited(refused)
+
+
+def test_all_waits_together_leave_time_for_the_page() -> None:
+    """Docs promise it within two seconds; each wait of a page ends by this one rule."""
+    assert presence.AWAY_AFTER + 2 * presence.LOOK_EVERY <= 1.5
+    assert presence.AWAY_AFTER >= 3 * presence.ASK_EVERY, "one answer that is late is no outage"
