@@ -32,6 +32,8 @@ from accounts.signals import happened
 
 log = structlog.get_logger(__name__)
 
+BEGUN_SECONDS = 600  # for the way to the provider and back
+
 
 def setting(attr: str, *default: Any) -> Any:
     """mozilla-django-oidc's settings; the provider's addresses come from discovery, when they are needed."""
@@ -158,6 +160,8 @@ class Authenticate(OIDCAuthenticationRequestView):
         except SignInRefused as error:
             return failed(error.code, error.detail)
         response: HttpResponse = super().get(request)
+        if not request.user.is_authenticated:
+            request.session.set_expiry(BEGUN_SECONDS)  # its row belongs to nobody yet, and anybody may make one
         return response
 
 
@@ -189,6 +193,7 @@ class Callback(OIDCAuthenticationCallbackView):
     @override
     def login_success(self) -> HttpResponse:
         response: HttpResponse = super().login_success()
+        self.request.session.set_expiry(None)  # no longer one that was merely begun
         # After login(), which may have emptied the session of somebody else. For the hint at sign-out.
         self.request.session["oidc_id_token"] = self.request.id_token
         return response

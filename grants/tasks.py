@@ -96,7 +96,7 @@ def _do(name: str, again: timedelta) -> timedelta | None:
             return None
         case "sessions":
             full = sessions.forget_expired(limit=SESSIONS) == SESSIONS
-            again = timedelta(0) if full else timedelta(hours=1)
+            again = timedelta(0) if full else timedelta(minutes=10)  # as long as a sign-in that is begun may take
         case "usage":
             again = timedelta(0) if usage.fold() else timedelta(hours=1)
         case _:

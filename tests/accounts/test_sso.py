@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.test import Client
 
@@ -365,6 +367,30 @@ def test_the_session_is_a_new_one(op: Provider, browser: Client, sign_in: SignIn
     before = browser.session.session_key
     sign_in()
     assert browser.session.session_key != before
+
+
+def test_a_sign_in_that_is_only_begun_is_forgotten_after_ten_minutes(
+    op: Provider, browser: Client, sign_in: SignIn
+) -> None:
+    """Anybody may begin one, and each is a row. Who came through has a session as long as any other's."""
+    begin(browser, op)
+    begun = Session.objects.get()
+    assert begun.expire_date <= datetime.now(UTC) + timedelta(minutes=10)
+    assert browser.cookies[settings.SESSION_COOKIE_NAME]["max-age"] == 600
+    sign_in()
+    session = Session.objects.get(session_key=browser.session.session_key)
+    assert session.expire_date > datetime.now(UTC) + timedelta(hours=11)
+    assert browser.cookies[settings.SESSION_COOKIE_NAME]["max-age"] == settings.SESSION_COOKIE_AGE
+    begin(browser, op)  # again, as who is signed in
+    session.refresh_from_db()
+    assert session.expire_date > datetime.now(UTC) + timedelta(hours=11)
+
+
+def test_who_comes_back_after_ten_minutes_begins_again(op: Provider, browser: Client) -> None:
+    asked = begin(browser, op)
+    Session.objects.update(expire_date=datetime.now(UTC) - timedelta(seconds=1))
+    assert code_of(browser.get("/oidc/callback", {"code": "c", "state": asked["state"]})) == "STATE_UNKNOWN"
+    assert not signed_in(browser)
 
 
 @pytest.mark.parametrize(
