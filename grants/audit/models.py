@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-from typing import override
+from collections.abc import Iterable
+from typing import ClassVar, Self, override
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import F, Func
 
 
 class AuditHead(models.Model):
@@ -17,6 +20,16 @@ class AuditHead(models.Model):
     base = models.BigIntegerField()
 
 
+class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
+    def about(self, things: Iterable[tuple[str, int]]) -> Self:
+        """Those that name one of these, ("request", 17), or were made by one; by an index over what they say.
+
+        Of kind request, grant, subject, resource, connection or policy.
+        """
+        named = Func(F("actor"), F("payload"), function="audit_about", output_field=ArrayField(models.TextField()))
+        return self.alias(named=named).filter(named__overlap=[f"{kind}-{pk}" for kind, pk in things])
+
+
 class AuditEvent(models.Model):
     """One event of the chain. The payload holds ids and digests, never names, mail or free text."""
 
@@ -28,8 +41,15 @@ class AuditEvent(models.Model):
     prev = models.BinaryField()
     hash = models.BinaryField()
 
+    objects = AuditEventQuerySet.as_manager()
+
     class Meta:
         ordering = ("seq",)
+        # And one over what each is about: migration 0022 has it, as its function is SQL.
+        indexes: ClassVar = [
+            models.Index(fields=["actor", "-seq"], name="auditevent_actor"),
+            models.Index(fields=["verb", "-seq"], name="auditevent_verb"),
+        ]
 
     @override
     def __str__(self) -> str:

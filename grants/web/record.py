@@ -213,7 +213,7 @@ def _facts(payload: bytes) -> dict[str, Any]:
     """What the payload says; nothing if it was tampered with until it says nothing (verify names it)."""
     try:
         facts = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return facts if isinstance(facts, dict) else {}
 

@@ -75,6 +75,8 @@ def vote(cast: Cast, request: Request, approver: int, *, for_id: int | None = No
         "TRUNCATE grants_audithead",
         "ALTER TABLE grants_auditevent DISABLE TRIGGER ALL",
         "DROP TRIGGER unchangeable ON grants_auditevent",
+        "DROP INDEX auditevent_about",
+        "ALTER FUNCTION audit_about(text, bytea) RENAME TO other",
         "SET session_replication_role = replica",
         "UPDATE grants_policyversion SET text = ''",
         "DELETE FROM grants_policyversion",

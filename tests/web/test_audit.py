@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
 import pytest
 from django.core import signing
-from django.db import transaction
+from django.db import connection, transaction
+from django.http import QueryDict
 from django.test import Client
 from django.urls import reverse
 
@@ -18,7 +20,8 @@ from grants.audit.verbs import Verb
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
-from grants.web import audit_file
+from grants.web import audit_file, views_audit
+from grants.web import record as pages
 from tests.cast import Cast
 from tests.conftest import connect
 from tests.web.test_history import rows_of
@@ -147,6 +150,64 @@ def rows(client: Client, query: str = "") -> list[dict[str, str]]:
     answer = client.get(f"/audit.csv{query}")
     assert answer.status_code == 200
     return rows_of(answer.content.decode(), "csv")
+
+
+class TestAbout:
+    """What an event is about is an index over the event itself."""
+
+    def test_sql_reads_an_event_as_the_page_does(self, cast: Cast) -> None:
+        """Faults: a kind, the items, the one who acted, or all but the first of a list left out."""
+        grant = decide.approve(cast.asks(cast.ada, (cast.deployment, "run"), (cast.pool, "view")), by=cast.chiara)
+        issue.issue(grant.grants.order_by("pk")[0], by=cast.ada)
+        hold.revoke(Grant.objects.order_by("pk")[1], by=cast.tomasz)
+        with transaction.atomic():
+            record(Verb.CATALOG_SYNCED, by="sweeper", resources=[7, 70, 7], policy=True, why="R-1", grants=[])
+        told = AuditEvent.objects.extra(select={"about": "audit_about(actor, payload)"})
+        kinds = {"request", "grant", "subject", "resource", "connection", "policy"}
+        seen = set()
+        for event in told:
+            mentioned = pages._mentions(json.loads(bytes(event.payload)))
+            expected = {f"{kind}-{pk}" for kind, pk in mentioned if kind in kinds}
+            if event.actor.startswith("S-"):
+                expected.add(f"subject-{event.actor[2:]}")
+            assert set(event.about) == expected, event
+            seen |= {name.partition("-")[0] for name in event.about}
+        assert seen >= kinds - {"connection"}
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            b"",
+            b"\xff\x00",
+            b"[]",
+            b"1",
+            b"null",
+            b"[" * 100_000,
+            b'{"grant":{"id":1},"request":null,"subject":true,"resource":1.5,"policy":-3,"grants":[[2]]}',
+            b'{"grants":[99999999999999999999]}',
+            b'{"items":["x:run",7,null],"x":{"grant":4}}',
+        ],
+        ids=range(9),
+    )
+    def test_no_payload_stops_an_event(self, commits: None, cast: Cast, payload: bytes) -> None:
+        """Faults: an index, or a page, that fails at what it cannot read."""
+        with connect("stint_app") as app:
+            app.execute("SELECT audit_append('x', 'S-5', %s, '{}', '{}', '{}', '{}', '{}')", [payload])
+            (about,) = app.execute("SELECT audit_about('S-5', %s)", [payload]).fetchone()
+        assert set(about) - {"resource-7"} == {"subject-5"}
+        assert "x" in verbs(signed_in(cast.olga), "?thing=S-5")
+
+    @pytest.mark.parametrize(
+        ("query", "index"),
+        [("thing=R-17", "about"), ("thing=etl", "about"), ("actor=S-3", "actor"), ("verb=grant.revoked", "verb")],
+    )
+    def test_filters_are_looked_up(self, cast: Cast, query: str, index: str) -> None:
+        """Fault: an expression that is not the index's."""
+        form = views_audit.Filter(QueryDict(query))
+        assert form.is_valid()
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
+        assert f"auditevent_{index}" in views_audit._matching(form.cleaned_data).order_by().explain()
 
 
 class TestFiles:
