@@ -145,7 +145,7 @@ def test_policy_and_connections_come_from_the_folder(compose: dict[str, Any]) ->
     steps = re.findall(r"manage\.py (\S+)", apply["command"][-1])
     assert steps == ["connections", "sync", "policy"]
     told = (ROOT / "docs/operations.md").read_text().partition("## First start")[2].partition("\n## ")[0]
-    assert [step for step in re.findall(r"manage\.py (\S+)", told) if step in steps] == steps
+    assert [step for step in re.findall(r"^\./manage (\S+)", told, re.MULTILINE) if step in steps] == steps
 
 
 def test_no_secret_is_written_down(compose: dict[str, Any]) -> None:
