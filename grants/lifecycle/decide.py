@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Prefetch, Q
+from django.db.models import Prefetch, Q, QuerySet
 
 from accounts.models import Subject
 from accounts.once import once
@@ -124,7 +124,7 @@ def _waiting_for(subject: Subject) -> list[Request]:
         return []
     items = RequestItem.objects.select_related("resource__connection").order_by("pk")
     pending = (
-        Request.objects.filter(_may_name(person), state=State.PENDING, lapses_at__gt=StintNow())
+        Request.objects.filter(pk__in=_may_name(person), state=State.PENDING, lapses_at__gt=StintNow())
         .exclude(requester=subject)
         .exclude(beneficiary=subject)
         .select_related("requester", "beneficiary__team")
@@ -135,16 +135,19 @@ def _waiting_for(subject: Subject) -> list[Request]:
     return [request for request in pending if _is_asked(judges, request, subject)]
 
 
-def _may_name(person: Person) -> Q:
-    """Requests whose stages name this person in one way or another; whether they are asked now is judged besides."""
+def _may_name(person: Person) -> QuerySet[Any, Any]:
+    """Pending requests, by their ids, whose stages name this person in one way or another; whether they are asked now
+    is judged besides. By indexes of what is pending: its stages, and what it is about."""
     sources = [Source("team", team) for team in sorted(person.teams)] + [Source("person", person.key)]
-    theirs = Resource.objects.filter(owned(person)).values("pk")
     named, owners = Q(), Q()
     for where in ("from", "fallback"):
         for source in sources:
             named |= Q(stages__contains=[{where: [source._asdict()]}])
         owners |= Q(stages__contains=[{where: [{"kind": "owners"}]}])
-    return named | (owners & Q(Exists(RequestItem.objects.filter(request=OuterRef("pk"), resource__in=theirs))))
+    pending = Request.objects.filter(state=State.PENDING)
+    theirs = RequestItem.objects.filter(state=State.PENDING, resource__in=Resource.objects.filter(owned(person)))
+    about = pending.filter(owners, pk__in=theirs.values("request"))
+    return pending.filter(named).values("pk").union(about.values("pk"))
 
 
 def _is_asked(judges: Judges, request: Request, subject: Subject) -> bool:

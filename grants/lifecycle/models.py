@@ -66,6 +66,12 @@ class Request(models.Model):
             GinIndex(SearchVector("reason", config="simple"), name="request_reason"),
             models.Index(fields=["beneficiary", "-id"], name="request_by_beneficiary"),
             models.Index(fields=["lapses_at"], condition=Q(state="pending"), name="request_pending"),
+            GinIndex(
+                fields=["stages"],
+                condition=Q(state="pending"),
+                opclasses=["jsonb_path_ops"],
+                name="request_pending_stages",
+            ),
         ]
 
     @override
@@ -105,6 +111,8 @@ class RequestItem(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["beneficiary", "-id"], name="item_by_beneficiary"),
             models.Index(fields=["state", "-id"], name="item_by_state"),
+            models.Index(fields=["resource", "-id"], name="item_by_resource"),
+            models.Index(fields=["resource"], condition=Q(state="pending"), name="item_pending"),
         ]
 
 
@@ -164,7 +172,10 @@ class Decision(models.Model):
                 name="decision_one_per_approver",
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=["request"], name="decision_by_request")]
+        indexes: ClassVar = [
+            models.Index(fields=["request"], name="decision_by_request"),
+            models.Index(fields=["approver", "-id"], include=["request"], name="decision_by_approver"),
+        ]
 
 
 class GrantQuerySet(models.QuerySet["Grant"]):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import BooleanField, Exists, Func, OuterRef, Q, QuerySet
 
 from accounts import roles, service_identities
 from accounts.models import Subject
@@ -35,11 +37,19 @@ def visible_items(subject: Subject) -> list[QuerySet[RequestItem]]:
         return [items]
     return [
         items.filter(beneficiary__in=[subject.pk, *service_identities.owned_by(subject).values_list("pk", flat=True)]),
-        items.filter(request__requester=subject),
-        items.filter(request__in=subject.decisions.values("request")),
+        items.filter(_among("request_id", Request.objects.filter(requester=subject).values("pk"))),
+        items.filter(_among("request_id", subject.decisions.values("request"))),
         items.filter(request__in=[request.pk for request in decide.waiting_for(subject)]),
-        items.filter(resource__in=versions.owned_by(subject)),
+        items.filter(_among("resource_id", versions.owned_by(subject).values("pk"))),
     ]
+
+
+def _among(column: str, rows: QuerySet[Any, Any]) -> Func:
+    """Like `in`, but the rows are read first: else, where one is looked for among many, PostgreSQL reads what it orders
+    by from its end until it has met enough, which is all of it for who has decided nothing."""
+    return Func(
+        column, ArraySubquery(rows), template="%(expressions)s)", arg_joiner=" = ANY (", output_field=BooleanField()
+    )
 
 
 def visible_grants(subject: Subject) -> QuerySet[Grant]:
