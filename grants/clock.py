@@ -1,5 +1,13 @@
 """The one clock: the database's. Moves use stint_now() in SQL; pages read it once and pass it on."""
 
-from accounts.clock import StintNow, now
+from datetime import datetime
 
-__all__ = ["StintNow", "now"]
+from accounts.clock import StintNow, now
+from accounts.once import once
+
+__all__ = ["StintNow", "now", "of_page"]
+
+
+def of_page() -> datetime:
+    """The time that a page speaks of, the same for all of its parts; for whatever acts, the time it is."""
+    return once("now", now)

@@ -53,7 +53,7 @@ def preview(
 
     Without a duration, the rules' default is taken.
     """
-    now = clock.now()
+    now = clock.of_page()
     judges = Judges.now()
     beneficiary = beneficiary or by
     ruling = _rule(judges, items, by, beneficiary)

@@ -106,7 +106,7 @@ def stages_of(request: Request) -> tuple[StageView, ...]:
 def why_not(request: Request, subject: Subject, judges: Judges) -> str:
     """Why this person can't decide this request, in a sentence; "" when they can."""
     try:
-        _open(request, clock.now())
+        _open(request, clock.of_page())
         _stage_for(judges, request, subject)
     except (NotAllowed, Conflict) as error:
         return error.reason
@@ -131,8 +131,7 @@ def _waiting_for(subject: Subject) -> list[Request]:
         .prefetch_related(Prefetch("items", items), "decisions")
         .order_by("pk")
     )
-    judges.meet(pending)
-    return [request for request in pending if _is_asked(judges, request, subject)]
+    return judges.asked_among([request for request in pending if not _has_voted(request, subject)], person)
 
 
 def _may_name(person: Person) -> QuerySet[Any, Any]:
@@ -150,10 +149,8 @@ def _may_name(person: Person) -> QuerySet[Any, Any]:
     return pending.filter(named).values("pk").union(about.values("pk"))
 
 
-def _is_asked(judges: Judges, request: Request, subject: Subject) -> bool:
-    """As _stage_for() has it, for many."""
-    voted = any(vote.approver_id == subject.pk and not vote.superseded for vote in request.decisions.all())
-    return not voted and subject.pk in judges.open_to(request)
+def _has_voted(request: Request, subject: Subject) -> bool:
+    return any(vote.approver_id == subject.pk and not vote.superseded for vote in request.decisions.all())
 
 
 def _lock(request: Request) -> tuple[Request, datetime]:
@@ -184,7 +181,7 @@ def _stage_for(judges: Judges, request: Request, by: Subject) -> StageView:
     view = current(judges.of(request))
     if view is None or by.pk not in {approver.pk for approver in view.approvers}:
         raise NotAllowed("You are not among those who are asked." if view else "All approvals are there.")
-    if any(vote.approver_id == by.pk and not vote.superseded for vote in request.decisions.all()):
+    if _has_voted(request, by):
         raise Conflict("You have approved this already; somebody else must, too.")
     return view
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.db.models import prefetch_related_objects
 
@@ -16,7 +16,7 @@ from accounts.once import once
 from grants.lifecycle.models import Decision, Request
 from grants.policy import rules, versions
 from grants.policy.parse import Policy
-from grants.policy.rulings import Facts, Stage
+from grants.policy.rulings import Facts, Person, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +92,33 @@ class Judges:
             each = [rules.named_by(self.policy, _stages_of(one), facts_of(one)) for one in requests]
             self.people.read(set().union(*each))
 
-    def open_to(self, request: Request) -> frozenset[int]:
+    def asked_among(self, requests: Sequence[Request], person: Person) -> list[Request]:
+        """Those of these requests whose first stage that is not met this person can decide.
+
+        Whom a stage names is asked, whoever else is; only where somebody stands in, all must be known.
+        """
+        alone, asked, standing_in = rules.People([person]), set[int](), []
+        for request in requests:
+            stage = _open_stage(request)
+            if stage is None or self.policy is None:
+                continue
+            facts, excluded = facts_of(request), excluded_from(request)
+            if rules.candidates(self.policy, replace(stage, fallback=()), facts, alone, excluded).people:
+                asked.add(request.pk)
+            elif rules.candidates(
+                self.policy, replace(stage, sources=stage.fallback, fallback=()), facts, alone, excluded
+            ).people:
+                standing_in.append(request)
+        self.meet(standing_in)
+        asked |= {request.pk for request in standing_in if person.id in self._open_to(request)}
+        return [request for request in requests if request.pk in asked]
+
+    def _open_to(self, request: Request) -> tuple[int, ...]:
         """Who can decide the first stage that is not met, by their ids."""
-        given = Counter(
-            vote.stage
-            for vote in request.decisions.all()
-            if vote.verdict == Decision.Verdict.APPROVE and not vote.superseded
-        )
-        stages = _stages_of(request)
-        stage = next((stage for number, stage in enumerate(stages) if given[number] < stage.need), None)
+        stage = _open_stage(request)
         if stage is None or self.policy is None:
-            return frozenset()
-        found = rules.candidates(self.policy, stage, facts_of(request), self.people, excluded_from(request))
-        return frozenset(found.people)
+            return ()
+        return rules.candidates(self.policy, stage, facts_of(request), self.people, excluded_from(request)).people
 
     def of(self, request: Request) -> tuple[StageView, ...]:
         """The stages of a request that exists, its votes counted."""
@@ -114,6 +128,16 @@ class Judges:
 
 def _stages_of(request: Request) -> list[Stage]:
     return [Stage.from_json(stage) for stage in request.stages]
+
+
+def _open_stage(request: Request) -> Stage | None:
+    """The first that is not met; stages go in order."""
+    given = Counter(
+        vote.stage
+        for vote in request.decisions.all()
+        if vote.verdict == Decision.Verdict.APPROVE and not vote.superseded
+    )
+    return next((stage for number, stage in enumerate(_stages_of(request)) if given[number] < stage.need), None)
 
 
 def facts_of(request: Request) -> dict[int, Facts]:

@@ -36,7 +36,8 @@ def visible_items(subject: Subject) -> list[QuerySet[RequestItem]]:
     if roles.sees_all(subject):
         return [items]
     return [
-        items.filter(beneficiary__in=[subject.pk, *service_identities.owned_by(subject).values_list("pk", flat=True)]),
+        items.filter(beneficiary=subject),
+        items.filter(_among("beneficiary_id", service_identities.owned_by(subject).order_by().values("pk"))),
         items.filter(_among("request_id", Request.objects.filter(requester=subject).values("pk"))),
         items.filter(_among("request_id", subject.decisions.values("request"))),
         items.filter(request__in=[request.pk for request in decide.waiting_for(subject)]),

@@ -51,7 +51,7 @@ class Listed(NamedTuple):
 def why_not(grant: Grant, by: Subject) -> str:
     """Why this person can't issue tokens for this grant now, in a sentence; "" when they can."""
     try:
-        _permit(grant, by, clock.now())
+        _permit(grant, by, clock.of_page())
     except (NotAllowed, Conflict) as error:
         return error.reason
     return ""
@@ -133,7 +133,7 @@ def revoke(credential: Credential, *, by: Subject) -> Credential:
 
 def of_grant(grant: Grant) -> list[Listed]:
     """The tokens of a grant, the newest first, with what they were last used for."""
-    now = clock.now()
+    now = clock.of_page()
     used = Q(usage__code=PASSED)
     tokens = (
         Credential.objects.filter(grant=grant, kind=Kind.TOKEN)

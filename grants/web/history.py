@@ -149,15 +149,17 @@ class Items:
         return self._ids("-pk", count, Q(pk__lt=before) if before else Q())
 
     def _first(self, order: str, count: int, beyond: Q) -> list[RequestItem]:
-        items = RequestItem.objects.filter(pk__in=self._ids(order, count, beyond))
+        items = RequestItem.objects.filter(pk__in=self._firsts(order, count, beyond))
         items = items.select_related("request__requester", "beneficiary", "resource__connection")
-        return list(items.order_by(order))
+        return list(items.order_by(order)[:count])
 
     def _ids(self, order: str, count: int, beyond: Q) -> list[int]:
+        return sorted(self._firsts(order, count, beyond), reverse=order.startswith("-"))[:count]
+
+    def _firsts(self, order: str, count: int, beyond: Q) -> QuerySet[RequestItem, int]:
         # Each part gives its first ones by an index of its own; what is first of all is among them.
         firsts = [part.filter(beyond).order_by(order).values_list("pk", flat=True)[:count] for part in self.parts]
-        ids = firsts[0].union(*firsts[1:]) if len(firsts) > 1 else firsts[0]
-        return sorted(ids, reverse=order.startswith("-"))[:count]
+        return firsts[0].union(*firsts[1:]) if len(firsts) > 1 else firsts[0]
 
 
 def matching(filters: Mapping[str, Any], subject: Subject, now: datetime) -> Items:

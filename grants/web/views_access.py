@@ -7,7 +7,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -17,11 +16,11 @@ from accounts.models import Subject
 from grants import clock
 from grants.lifecycle import bindings, decide, hold, who
 from grants.lifecycle.errors import Conflict, LifecycleError
-from grants.lifecycle.models import Grant, Request, RequestItem
+from grants.lifecycle.models import Grant, Request
 from grants.tokens import issue, usage
-from grants.web import gate_words, record, role_words, timeline, words
+from grants.web import along, gate_words, record, role_words, timeline, words
 from grants.web.signed_in import signed_in
-from grants.web.views_requests import does, told_decisions
+from grants.web.views_requests import does
 
 RECENT = 20
 TOKEN_MINUTES = (15, 60, 240, 480)  # that are offered; the end of the access is the end of all
@@ -30,7 +29,7 @@ TOKEN_MINUTES = (15, 60, 240, 480)  # that are offered; the end of the access is
 @require_safe
 def access(request: HttpRequest) -> HttpResponse:
     """What this person holds now, waits for, and held last."""
-    subject, now = signed_in(request), clock.now()
+    subject, now = signed_in(request), clock.of_page()
     mine = Grant.objects.filter(beneficiary=subject).select_related("resource__connection")
     live = who.held_by(subject, now)
     waiting = Request.objects.filter(requester=subject, state=Request.State.PENDING, lapses_at__gt=now)
@@ -38,7 +37,7 @@ def access(request: HttpRequest) -> HttpResponse:
     context = {
         "now": now,
         "live": live,
-        "waiting": waiting.prefetch_related("items__resource__connection").order_by("-pk"),
+        "waiting": waiting.prefetch_related(along.items()).order_by("-pk"),
         "recent": [(grant, timeline.grant_standing(grant, now)) for grant in over],
     }
     return render(request, "access.html", context)
@@ -68,7 +67,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method != "POST":
         if not hold.may_revoke(held, signed_in(request)):
             raise PermissionDenied("Only an owner of the resource or an admin can revoke this.")
-        now = clock.now()
+        now = clock.of_page()
         if now >= held.over_at:
             return redirect("grant", pk)
         return render(request, "grant_revoke.html", {"grant": held, "now": now, "can": _can(held)})
@@ -84,8 +83,7 @@ def visible_grant(request: HttpRequest, pk: int) -> Grant:
     """For its own pages and those of its tokens; 404 for who may not see it."""
     grants = who.visible_grants(signed_in(request))
     related = ("beneficiary", "resource__connection", "request__requester", "request__beneficiary")
-    items = RequestItem.objects.select_related("resource__connection")
-    told = (Prefetch("request__items", items), told_decisions("request__decisions"))
+    told = (along.items("request__items"), along.decisions("request__decisions"))
     return get_object_or_404(grants.select_related(*related).prefetch_related(*told), pk=pk)
 
 
@@ -97,7 +95,7 @@ def problem_page(request: HttpRequest, held: Grant, problem: LifecycleError) -> 
 
 
 def _context(viewer: Subject, held: Grant) -> dict[str, Any]:
-    now, asked = clock.now(), held.request
+    now, asked = clock.of_page(), held.request
     stages = decide.stages_of(asked)
     decisions = list(asked.decisions.all())
     standing = timeline.grant_standing(held, now)

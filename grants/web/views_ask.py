@@ -73,7 +73,7 @@ def request_new(request: HttpRequest) -> HttpResponse:
 
 
 def _read(request: HttpRequest) -> Sheet:
-    me, now = signed_in(request), clock.now()
+    me, now = signed_in(request), clock.of_page()
     data = request.POST if request.method == "POST" else request.GET
     visible = who.visible_resources(me)
     items = Items(data, visible)

@@ -16,6 +16,7 @@ from grants.catalog.models import Connection, Resource
 from grants.lifecycle import who
 from grants.lifecycle.ask import Preview, Wanted, preview
 from grants.lifecycle.models import Grant, RequestItem
+from grants.policy import versions
 from grants.web import browse, history, words
 from grants.web.asking import Asker, Option
 from grants.web.signed_in import signed_in
@@ -42,7 +43,7 @@ class Chip(NamedTuple):
 @require_safe
 def catalog(request: HttpRequest) -> HttpResponse:
     """Everything this person may see, narrowed by the address."""
-    me, now = signed_in(request), clock.now()
+    me, now = signed_in(request), clock.of_page()
     asker, connections = Asker.of(me, now), list(Connection.objects.order_by("slug"))
     found = browse.browse(who.visible_resources(me), asker, request.GET, connections)
     pages = Paginator(found.resources, PAGE)
@@ -90,7 +91,7 @@ def _lead(found: browse.Found, connections: list[Connection], now: datetime) -> 
 @require_safe
 def resource(request: HttpRequest, pk: int) -> HttpResponse:
     """One resource; 404 for whom the policy hides it from."""
-    me, now = signed_in(request), clock.now()
+    me, now = signed_in(request), clock.of_page()
     visible = who.visible_resources(me)
     thing = get_object_or_404(visible, pk=pk)
     asker = Asker.of(me, now)
@@ -101,7 +102,7 @@ def resource(request: HttpRequest, pk: int) -> HttpResponse:
         "now": now,
         "resource": thing,
         "parent": visible.filter(children=thing).first(),  # it may be hidden
-        "owner": browse.owner_of(thing, browse.people_who_own(asker.policy)),
+        "owner": browse.owner_of(thing, versions.names_of({thing.owner_person} - {""})),
         "options": options,
         "can_ask": any(option.can_ask for option in options),
         "held": asker.grants.get(thing.pk, []),

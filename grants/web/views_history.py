@@ -16,7 +16,7 @@ from grants.web.signed_in import signed_in
 @require_safe
 def history(request: HttpRequest) -> HttpResponse:
     """Every item asked that this person may see, newest first."""
-    subject, now = signed_in(request), clock.now()
+    subject, now = signed_in(request), clock.of_page()
     form = past.Filter(request.GET)
     context = {
         "now": now,
@@ -36,7 +36,7 @@ def history(request: HttpRequest) -> HttpResponse:
 @require_safe
 def as_file(request: HttpRequest, ending: str) -> HttpResponse:
     """The same as a file, times in UTC: CSV or JSON Lines."""
-    subject, now = signed_in(request), clock.now()
+    subject, now = signed_in(request), clock.of_page()
     form = past.Filter(request.GET)
     if not form.is_valid():
         return files.refused(form)

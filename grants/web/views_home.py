@@ -20,7 +20,7 @@ from grants.due import worker_beats
 from grants.lifecycle import bindings, who
 from grants.lifecycle.models import Grant, Request, RequestItem, RoleBinding
 from grants.policy import versions
-from grants.web import history, role_words, timeline, words
+from grants.web import along, history, role_words, timeline, words
 from grants.web.context import shell_of
 from grants.web.lanes import lanes
 from grants.web.signed_in import signed_in
@@ -42,7 +42,7 @@ class Trouble(NamedTuple):
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    me, now = signed_in(request), clock.now()
+    me, now = signed_in(request), clock.of_page()
     waiting = shell_of(request).waiting
     held = who.held_by(me, now)
     trouble = list(_trouble(now)) if roles.sees_all(me) else []
@@ -63,7 +63,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def _pending(me: Subject, now: datetime) -> list[Request]:
     mine = Request.objects.filter(Q(requester=me) | Q(beneficiary=me), state="pending", lapses_at__gt=now)
-    return list(mine.prefetch_related("items__resource__connection").order_by("-pk")[:WAITING_SHOWN])
+    return list(mine.prefetch_related(along.items()).order_by("-pk")[:WAITING_SHOWN])
 
 
 def _recent(me: Subject) -> list[RequestItem]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Prefetch, Q
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -18,9 +18,9 @@ from accounts.models import Subject
 from grants import clock
 from grants.lifecycle import decide, who
 from grants.lifecycle.errors import Conflict, LifecycleError
-from grants.lifecycle.models import Decision, Grant, Request, RequestItem
+from grants.lifecycle.models import Decision, Grant, Request
 from grants.lifecycle.stages import Judges, StageView, current
-from grants.web import history, record, timeline, words
+from grants.web import along, history, record, timeline, words
 from grants.web.context import shell_of
 from grants.web.params import row_id
 from grants.web.signed_in import signed_in
@@ -69,7 +69,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 def inbox(request: HttpRequest) -> HttpResponse:
     """What waits for this person, or (?tab=decided) what they decided."""
-    subject, now = signed_in(request), clock.now()
+    subject, now = signed_in(request), clock.of_page()
     waiting = shell_of(request).waiting
     tab = "decided" if request.GET.get("tab") == "decided" else "waiting"
     context = {
@@ -81,7 +81,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
     before, problem = _before(request)
     if tab == "decided":
         mine = Decision.objects.filter(approver=subject, superseded=False).select_related("request__beneficiary")
-        mine = mine.prefetch_related("request__items__resource__connection").order_by("-pk")
+        mine = mine.prefetch_related(along.items("request__items")).order_by("-pk")
         found: Sequence[Any] = list((mine.filter(pk__lt=before) if before else mine)[: PAGE + 1])
     else:
         # Oldest first: they lapse first. The page goes on after the last one that was shown.
@@ -102,13 +102,7 @@ def _before(request: HttpRequest) -> tuple[int | None, str]:
 def _visible(request: HttpRequest, pk: int) -> Request:
     related = ("requester", "beneficiary__team")
     requests = who.visible_requests(signed_in(request)).select_related(*related)
-    items = RequestItem.objects.select_related("resource__connection")
-    return get_object_or_404(requests.prefetch_related(Prefetch("items", items), told_decisions("decisions")), pk=pk)
-
-
-def told_decisions(path: str) -> Prefetch[Any]:
-    """The decisions of a request as its pages tell them, with who decided, in their order."""
-    return Prefetch(path, Decision.objects.select_related("approver").order_by("pk"))
+    return get_object_or_404(requests.prefetch_related(along.items(), along.decisions()), pk=pk)
 
 
 def _decide(request: HttpRequest, pk: int, act: Callable[..., Request], done: str) -> HttpResponse:
@@ -147,7 +141,7 @@ def _page(request: HttpRequest, asked: Request, *, status: int = 200, **said: st
 
 
 def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
-    now, judges = clock.now(), Judges.now()
+    now, judges = clock.of_page(), Judges.now()
     stages = judges.of(asked)
     decisions = list(asked.decisions.all())
     grants = list(asked.grants.select_related("resource__connection").order_by("pk"))

@@ -21,6 +21,7 @@ from grants import clock
 from grants.lifecycle.errors import NotAllowed
 from grants.lifecycle.models import Grant, Request
 from grants.tokens import deliver
+from grants.web import along
 from grants.web.signed_in import signed_in
 
 RECENT = 20
@@ -49,7 +50,7 @@ def services(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, f"Added {made.name}. Ask for what it needs.")
             return redirect("service", made.pk)
-    now = clock.now()
+    now = clock.of_page()
     shown = list(_visible(me).order_by("team__slug", "-active", "name", "pk"))
     held: dict[int, list[Grant]] = {}
     for grant in _held(shown, now):
@@ -101,7 +102,7 @@ def _do(request: HttpRequest, one: Subject, told: str, act: Callable[[Subject], 
 
 def _page(request: HttpRequest, one: Subject, *, problem: str = "", form: ServiceForm | None = None) -> HttpResponse:
     one.refresh_from_db()
-    me, now = signed_in(request), clock.now()
+    me, now = signed_in(request), clock.of_page()
     assert one.team
     context: dict[str, Any] = {
         "service": one,
@@ -110,7 +111,7 @@ def _page(request: HttpRequest, one: Subject, *, problem: str = "", form: Servic
         "form": form or ServiceForm(initial={"name": one.name}),
         "held": list(_held([one], now)),
         "waiting": list(Request.objects.filter(beneficiary=one, state=Request.State.PENDING, lapses_at__gt=now)
-                        .prefetch_related("items__resource__connection").order_by("-pk")),
+                        .prefetch_related(along.items()).order_by("-pk")),
         "past": list(Grant.objects.filter(beneficiary=one).exclude(pk__in=Grant.objects.live_at(now).values("pk"))
                      .select_related("resource__connection").order_by("-pk")[:RECENT]),
         "may_manage": service_identities.may_manage(one.team, me),

@@ -51,7 +51,7 @@ class Health(NamedTuple):
 @require_safe
 def connections(request: HttpRequest) -> HttpResponse:
     """Every connection and its health for everybody; errors, addresses and counts for admins and auditors."""
-    now, all_seen = clock.now(), roles.sees_all(signed_in(request))
+    now, all_seen = clock.of_page(), roles.sees_all(signed_in(request))
     counted = Connection.objects.annotate(
         active=Count("resources", filter=Q(resources__retired_at=None)),
         retired=Count("resources", filter=Q(resources__retired_at__isnull=False)),
@@ -100,7 +100,7 @@ def policy(request: HttpRequest) -> HttpResponse:
     judged, row = versions.in_force(), versions.in_force_row()
     in_force = versions.named(judged) if judged else None
     context: dict[str, Any] = {
-        "now": clock.now(),
+        "now": clock.of_page(),
         "row": row,
         "unreadable": versions.in_force_problem(),
         "all_seen": all_seen,
@@ -120,7 +120,7 @@ def policy(request: HttpRequest) -> HttpResponse:
 def status(request: HttpRequest) -> HttpResponse:
     """Workers, due jobs, syncs, policy, record and mail, for admins and auditors."""
     sees_all(request)
-    now = clock.now()
+    now = clock.of_page()
     head = AuditHead.objects.get()
     row = versions.in_force_row()
     late = bindings.overdue(now)
@@ -196,7 +196,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         if refused == HTTPStatus.UNAUTHORIZED:
             response["WWW-Authenticate"] = 'Bearer realm="stint"'
         return response
-    response = HttpResponse(exposition(clock.now()), content_type=CONTENT_TYPE_LATEST)
+    response = HttpResponse(exposition(clock.of_page()), content_type=CONTENT_TYPE_LATEST)
     response["Cache-Control"] = "no-store"
     return response
 

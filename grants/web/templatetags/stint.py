@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
 from django import template
+from django.conf import settings
 from django.core.paginator import Page
 from django.template import Context
 from django.templatetags.static import static
@@ -86,6 +88,11 @@ def left(at: datetime, now: datetime) -> str:
 @register.simple_tag
 def icon(name: str, size: str = "") -> SafeString:
     """An icon of the sprite; size: small or large."""
+    return _icon(settings.STORAGES["staticfiles"]["BACKEND"], name, size)
+
+
+@lru_cache(maxsize=500)  # a page has some hundreds; where the sprite is depends on who serves it
+def _icon(_storage: str, name: str, size: str) -> SafeString:
     return format_html(
         '<svg class="icon{}" aria-hidden="true"><use href="{}#{}"></use></svg>',
         f" icon-{size}" if size else "",
@@ -97,6 +104,11 @@ def icon(name: str, size: str = "") -> SafeString:
 @register.simple_tag
 def level(word: str) -> SafeString:
     """How much of it: the steps and the word."""
+    return _level(settings.STORAGES["staticfiles"]["BACKEND"], word)
+
+
+@lru_cache(maxsize=50)
+def _level(_storage: str, word: str) -> SafeString:
     strong = " level-strong" if word in words.STRONG else ""
     return format_html('<span class="level{}">{}{}</span>', strong, level_steps(word), word)
 
