@@ -185,7 +185,7 @@ def _compared(walk: Walk, head: AuditHead) -> tuple[str, ...]:
 
 def _contradicting(key: Ed25519PublicKey, signed: set[tuple[int, int]]) -> Iterator[Head]:
     """Heads of ours that are not in the chain; adds to `signed` which restores we have signed."""
-    for some in batched(heads.read(settings.ENV.audit_heads_file), COMPARE, strict=False):
+    for some in batched(heads.read(settings.ENV.audit_heads_file), COMPARE):
         for head, agrees in _with_chain(some):
             if head.after is not None and head.is_ours(key):
                 signed.add((head.after, head.seq))
@@ -209,7 +209,7 @@ def _gone(first: int, last: int) -> str:
 def newest_kept() -> int:
     """Number of the newest exported head that is in the chain: a restored backup has its events up to there."""
     kept = 0
-    for some in batched(heads.read(settings.ENV.audit_heads_file), COMPARE, strict=False):
+    for some in batched(heads.read(settings.ENV.audit_heads_file), COMPARE):
         kept = max([kept, *(head.seq for head, agrees in _with_chain(some) if agrees)])
     return kept
 

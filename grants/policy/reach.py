@@ -84,7 +84,7 @@ def _keep(policy: Policy | None, resources: QuerySet[Resource]) -> None:
         reaches = {one.id: rules.reach_of(policy, one) for one in facts}
         sets = _sets(policy, reaches.values())
     with connection.cursor() as cursor:
-        for some in batched(reaches.items(), MOST, strict=False):
+        for some in batched(reaches.items(), MOST):
             ids = [pk for pk, _ in some]
             hidden = [reach.hidden for _, reach in some]
             cursor.execute(_WRITE, [ids, hidden, [sets.get(_digest(reach)) for _, reach in some]])

@@ -222,7 +222,6 @@ def named_by(policy: Policy, stages: Iterable[Stage], facts: Mapping[int, Facts]
         for owner in (owner_of(policy, facts[pk]) for pk in owned if pk in facts):
             named |= {Source("team", owner.team), Source("person", owner.person)}
     return {source for source in named if source.value}
-    return named
 
 
 def fillable(stages: Sequence[tuple[int, Iterable[int]]]) -> list[bool]:

@@ -50,7 +50,7 @@ def own_up_to(idp: IdPRow, provider: IdP) -> int:
     """
     found = 0
     with ThreadPoolExecutor(CALLS, thread_name_prefix="leftovers") as callers:
-        for some in batched((person.external_id for person in provider.people()), PEOPLE, strict=False):
+        for some in batched((person.external_id for person in provider.people()), PEOPLE):
             held = callers.map(lambda person: (person, _held(provider, person)), some)
             found += _write_down(idp, [(person, role, key) for person, roles in held for role, key in roles.items()])
     log.warning("leftover_roles", idp=idp.slug, found=found)

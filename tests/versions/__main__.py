@@ -55,9 +55,8 @@ LEGS = (
     Leg("postgres", "17.7.0", parts.postgres, OF_POSTGRES),
     Leg("redis", "7", parts.redis, OF_REDIS, ci=True),
     Leg("redis", "8", parts.redis, OF_REDIS),
-    Leg("keycloak", "26.4.7", parts.keycloak, OF_KEYCLOAK),
-    Leg("python", "3.12", parts.python, OF_PYTHON),
-    Leg("python", "lowest", parts.lowest, OF_PYTHON),
+    Leg("keycloak", "26.4.7", parts.keycloak, OF_KEYCLOAK, ci=True),
+    Leg("python", "3.12", parts.python, OF_PYTHON, ci=True),
 )
 
 

@@ -76,36 +76,19 @@ def keycloak(version: str) -> dict[str, str]:
 
 
 def python(version: str) -> dict[str, str]:
-    """Everything of the lock, on another CPython."""
-    found = _interpreter(version)
-    venv = CACHE / f"python-{version}"
-    _uv("sync", "--frozen", "--quiet", "--python", found, UV_PROJECT_ENVIRONMENT=str(venv))
-    return {"PYTHON": str(venv / "bin" / "python")}
-
-
-def lowest(_version: str) -> dict[str, str]:
-    """The lowest versions that pyproject.toml allows of what Stint runs on; the tests' own tools are new."""
-    interpreter = _venv("lowest")
-    _uv(
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        str(interpreter),
-        "--resolution",
-        "lowest-direct",
-        "-r",
-        "pyproject.toml",
-    )
-    _uv("pip", "install", "--quiet", "--python", str(interpreter), "--group", "dev", "--group", "embedded",
-        "django-oauth-toolkit>=3", "uvicorn")  # fmt: skip
+    """Another CPython, with the lowest versions that pyproject.toml allows; the tests' own tools are new."""
+    interpreter = _venv(f"python-{version}", _interpreter(version))
+    runs_on = ("--resolution", "lowest-direct", "-r", "pyproject.toml")
+    tools = ("--group", "dev", "--group", "embedded", "django-oauth-toolkit>=3", "uvicorn")
+    for wanted in (runs_on, tools):
+        _uv("pip", "install", "--quiet", "--python", str(interpreter), *wanted)
     return {"PYTHON": str(interpreter)}
 
 
-def _venv(name: str) -> Path:
+def _venv(name: str, interpreter: str = sys.executable) -> Path:
     venv = CACHE / name
     if not (venv / "bin" / "python").exists():
-        _uv("venv", "--quiet", "--python", sys.executable, str(venv))
+        _uv("venv", "--quiet", "--python", interpreter, str(venv))
     return venv / "bin" / "python"
 
 
