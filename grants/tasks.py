@@ -22,7 +22,7 @@ from grants.catalog.sync import sync_connection
 from grants.notifications.mail import send_pending
 from grants.policy.versions import judge_stale, mapped_roles
 from grants.provisioning import leftovers
-from grants.provisioning.settle import BACKLOG
+from grants.provisioning.calls import BACKLOG
 from grants.provisioning.settle import settle as settle_due
 from grants.tokens import usage
 from grants.tokens.deliver import deliver

@@ -28,6 +28,7 @@ from grants.provisioning.steps import Doing, Done, Held, Unproved
 log = structlog.get_logger(__name__)
 
 CALLS = 12  # at once; more gain nothing on one provider
+BACKLOG = 4 * CALLS  # with less than this in hand, more is claimed: no hand is idle while we are at the database
 CONFIRM = 50  # in one transaction
 GATHER = 0.05  # seconds that a first answer waits for others: a commit costs about the same for one and for many
 GLANCE = 0.1  # seconds after which we look for what is newly due, however long the calls in hand take
@@ -91,7 +92,8 @@ class Calls:
         self.in_hand = self.urgent = 0
         self._connect = connect
         self._health = health
-        self._answered: SimpleQueue[Answer] = SimpleQueue()
+        self._answered: SimpleQueue[Answer | None] = SimpleQueue()  # None: more is to be claimed
+        self._asked = True
         self._unwritten: list[Answer] = []
         self._lanes: dict[Subject, deque[Task]] = {}  # of the people whom a thread is at, or will be
         self._order: list[tuple[int, int, Subject]] = []  # a heap of the lanes that no thread is at yet
@@ -102,6 +104,7 @@ class Calls:
 
     def begin(self, ours: Sequence[Claim], *, trial: bool = False) -> None:
         """Have these called; what concerns one person is called in order, one after the other."""
+        self._asked = False
         if trial:
             self._trials |= {claim.lease for claim in ours}
         idps = {idp_id: self._find(idp_id) for idp_id in {claim.idp_id for claim in ours}}
@@ -128,8 +131,12 @@ class Calls:
         """How many are in hand and do not merely wait to be read back."""
         return self.in_hand - self._gather.waiting
 
+    def more_is_due(self, more: bool) -> None:
+        """Whether more may be due than was taken up: what is done then waits for it, and asks for it in time."""
+        self._gather.more = more
+
     def answers(self) -> list[Answer]:
-        """What has come back, up to CONFIRM; nothing if that takes longer than a GLANCE.
+        """What has come back, up to CONFIRM; less when hands are free, nothing if it takes longer than a GLANCE.
 
         The same again until it is `written`: the database may go away in between.
         """
@@ -141,7 +148,10 @@ class Calls:
         patience = GLANCE
         with suppress(Empty):
             while len(group) < min(self.in_hand, CONFIRM):
-                group.append(self._answered.get(timeout=max(0.0, patience)))
+                answer = self._answered.get(timeout=max(0.0, patience))
+                if answer is None:
+                    break
+                group.append(answer)
                 if len(group) == 1:
                     until = time.monotonic() + GATHER
                 patience = until - time.monotonic()
@@ -188,7 +198,11 @@ class Calls:
         if not isinstance(answer, Begun):
             self._answered.put(answer)
         if task.role:
-            if ripe := self._gather.add(task.role, begun):
+            ripe = self._gather.add(task.role, begun)
+            if self._gather.more and not self._asked and self.to_do < BACKLOG // 2:
+                self._asked = True  # twice would do no harm
+                self._answered.put(None)
+            if ripe:
                 self._read(task.role, ripe)
         elif begun:
             self._read_alone(begun)

@@ -97,22 +97,25 @@ WITH due AS MATERIALIZED (
 )
 UPDATE grants_rolebinding b SET lease = %(lease)s, lease_until = stint_now() + %(long)s::interval,
     attempts = b.attempts + 1, owed_since = coalesce(b.owed_since, b.due_at)
-FROM due WHERE b.id = due.id
+FROM due WHERE b.id = due.id RETURNING b.id
 """
 
 # What is wanted is counted from live grants, by the clock, each time anew: no message and no sweep decides it.
+# LATERAL and OFFSET 0: a binding at a time, by whose it is; else a planner that knows little of the tables reads all
+# live grants for each few that are claimed.
 _WANTED = f"""
-WITH t AS MATERIALIZED (SELECT stint_now() AS at),
-window_of AS (
-    SELECT b.id, g.starts_at, coalesce(g.ended_at, g.ends_at) AS until FROM grants_rolebinding b {JOIN_GRANTS}
-    WHERE b.lease = %(lease)s AND g.closed_at IS NULL
-)
-SELECT b.id, b.idp_id, b.external_id, b.role, b.found_before, b.generation, b.phase, b.role_key,
-    b.urgency, b.last_error <> '', coalesce(b.recheck_at <= t.at, false) AS recheck,
-    coalesce(bool_or(w.starts_at <= t.at), false) AS wanted,
-    coalesce(max(w.until) FILTER (WHERE w.starts_at <= t.at), min(w.starts_at)) AS until
-FROM grants_rolebinding b CROSS JOIN t LEFT JOIN window_of w ON w.id = b.id AND w.until > t.at
-WHERE b.lease = %(lease)s GROUP BY b.id, t.at ORDER BY b.id
+WITH t AS MATERIALIZED (SELECT stint_now() AS at)
+SELECT c.id, c.idp_id, c.external_id, c.role, c.found_before, c.generation, c.phase, c.role_key,
+    c.urgency, c.last_error <> '', coalesce(c.recheck_at <= t.at, false) AS recheck, w.wanted, w.until
+FROM grants_rolebinding c CROSS JOIN t CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(g.starts_at <= t.at), false) AS wanted,
+        coalesce(max(g.until) FILTER (WHERE g.starts_at <= t.at), min(g.starts_at)) AS until
+    FROM (
+        SELECT g.starts_at, coalesce(g.ended_at, g.ends_at) AS until, g.closed_at
+        FROM (SELECT c.idp_id, c.external_id, c.role) b {JOIN_GRANTS} OFFSET 0
+    ) g WHERE g.closed_at IS NULL AND g.until > t.at
+) w
+WHERE c.id = ANY (%s) ORDER BY c.id
 """  # noqa: S608 (our own text)
 
 
@@ -129,9 +132,10 @@ def claim(
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(_CLAIM, {**wanted, "long": f"{LEASE_SECONDS} seconds"})
-            if not cursor.rowcount:
+            taken = [pk for (pk,) in cursor.fetchall()]
+            if not taken:
                 return 0, []
-            cursor.execute(_WANTED, {"lease": lease})
+            cursor.execute(_WANTED, [taken])
             planned = [_planned(row, lease, begun) for row in cursor.fetchall()]
             ready = _intend(cursor, planned)
         settled = {Step.NOTHING: Result.IDLE, Step.KEEP: Result.KEPT}

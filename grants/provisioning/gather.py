@@ -1,7 +1,7 @@
 """Which read-backs wait for each other: of a role that many are to have or to lose, all who have it are read at once.
 
-One alone is never kept waiting. While many calls for a role are under way, those that are done wait until they are
-enough for a list that long, or for PATIENCE.
+One alone is never kept waiting. While many calls for a role are under way, or more is due than is in hand, those that
+are done wait until they are enough for a list that long, or for PATIENCE.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ type Role = tuple[int, str]  # at which provider
 
 LIST_FROM = 8  # read-backs of one role; fewer are read one by one
 ROWS = 20  # of a list cost about as much as one person read alone
-PATIENCE = 1.0  # seconds that a read-back waits for others
+PATIENCE = 3.0  # seconds that a read-back waits for others: of 10,000 who have the role, 500 are enough for a list
 NO_LIST = 10.0  # seconds for which no list is asked for again where there was none
 
 
@@ -24,6 +24,7 @@ class Gather[Task]:
 
     def __init__(self) -> None:
         self.waiting = 0
+        self.more = False  # may be due than has been taken up
         self._under_way: Counter[Role] = Counter()
         self._tasks: dict[Role, list[Task]] = {}
         self._since: dict[Role, float] = {}
@@ -72,8 +73,8 @@ class Gather[Task]:
         tasks = self._tasks.get(role)
         if not tasks or role in self._reading:
             return []
-        alone = not self._under_way[role]
-        if not (alone or self.enough(role, len(tasks)) or time.monotonic() > self._since[role] + PATIENCE):
+        last = not self._under_way[role] and not (self.more and len(tasks) >= LIST_FROM)
+        if not (last or self.enough(role, len(tasks)) or time.monotonic() > self._since[role] + PATIENCE):
             return []
         del self._tasks[role], self._since[role]
         self._reading.add(role)

@@ -15,13 +15,11 @@ from grants.adapters.idp.base import IdP
 from grants.catalog import idps
 from grants.lifecycle.bindings import Urgency
 from grants.provisioning import claims, waiting
-from grants.provisioning.calls import CALLS, Calls, Failure, NotBegun
+from grants.provisioning.calls import BACKLOG, CALLS, Calls, Failure, NotBegun
 from grants.provisioning.claims import Claim, Result
 from grants.provisioning.health import Providers
 
 log = structlog.get_logger(__name__)
-
-BACKLOG = 4 * CALLS  # with less than this in hand, more is claimed: no hand is idle while we are at the database
 
 _providers = Providers()  # as this process sees them
 _unfinished: list[Calls] = []  # of turns that lost the database
@@ -48,6 +46,8 @@ def settle(
             _write_down(calls, providers)
             if more():
                 taken += _take_up(calls, providers, limit)
+            else:
+                calls.more_is_due(False)
     except (OperationalError, InterfaceError):
         unfinished.append(calls)
         raise
@@ -72,6 +72,7 @@ def _take_up(calls: Calls, providers: Providers, limit: int) -> int:
             taken += count
     if calls.to_do < BACKLOG:
         count, ours = claims.claim(limit, but=providers.shut())
+        calls.more_is_due(count == limit)
     elif calls.urgent < BACKLOG:
         count, ours = claims.claim(CALLS, urgencies=[Urgency.ENDED], but=providers.shut())
     else:

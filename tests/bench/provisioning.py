@@ -11,8 +11,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from itertools import batched
 from statistics import median, quantiles
 from typing import NamedTuple
 from urllib.parse import quote
@@ -20,14 +21,17 @@ from urllib.parse import quote
 import django
 import httpx
 
+from grants.adapters.idp.base import CALL_SECONDS
 from portal.demo.process import Parts
 from tests.bench.raw import Raw
 from tests.bench.stack import WORKERS, stack, start_workers
 from tests.real.keycloak import Realm
 
 TARGET_MS = 250  # more than the raw call
-TARGET_RATIO = 0.5  # of the best rate of bare httpx
+TARGET_RATIO = 1.0  # of the best rate of bare httpx
 THREADS = (4, 8, 12, 16)
+STRANGERS = 1000  # by whom bare httpx's rate is measured
+AT_ONCE = 200  # users that Keycloak is given in one call
 UNTOUCHED = 10  # of each kind that a drain must leave alone
 PATIENCE = 240.0  # seconds without an end are an end, too: a wrong one
 
@@ -49,11 +53,12 @@ class Times(NamedTuple):
 class Drain(NamedTuple):
     given: float  # bindings a second, with the approvals' aftermath
     gone: float  # bindings a second, until each was confirmed and the last role seen gone at Keycloak
+    rechecked: float  # the same until each was looked at once more, without the seconds for which the last must wait
     raw: tuple[float, float]  # the same calls by bare httpx, right before and right after
 
     @property
     def ratio(self) -> float:
-        return self.gone / max(self.raw)
+        return min(self.gone, self.rechecked) / max(self.raw)
 
 
 def _p95(times: Sequence[float]) -> float:
@@ -70,6 +75,11 @@ def wait(until: Callable[[], bool], *, pause: float, what: str) -> float:
     return time.time()
 
 
+def add(realm: Realm, users: Sequence[Mapping[str, object]]) -> None:
+    for some in batched(users, AT_ONCE, strict=False):
+        realm.call("POST", "/partialImport", {"ifResourceExists": "FAIL", "users": some})
+
+
 class Bench:
     def __init__(self, realm: Realm, parts: Parts, *, tries: int, drains: int) -> None:
         from tests.bench import staging  # noqa: PLC0415 (needs the settings)
@@ -84,7 +94,7 @@ class Bench:
         self.people = list(subjects.values())
         self.things = staging.catalog(["asked", "elapsing", *(f"drain-{n}" for n in range(drains))])
         self.tries = tries
-        self.strangers = self._strangers(len(self.people))
+        self.strangers = self._strangers(min(len(self.people), STRANGERS))
         self.raw = Raw(realm, "raw")
         self.wrong: list[str] = []
         for _ in range(2):  # a Keycloak that has just started is four times as slow: not what is asked here
@@ -94,8 +104,7 @@ class Bench:
 
     def _strangers(self, count: int) -> list[str]:
         """As many users that Stint has never heard of: what bare httpx gives and takes is theirs."""
-        users = [{"username": f"stranger{n:04}", "enabled": True} for n in range(count)]
-        self.realm.call("POST", "/partialImport", {"ifResourceExists": "FAIL", "users": users})
+        add(self.realm, [{"username": f"stranger{n:04}", "enabled": True} for n in range(count)])
         return list(self._users("stranger").values())
 
     def _users(self, like: str) -> dict[str, str]:
@@ -183,10 +192,11 @@ class Bench:
         wait(lambda: self._in(role, "absent") == absent, pause=0.02, what="Every role confirmed")
         gone = wait(lambda: not self._who(role, 1, first=2 * UNTOUCHED), pause=0.02, what="Every role gone")
         # What is taken is looked at once more: after that nothing is owed, and Keycloak is bare httpx's alone.
-        wait(lambda: not self._rechecks(role), pause=0.2, what="Every role rechecked")
+        last = wait(lambda: not self._rechecks(role), pause=0.2, what="Every role rechecked") - CALL_SECONDS
         self._judge(role, {self.external[person.name] for person in lasting + before})
         raw = raw_before, self._raw_rate(self.threads)
-        return Drain(len(opened) / given, absent / (gone - until.timestamp()), raw)
+        begun = until.timestamp()
+        return Drain(len(opened) / given, absent / (gone - begun), absent / (max(gone, last) - begun), raw)
 
     def _raw_rate(self, threads: int) -> float:
         self.raw.rate(self.raw.map, self.strangers, 8)
@@ -218,10 +228,12 @@ class Bench:
 def tell_drains(bench: Bench, drains: Sequence[Drain]) -> None:
     tried = ", ".join(f"{threads}: {rate:.0f}" for threads, rate in bench.raw_rates.items())
     print(f"\nbare httpx, threads: takes a second   {tried}")
-    print(f"{'bindings a second':<20}{'given':>8}{'gone':>8}{'raw before':>12}{'after':>8}{'gone / raw':>12}")
+    print(
+        f"{'bindings a second':<20}{'given':>8}{'gone':>8}{'rechecked':>11}{'raw before':>12}{'after':>8}{'ratio':>8}"
+    )
     for n, drain in enumerate(drains, start=1):
         raw = f"{drain.raw[0]:>12.0f}{drain.raw[1]:>8.0f}"
-        print(f"drain {n:<14}{drain.given:>8.0f}{drain.gone:>8.0f}{raw}{drain.ratio:>12.2f}")
+        print(f"drain {n:<14}{drain.given:>8.0f}{drain.gone:>8.0f}{drain.rechecked:>11.0f}{raw}{drain.ratio:>8.2f}")
     ratios = sorted(drain.ratio for drain in drains)
     met = "met" if median(ratios) >= TARGET_RATIO else "MISSED"
     spread = f"min {ratios[0]:.2f}, median {median(ratios):.2f}, max {ratios[-1]:.2f}"
@@ -238,9 +250,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))  # so that what was started is stopped, too
     count = max(given.bindings + 2 * UNTOUCHED, 2 * given.tries + 2)
     cast = [{"username": "owner", "name": "The Owner", "email": "owner@example.org", "groups": ["owners"]}]
-    cast += [{"username": f"p{n:05}", "name": f"Person {n}", "email": f"p{n}@example.org", "groups": []}
-             for n in range(count)]  # fmt: skip
+    people = [
+        {"username": f"p{n:05}", "firstName": f"Person {n}", "email": f"p{n}@example.org", "enabled": True}
+        for n in range(count)
+    ]
     with stack(cast) as (realm, parts):
+        add(realm, people)
         django.setup()
         bench = Bench(realm, parts, tries=given.tries, drains=given.drains)
         start_workers(parts)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
+from django.db import connection
 
 from grants.adapters.idp.keycloak import Keycloak
 from grants.lifecycle.models import RoleBinding
-from grants.provisioning import gather
+from grants.provisioning import claims, gather
+from grants.provisioning.calls import BACKLOG
 from grants.provisioning.gather import LIST_FROM, Gather
 from grants.provisioning.health import Providers
-from grants.provisioning.settle import BACKLOG, settle
+from grants.provisioning.settle import settle
 from tests.adapters.fake_keycloak import FakeKeycloak
 from tests.cast import Cast
 from tests.provisioning import crowd
@@ -169,6 +173,24 @@ class TestGather:
         reads.was_read(self.role, in_vain=True)
         assert not reads.enough(self.role, 10_000)
 
+    def test_what_is_done_waits_for_what_is_yet_to_be_taken_up(self) -> None:
+        reads: Gather[str] = Gather()
+        reads.was_read(self.role, size=10_000)
+        reads.more = True
+        for _ in range(LIST_FROM):
+            reads.expect(self.role)
+        for n in range(LIST_FROM):
+            assert reads.add(self.role, str(n)) == []
+        assert list(reads.late()) == []
+        reads.more = False
+        assert list(reads.late()) == [(self.role, [str(n) for n in range(LIST_FROM)])]
+
+    def test_a_few_do_not_wait_for_what_is_yet_to_be_taken_up(self) -> None:
+        reads: Gather[str] = Gather()
+        reads.more = True
+        reads.expect(self.role)
+        assert reads.add(self.role, "a") == ["a"]
+
     def test_nobody_waits_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
         reads: Gather[str] = Gather()
         for _ in range(2):
@@ -194,3 +216,37 @@ def test_a_provider_without_such_lists_is_read_one_by_one(cast: Cast, monkeypatc
     crowd.hold(cast, crowd.join(cast, FakeKeycloak(), 30))
     settle(BACKLOG, connect=lambda _idp: idp, more=lambda: True, providers=Providers())
     assert crowd.phases() == {"present": 30}
+
+
+@pytest.mark.usefixtures("commits")
+def test_batch_after_batch_waits_for_the_list_of_a_long_role(
+    cast: Cast, at: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its list pays for more than one batch. Fault: what is done is read alone as soon as no call is under way."""
+    monkeypatch.setattr(gather, "ROWS", 4)  # of 400 who have it, 100 are enough for a list: two batches
+    idp = FakeIdP()
+    turn = partial(settle, BACKLOG, connect=lambda _idp: idp, more=lambda: True, providers=Providers())
+    crowd.hold(cast, crowd.join(cast, FakeKeycloak(), 400), lasts=timedelta(minutes=5))
+    turn()
+    idp.calls.clear()
+    at(timedelta(minutes=6))
+    turn()
+    assert crowd.phases() == {"absent": 400}
+    assert idp.done("revoke") == 400
+    assert idp.done("read") <= 200
+
+
+@pytest.mark.usefixtures("commits")
+def test_a_claim_reads_no_more_than_what_it_takes(cast: Cast) -> None:
+    """Whatever the planner knows of the tables. Fault: a join of all open grants, a search for the lease."""
+    crowd.hold(cast, crowd.join(cast, FakeKeycloak(), 2000))
+    _, ours = claims.claim(BACKLOG)
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {claims._WANTED}", [[claim.id for claim in ours]])
+        ((plan,),) = cursor.fetchall()
+
+    def rows(node: dict[str, Any]) -> float:
+        own = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        return float(own + sum(rows(below) for below in node.get("Plans", ())))
+
+    assert rows((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]) < 20 * BACKLOG

@@ -25,9 +25,9 @@ from grants.catalog import idps
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Grant, RoleBinding
 from grants.provisioning import claims, health
-from grants.provisioning.calls import CALLS
+from grants.provisioning.calls import BACKLOG, CALLS
 from grants.provisioning.health import MOST_TRIED, ROW, TRY_EVERY, Providers
-from grants.provisioning.settle import BACKLOG, seconds_to_next, settle
+from grants.provisioning.settle import seconds_to_next, settle
 from tests.adapters.fake_keycloak import FakeKeycloak
 from tests.cast import Cast
 from tests.provisioning import crowd

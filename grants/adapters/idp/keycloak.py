@@ -20,7 +20,7 @@ from grants.adapters.idp.keycloak_realm import MANAGEMENT, WHO, Realm, q, unread
 
 _DEEPEST = 200  # roles within a composite one; more than this can't be seen into
 _ROLE_SECONDS = 1.0  # that the row of a role is believed: many are given in that time
-_MOST_HOLDERS = 10_000  # in one answer: between two pages somebody may slip through
+_MOST_HOLDERS = 30_000  # in one answer: between two pages somebody may slip through
 _NESTED = 20  # groups within groups
 
 
