@@ -334,5 +334,22 @@ def test_what_waits_for_somebody_is_what_they_can_decide(cast: Cast) -> None:
             decide.approve(asked[1], by=decide.stages_of(_again(asked[1]))[0].approvers[0])
 
 
+def test_what_waits_for_who_stands_in_is_what_they_can_decide(cast: Cast) -> None:
+    """Nobody owns one of these, the other needs more people than own it: ada and ben stand in, but not for themselves."""
+    text = POLICY.replace("team: sre", "team: ingest").replace("need: 2", "need: 3")
+    versions.apply(text, by=cast.priya)
+    asked = [
+        cast.asks(cast.oscar, (cast.orphan, "run")),
+        cast.asks(cast.chiara, (cast.pool, "run")),
+        cast.asks(cast.ada, (cast.orphan, "view")),
+    ]
+    names = {}
+    for person in Subject.objects.filter(kind="person"):
+        wanted = [one for one in asked if not decide.why_not(_again(one), person, Judges.now())]
+        assert decide.waiting_for(person) == wanted, person.name
+        names[person.name] = [asked.index(one) for one in wanted]
+    assert names == {"Ada": [0, 1], "Ben": [0, 1, 2], "Tomasz": [1], "Chiara": [], "Priya": [], "Olga": [], "Oscar": []}
+
+
 def _again(request: Request) -> Request:
     return Request.objects.get(pk=request.pk)

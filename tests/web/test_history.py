@@ -127,6 +127,18 @@ class TestFilters:
     def test_find(self, cast: Cast, past: dict[str, Request], query: str, fates: set[str]) -> None:
         assert refs(signed_in(cast.priya), query) == {past[fate].ref for fate in fates}
 
+    @pytest.mark.parametrize("rare", [0, 6, pages.RARE])
+    def test_words_are_found_be_they_rare_or_common(
+        self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch, rare: int
+    ) -> None:
+        """Requests have seven reasons alike here."""
+        monkeypatch.setattr(pages, "RARE", rare)
+        client = signed_in(cast.priya)
+        assert refs(client, "?q=SCHEM") == {request.ref for request in past.values()}
+        assert refs(client, "?q=schema+nosuchthing") == refs(client, "?q=!!") == set()
+        assert refs(client, "?q=schema&state=denied") == {past["denied"].ref}
+        assert refs(signed_in(cast.ben), "?q=schema") == {past["given_back"].ref}
+
     def test_ids(self, cast: Cast, past: dict[str, Request]) -> None:
         client = signed_in(cast.priya)
         assert refs(client, f"?q={past['denied'].ref.lower()}") == {past["denied"].ref}

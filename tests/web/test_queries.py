@@ -30,7 +30,7 @@ PAGES = {
     "/requests/{pending}": 18,
     "/grants/{grant}": 20,
     "/history": 12,
-    "/history?person=ada&q=orders": 11,
+    "/history?person=ada&q=orders": 12,
     "/history?state=live": 12,
     "/services": 10,
     "/connections": 10,
