@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import httpx
 import mozilla_django_oidc.auth
 import pytest
 from django.conf import settings
@@ -107,7 +108,7 @@ def lasting(commits: None, op_server: Provider, monkeypatch: pytest.MonkeyPatch)
         settings, "ENV", settings.ENV.model_copy(update={"oidc_issuer": op_server.issuer, "web_threads": THREADS})
     )
     monkeypatch.setattr(provider, "TURN_SECONDS", 300.0)
-    monkeypatch.setattr(provider, "_TIMEOUT", 300.0)
+    monkeypatch.setattr(provider, "_TIMEOUT", httpx.Timeout(300))
     idp.provider.cache_clear()
     yield op_server
     idp.provider().close()
