@@ -57,6 +57,9 @@ rules:
 """
 
 
+REASON = "The nightly run died on a schema change; it needs another go."
+
+
 @dataclass(frozen=True)
 class Cast:
     idp: IdP
@@ -75,7 +78,12 @@ class Cast:
     policy: PolicyVersion
 
     def asks(
-        self, who: Subject | None = None, *wanted: tuple[Resource, str], minutes: int = 30, key: str = ""
+        self,
+        who: Subject | None = None,
+        *wanted: tuple[Resource, str],
+        minutes: int = 30,
+        key: str = "",
+        reason: str = REASON,
     ) -> Request:
         """A request, by ada for `run` on the deployment unless told otherwise."""
         items = [Wanted(resource, level) for resource, level in wanted or ((self.deployment, "run"),)]
@@ -83,7 +91,7 @@ class Cast:
             items,
             by=who or self.ada,
             duration=timedelta(minutes=minutes),
-            reason="The nightly run died on a schema change; it needs another go.",
+            reason=reason,
             idempotency_key=key or uuid4().hex,
         )
 

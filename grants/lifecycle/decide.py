@@ -131,7 +131,7 @@ def _waiting_for(subject: Subject) -> list[Request]:
         .prefetch_related(Prefetch("items", items), "decisions")
         .order_by("pk")
     )
-    return judges.asked_among([request for request in pending if not _has_voted(request, subject)], person)
+    return judges.asked_among([request for request in pending if not has_voted(request, subject)], person)
 
 
 def _may_name(person: Person) -> QuerySet[Any, Any]:
@@ -149,7 +149,8 @@ def _may_name(person: Person) -> QuerySet[Any, Any]:
     return pending.filter(named).values("pk").union(about.values("pk"))
 
 
-def _has_voted(request: Request, subject: Subject) -> bool:
+def has_voted(request: Request, subject: Subject) -> bool:
+    """Whether a vote of theirs counts for this request."""
     return any(vote.approver_id == subject.pk and not vote.superseded for vote in request.decisions.all())
 
 
@@ -181,7 +182,7 @@ def _stage_for(judges: Judges, request: Request, by: Subject) -> StageView:
     view = current(judges.of(request))
     if view is None or by.pk not in {approver.pk for approver in view.approvers}:
         raise NotAllowed("You are not among those who are asked." if view else "All approvals are there.")
-    if _has_voted(request, by):
+    if has_voted(request, by):
         raise Conflict("You have approved this already; somebody else must, too.")
     return view
 

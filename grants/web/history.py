@@ -147,15 +147,13 @@ class Items:
         return self._first("pk", count, Q(pk__gt=after))
 
     def newest_ids(self, count: int, *, before: int | None = None) -> list[int]:
-        return self._ids("-pk", count, Q(pk__lt=before) if before else Q())
+        """The same by their ids alone."""
+        return sorted(self._firsts("-pk", count, Q(pk__lt=before) if before else Q()), reverse=True)[:count]
 
     def _first(self, order: str, count: int, beyond: Q) -> list[RequestItem]:
         items = RequestItem.objects.filter(pk__in=self._firsts(order, count, beyond))
         items = items.select_related("request__requester", "beneficiary", "resource__connection")
         return list(items.order_by(order)[:count])
-
-    def _ids(self, order: str, count: int, beyond: Q) -> list[int]:
-        return sorted(self._firsts(order, count, beyond), reverse=order.startswith("-"))[:count]
 
     def _firsts(self, order: str, count: int, beyond: Q) -> QuerySet[RequestItem, int]:
         # Each part gives its first ones by an index of its own; what is first of all is among them.

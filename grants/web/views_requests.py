@@ -147,7 +147,7 @@ def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
     grants = list(asked.grants.select_related("resource__connection").order_by("pk"))
     pending = timeline.standing_of(asked, None, now).state == "pending"
     refusal = decide.why_not(asked, viewer, judges) if pending else ""
-    voted = any(vote.approver_id == viewer.pk and not vote.superseded for vote in decisions)
+    may_decide = pending and not refusal
     return {
         "asked": asked,
         "now": now,
@@ -158,11 +158,11 @@ def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
         "grants": grants,
         "would_end": now + asked.duration if pending else None,
         "pending": pending,
-        "may_decide": pending and not refusal,
-        "may_still_deny": pending and voted,
+        "may_decide": may_decide,
+        "may_still_deny": pending and decide.has_voted(asked, viewer),
         "may_withdraw": pending and viewer.pk == asked.requester_id,
         "refusal": refusal,
-        "why_you": why_you(stages, viewer) if pending and not refusal else "",
+        "why_you": why_you(stages, viewer) if may_decide else "",
         "note_max": decide.NOTE_MAX,
         "steps": timeline.steps(
             asked, stages, decisions, grants, viewer=viewer, now=now, enders=record.enders_of(grants, viewer)

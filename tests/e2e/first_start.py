@@ -12,13 +12,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
-import pytest
 
 from portal.demo.process import Parts
 from tests.real.prefect import free_port, missing
@@ -207,14 +205,6 @@ def _environment(unit: list[tuple[str, str]]) -> dict[str, str]:
 def listens(address: str, port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((address, port)) == 0
-
-
-def until(is_so: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.1)
 
 
 def uv() -> Path:

@@ -29,7 +29,8 @@ from portal.demo import keycloak as server
 from portal.demo.process import Parts, base_env, listens
 from portal.demo.realm import PASSWORD
 from portal.embedded import EmbeddedError, Postgres, valkey_command
-from tests.e2e.first_start import HOSTS, Machine, blocks, nginx, until, uv
+from tests.e2e.first_start import HOSTS, Machine, blocks, nginx, uv
+from tests.gate.process import until
 from tests.private_ca import Authority
 from tests.real.keycloak import Realm
 from tests.real.prefect import PrefectServer, free_port, missing, running_prefect
@@ -198,13 +199,13 @@ def _follow(machine: Machine, realm: Realm, authority: Authority) -> None:
 def test_it_ends_with_a_sign_in_and_a_grant_that_opens_prefect(site: Site) -> None:
     for name, path in (("stint.example.org", "/readyz"), ("prefect.example.org", "/api/health")):
         with httpx.Client(verify=site.trust, trust_env=False) as http:
-            until(lambda: http.get(f"{site.machine.url(name)}{path}").status_code == 200, f"{name}{path}")  # noqa: B023
+            until(lambda: http.get(f"{site.machine.url(name)}{path}").status_code == 200, lambda: f"{name}{path}")  # noqa: B023
     with httpx.Client(auth=("stint", "guessed")) as past_the_gate:
         assert past_the_gate.get(f"{site.prefect.url}/flow_runs/count").status_code == 401
 
     ada, chiara, priya = site.person("ada"), site.person("chiara"), site.person("priya")
     for process in (f"gate {gethostname()}-1", f"gate {gethostname()}-2"):
-        until(lambda: process in priya.page("/status"), f"{process} is there")  # noqa: B023
+        until(lambda: process in priya.page("/status"), lambda: f"{process} is there")  # noqa: B023
     found = re.search(r'href="/catalog/(\d+)"[^>]*>[^<]*orders/nightly', ada.page("/catalog?q=nightly"))
     assert found, "the sync found the deployment"
     form = f"/requests/new?item={found[1]}:run"
@@ -220,7 +221,7 @@ def test_it_ends_with_a_sign_in_and_a_grant_that_opens_prefect(site: Site) -> No
     assert ada.run("nightly") == 201
     assert ada.run("backfill") == 403
     me = site.realm.user("ada")
-    until(lambda: bool(site.realm.roles(me)), "the other worker gives the role at Keycloak")
+    until(lambda: bool(site.realm.roles(me)), lambda: "the other worker gives the role at Keycloak")
     assert site.realm.roles(me) == {"prefect-prod:deployment:orders/nightly:run"}
     for _ in range(4):  # nginx asks one after the other
         ada.page("/access")
@@ -228,7 +229,7 @@ def test_it_ends_with_a_sign_in_and_a_grant_that_opens_prefect(site: Site) -> No
 
     # And the other way round, as while it is updated.
     site.machine.systemctl("start", "stint-web@1", "stint-gate@2")
-    until(lambda: site.machine.answers("8001") and site.machine.answers("4292"), "they are back")
+    until(lambda: site.machine.answers("8001") and site.machine.answers("4292"), lambda: "they are back")
     site.kill("stint-web@2", "stint-gate@1")
     for _ in range(4):
         ada.page("/access")

@@ -20,7 +20,7 @@ from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
 from grants.catalog.directory import sync_directory
 from grants.lifecycle import decide, hold
-from grants.lifecycle.models import RoleBinding
+from grants.lifecycle.models import Grant, RoleBinding
 from grants.provisioning import claims
 from grants.provisioning.calls import Calls
 from grants.provisioning.health import Providers
@@ -201,10 +201,8 @@ def test_revoked_while_it_is_being_given(cast: Cast, idp: FakeIdP, run: Settle) 
     assert verbs() == ["binding.taken"]
 
 
-def test_a_zombie_that_gives_late_is_undone(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
-    """Stopped between intent and call, it goes on after all is over, the recheck too."""
-    grant = granted(cast)
-    zombie = claims.intend_to_give([(claims.claim(10)[1][0], False)])[0]
+def all_is_over(grant: Grant, cast: Cast, run: Settle, at: Move) -> None:
+    """Whoever was at it has lost it to others, who gave, took and looked again."""
     at(timedelta(seconds=claims.LEASE_SECONDS + 1))
     run()
     hold.revoke(grant, by=cast.priya)
@@ -212,6 +210,13 @@ def test_a_zombie_that_gives_late_is_undone(cast: Cast, idp: FakeIdP, run: Settl
     at(RECHECK)
     run()
     assert binding(grant).due_at is None
+
+
+def test_a_zombie_that_gives_late_is_undone(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+    """Stopped between intent and call, it goes on after all is over, the recheck too."""
+    grant = granted(cast)
+    zombie = claims.intend_to_give([(claims.claim(10)[1][0], False)])[0]
+    all_is_over(grant, cast, run, at)
     idp.grant_role(ADA, grant.role or "")
     assert claims.confirm([(zombie, claims.Result.GIVEN)]) == 0
     while run():
@@ -234,13 +239,7 @@ def test_what_a_zombie_did_is_told_when_the_database_is_back(
         if verb != "grant":
             return
         idp.before = lambda *_: None
-        at(timedelta(seconds=claims.LEASE_SECONDS + 1))
-        run()
-        hold.revoke(grant, by=cast.priya)
-        run()
-        at(RECHECK)
-        run()
-        assert binding(grant).due_at is None
+        all_is_over(grant, cast, run, at)
         monkeypatch.setattr(claims, "confirm", lost)
 
     def lost(_done: object) -> int:
@@ -557,13 +556,7 @@ def test_who_only_looked_late_claims_nothing(cast: Cast, idp: FakeIdP, run: Sett
 def test_a_late_giving_that_failed_may_still_land(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
     grant = granted(cast)
     zombie = claims.intend_to_give([(claims.claim(10)[1][0], False)])[0]
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
-    run()
-    hold.revoke(grant, by=cast.priya)
-    run()
-    at(RECHECK)
-    run()
-    assert binding(grant).due_at is None
+    all_is_over(grant, cast, run, at)
     claims.fail([(zombie, "It did not answer in time.")])
     while run():
         pass

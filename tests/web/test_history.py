@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Subject
-from grants.lifecycle import ask, decide, hold
+from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Request
 from grants.web import history as pages
 from grants.web import history_file
@@ -269,13 +269,7 @@ class TestFiles:
 
     def test_no_text_breaks_a_line(self, cast: Cast) -> None:
         reason = 'a\r\nb\u2028c "d" \\ {"grant": "G-1"}, \x01\x7f =1'
-        made = ask.ask(
-            [ask.Wanted(cast.deployment, "run")],
-            by=cast.ada,
-            duration=timedelta(minutes=30),
-            reason=reason,
-            idempotency_key="k",
-        )
+        made = cast.asks(reason=reason)
         client = signed_in(cast.ada)
         assert [(row["request"], row["reason"]) for row in told(client)] == [(made.ref, reason)]
         assert [(row["request"], row["reason"]) for row in found(client)] == [(made.ref, reason)]
@@ -305,26 +299,14 @@ class TestCsv:
     @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
     def test_no_cell_is_a_formula(self, cast: Cast, start: str) -> None:
         Subject.objects.filter(pk=cast.ada.pk).update(name=f'{start}HYPERLINK("https://evil.example","x")')
-        asked = ask.ask(
-            [ask.Wanted(cast.deployment, "run")],
-            by=cast.ada,
-            duration=timedelta(minutes=30),
-            reason="=cmd|' /C calc'!A0 and more",
-            idempotency_key="k",
-        )
+        asked = cast.asks(reason="=cmd|' /C calc'!A0 and more")
         (row,) = found(signed_in(cast.priya), f"?q={asked.ref}")
         assert row["person"].startswith(f"'{start}")
         assert row["reason"].startswith("'=")
 
     def test_quoting_survives_commas_quotes_and_lines(self, cast: Cast) -> None:
         reason = 'first, "second"\r\nthird line; done'
-        ask.ask(
-            [ask.Wanted(cast.deployment, "run")],
-            by=cast.ada,
-            duration=timedelta(minutes=30),
-            reason=reason,
-            idempotency_key="k",
-        )
+        cast.asks(reason=reason)
         client = signed_in(cast.ada)
         (row,) = found(client)
         assert row["reason"] == reason
