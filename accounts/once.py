@@ -1,6 +1,7 @@
 """What one page has read, so that its parts need not read it again. Nothing is kept from one request to the next.
 
-Only while a page is read (GET, HEAD): whatever acts looks at the database anew each time.
+Only while a page is read (GET, HEAD): whatever acts looks at the database anew each time, also where the address
+that a browser is sent to makes it a GET.
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ def keep(what: Hashable, value: object) -> None:
 @contextmanager
 def one_page() -> Iterator[None]:
     token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+@contextmanager
+def anew() -> Iterator[None]:
+    """What is asked in here is read anew each time, though a page is read: for a GET that acts."""
+    token = _kept.set(None)
     try:
         yield
     finally:

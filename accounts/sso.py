@@ -27,6 +27,7 @@ from accounts.idp import provider, this_idp
 from accounts.jose import SIZE_MAX, BadToken, UnknownKey, verify_id_token
 from accounts.known import who_calls
 from accounts.models import Identity, Membership, Subject
+from accounts.once import anew
 from accounts.provider import SignInRefused
 from accounts.signals import happened
 
@@ -171,6 +172,7 @@ class Callback(OIDCAuthenticationCallbackView):
     get_settings = staticmethod(setting)
 
     @override
+    @anew()
     def get(self, request: HttpRequest) -> HttpResponse:
         states = request.session.get("oidc_states", {})
         if request.GET.get("state") not in states:

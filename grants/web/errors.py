@@ -78,16 +78,17 @@ def database_error(request: HttpRequest, error: Exception, *, begun: bool = Fals
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Whatever no view caught, and no middleware either."""
+    """Whatever no view caught, and no middleware either: a change may have failed before its COMMIT, or after it."""
     if isinstance(error := sys.exception(), OperationalError | InterfaceError):
         return database_error(request, error, begun=request.method not in SAFE)
-    return _page(
-        request,
-        500,
-        "Stint failed at this",
-        "Nothing was changed halfway: every action is done whole or not at all. "
-        "Try again, and tell an admin the number below if it stays.",
-    )
+    if request.method in SAFE:
+        text = "Try again, and tell an admin the number below if it stays."
+    else:
+        text = (
+            "It is done whole or not at all, and this page does not know which: look before you send it again. "
+            "Tell an admin the number below if it stays."
+        )
+    return _page(request, 500, "Stint failed at this", text)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
 from accounts import sessions
+from accounts.once import anew
 from grants.catalog.models import Connection
 from grants.lifecycle.errors import NotAllowed
 from grants.tokens import tickets
@@ -27,6 +28,7 @@ class Way(forms.Form):
 
 
 @require_GET  # a HEAD makes no ticket
+@anew()
 def enter(request: HttpRequest) -> HttpResponse:
     """Hand this person's browser over. The ticket lasts seconds, and is worth nothing without the gate's cookie."""
     way = Way(request.GET)

@@ -20,8 +20,9 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.test import Client
 
-from accounts import idp, provider
+from accounts import idp, known, provider
 from accounts.models import Identity, PortalRole, Subject
+from accounts.signals import happened
 from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
 from tests.accounts.conftest import SignIn, begin, code_of, signed_in
@@ -423,6 +424,26 @@ def test_groups_are_teams_and_roles(op: Provider, browser: Client, sign_in: Sign
         op.person = {name: value for name, value in op.person.items() if value is not None}
         sign_in()
         assert (subject.portal_roles.count(), subject.memberships.count()) == (roles, teams)
+
+
+def test_what_was_known_of_the_session_before_is_not_believed_after_it(
+    op: Provider, browser: Client, sign_in: SignIn
+) -> None:
+    """The callback is a GET that acts. Fault: what its session's person was known as is kept for the whole of it."""
+    op.person["groups"] = ["ingest", "stint-admins"]
+    sign_in()
+    op.person["groups"] = []
+    seen: list[known.Known | None] = []
+
+    def look(by: Subject, **_: object) -> None:
+        seen.append(known.of(by))
+
+    happened.connect(look)
+    try:
+        sign_in()  # as who is signed in already: their session is looked up first
+    finally:
+        happened.disconnect(look)
+    assert [(one.roles, one.teams) for one in seen if one] == [(frozenset(), ())]
 
 
 @pytest.mark.parametrize("declared", [{"oidc_absent_groups_mean_none": True}, {"idp_kind": "keycloak"}])
