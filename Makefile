@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RUN := . .ci/env.sh &&
 DUMMY := set -a && . .ci/check.env && set +a &&
 
-.PHONY: help demo demo-reset test test-versions check format docs bench-provisioning bench-gate bench-snapshot bench-pages
+.PHONY: help demo demo-reset test test-versions check format docs bench-provisioning bench-gate bench-snapshot bench-pages bench-policy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -43,3 +43,6 @@ bench-provisioning: ## how soon roles come and go at a real Keycloak, beside the
 
 bench-pages: ## what each page costs at a million grants; ARGS="--grants 20000 --keep DIR --only catalog"
 	@$(RUN) exec "$$VENV/bin/python" -m tests.bench.pages $(ARGS)
+
+bench-policy: ## what judging by a long policy costs, beside a walk through its lines
+	@$(RUN) exec "$$VENV/bin/python" -m tests.bench.policy

@@ -180,13 +180,8 @@ def asker_of(subject: Subject) -> Person | None:
     return Person(subject.pk, "", subject.ref, frozenset({subject.team.slug}), service=True)
 
 
-def people() -> rules.People:
-    """Everybody who could be asked to approve."""
-    return rules.People(_people())
-
-
 class PeopleAsked(rules.People):
-    """The same, read source by source: of everybody there is, a request's stages name a few."""
+    """Who could be asked to approve, read source by source: of everybody there is, a request's stages name a few."""
 
     def __init__(self) -> None:
         self._read: set[Source] = set()
@@ -224,20 +219,6 @@ def _people_of(sources: Collection[Source]) -> Iterator[Person]:
         if pk not in seen:
             seen.add(pk)
             yield Person(pk, idp, external_id, frozenset(teams or ()))
-
-
-def _people() -> Iterator[Person]:
-    """By their first identity."""
-    active = Subject.objects.filter(active=True, kind=Subject.Kind.PERSON)
-    teams: dict[int, set[str]] = {}
-    for pk, team in Membership.objects.filter(subject__in=active).values_list("subject_id", "team__slug"):
-        teams.setdefault(pk, set()).add(team)
-    seen: set[int] = set()
-    identities = Identity.objects.filter(subject__in=active).order_by("pk")
-    for pk, idp, external_id in identities.values_list("subject_id", "idp__slug", "external_id"):
-        if pk not in seen:
-            seen.add(pk)
-            yield Person(pk, idp, external_id, frozenset(teams.get(pk, ())))
 
 
 def owns(subject: Subject, resource: Resource) -> bool:
