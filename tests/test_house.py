@@ -54,7 +54,7 @@ def test_the_root_holds_no_binary() -> None:
 OUTGOING = {
     "httpcore.ConnectionPool": ["grants/adapters/transport.py"],
     "httpcore.HTTPProxy": ["grants/adapters/transport.py"],
-    "aiohttp.ClientSession": ["grants/gate/upstream.py"],
+    "aiohttp.ClientSession": ["grants/gate/doors/upstream.py"],
 }
 CALLS = re.compile(
     r"\b(httpx\.(?:Async)?(?:Client|HTTPTransport)|httpx\.(?:get|post|put|patch|delete|head|options|request|stream)"

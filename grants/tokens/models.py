@@ -113,7 +113,7 @@ class GateUsage(models.Model):
     gate = models.TextField()  # which process counted
     credential = models.ForeignKey(Credential, models.PROTECT, related_name="usage", db_index=False)
     route = models.TextField()  # "POST /api/deployments/{id}/create_flow_run"
-    code = models.TextField()  # "ok", or why it was refused (grants.gate.types.Code)
+    code = models.TextField()  # "ok", or why it was refused (grants.gate.decision.types.Code)
     n = models.BigIntegerField()
 
     class Meta:

@@ -55,7 +55,7 @@ def to_try(grant: Grant) -> str:
     return "prefect flow-run ls --limit 10"
 
 
-# Why the gate refused, by its code (grants.gate.types.Code), as the page of a grant says it.
+# Why the gate refused, by its code (grants.gate.decision.types.Code), as the page of a grant says it.
 _REFUSED = {
     "no_grant": "For something else than was granted",
     "ended": "After the access had ended",

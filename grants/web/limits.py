@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from accounts.models import Subject
-from grants.gate.tries import Tries, is_address, place
+from grants.gate.bounds.tries import Tries, is_address, place
 from grants.lifecycle.errors import NotAllowed
 from grants.web import errors
 from grants.web.views_access import problem_page, visible_grant

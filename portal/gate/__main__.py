@@ -10,8 +10,8 @@ from typing import Any
 from aiohttp import http_parser
 
 from grants.adapters import trust
-from grants.gate.aside import GIVES_WAY
-from grants.gate.memory import MemoryUnreadable
+from grants.gate.bounds.aside import GIVES_WAY
+from grants.gate.feed.memory import MemoryUnreadable
 from grants.gate.prefect.kind import PREFECT
 from portal import log
 from portal.env import read_gate_env

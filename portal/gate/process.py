@@ -13,20 +13,20 @@ import structlog
 from aiohttp import web
 from prometheus_client import generate_latest
 
-from grants.gate.addresses import Addresses
-from grants.gate.beat import Beat
-from grants.gate.enter import Enter
-from grants.gate.gateway import Gateway
-from grants.gate.kinds import Kind
-from grants.gate.limits import Limits, limits_for
-from grants.gate.line import Server
-from grants.gate.memory import Memory
-from grants.gate.metrics import RECORD_BEHIND, REGISTRY, SNAPSHOT_AGE, SNAPSHOT_VERSION
-from grants.gate.snapshot import Feed
-from grants.gate.upstream import Client
-from grants.gate.usage import Usage
-from grants.gate.watchdog import watch
-from grants.gate.writes import Unwritten, Writes
+from grants.gate.bounds.addresses import Addresses
+from grants.gate.decision.kinds import Kind
+from grants.gate.decision.limits import Limits, limits_for
+from grants.gate.doors.connection import Server
+from grants.gate.doors.enter import Enter
+from grants.gate.doors.gateway import Gateway
+from grants.gate.doors.metrics import RECORD_BEHIND, REGISTRY, SNAPSHOT_AGE, SNAPSHOT_VERSION
+from grants.gate.doors.upstream import Client
+from grants.gate.doors.usage import Usage
+from grants.gate.doors.watchdog import watch
+from grants.gate.feed.beat import Beat
+from grants.gate.feed.memory import Memory
+from grants.gate.feed.snapshot import Feed
+from grants.gate.feed.writes import Unwritten, Writes
 from portal import __version__
 from portal.env import GateEnv
 from portal.env_values import database_with

@@ -1,1 +1,1 @@
-from tests.gate.test_process import upstream  # noqa: F401 (a fixture: what stands behind a gate)
+from tests.gate.doors.test_process import upstream  # noqa: F401 (a fixture: what stands behind a gate)

@@ -34,9 +34,9 @@ from grants.tokens.models import Credential
 from grants.web.record import lines
 from tests.cast import Cast
 from tests.conftest import SUPERUSER, connect
+from tests.gate.doors.test_process import ANYBODYS, served, url_of_role
 from tests.gate.process import ROOT, Process, until
 from tests.gate.recorder import Recorder
-from tests.gate.test_process import ANYBODYS, served, url_of_role
 from tests.provisioning.fake import FakeIdP
 from tests.web.test_requests import signed_in
 

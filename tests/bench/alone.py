@@ -9,13 +9,24 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from grants.catalog.levels import Key, Level
-from grants.gate.check import check
-from grants.gate.credentials import authenticate
-from grants.gate.prefect.guards import asks, needs
-from grants.gate.prefect.routes import table
-from grants.gate.table import match
-from grants.gate.target import canonical
-from grants.gate.types import Allow, Credential, Grant, Known, Lookup, Match, Principal, Refusal, Snapshot, Upstream
+from grants.gate.decision.check import check
+from grants.gate.decision.credentials import authenticate
+from grants.gate.decision.table import match
+from grants.gate.decision.target import canonical
+from grants.gate.decision.types import (
+    Allow,
+    Credential,
+    Grant,
+    Known,
+    Lookup,
+    Match,
+    Principal,
+    Refusal,
+    Snapshot,
+    Upstream,
+)
+from grants.gate.prefect.guards.asks import asks, needs
+from grants.gate.prefect.routes.table import table
 from grants.tokens.mint import mint
 from tests.bench.figures import say, spread
 

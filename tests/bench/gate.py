@@ -30,10 +30,10 @@ from portal.embedded import ROLES, Postgres, stop
 from tests import plugin
 from tests.bench import alone, revoked
 from tests.bench.figures import cpu, say, spread
+from tests.gate.prefect.world import Upstream
 from tests.gate.process import Process
 from tests.gate.recorder import recorder
 from tests.gate.views import Writer, database
-from tests.gate.world import Upstream
 from tests.real.prefect import PrefectServer, free_port, running_prefect
 
 CLIENTS, ROUNDS, CALLS = 8, 25, 80  # many short ones: a neighbour's burst spoils some of them, not the median

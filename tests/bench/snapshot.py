@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from grants.gate.tables import VIEWS, Row, Tables
+from grants.gate.feed.tables import VIEWS, Row, Tables
 from grants.tokens.mint import mint
 from tests.bench.figures import say
 from tests.bench.gate import postgres

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.gate.world import World, running_world
+from tests.gate.prefect.world import World, running_world
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from grants.catalog.levels import Level
-from grants.gate.limits import Limits
+from grants.gate.decision.limits import Limits
 from tests.gate.speaker import Speaker, speaker
 from tests.gate.toy import RUN, Gate, Papers, gate
 

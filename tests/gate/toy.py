@@ -13,14 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from grants.catalog.levels import Key, Level
-from grants.gate.addresses import Addresses
-from grants.gate.enter import Enter
-from grants.gate.gateway import Gateway
-from grants.gate.kinds import Kind, Sockets, Started
-from grants.gate.limits import LARGE, Limits
-from grants.gate.line import Server
-from grants.gate.snapshot import Feed
-from grants.gate.types import (
+from grants.gate.bounds.addresses import Addresses
+from grants.gate.decision.kinds import Kind, Sockets, Started
+from grants.gate.decision.limits import LARGE, Limits
+from grants.gate.decision.types import (
     ANY,
     Answer,
     Ask,
@@ -43,8 +39,12 @@ from grants.gate.types import (
     Upstream,
     Visible,
 )
-from grants.gate.upstream import Client
-from grants.gate.usage import Usage
+from grants.gate.doors.connection import Server
+from grants.gate.doors.enter import Enter
+from grants.gate.doors.gateway import Gateway
+from grants.gate.doors.upstream import Client
+from grants.gate.doors.usage import Usage
+from grants.gate.feed.snapshot import Feed
 from grants.tokens.mint import mint
 
 SERVER = Key("toy", "server", "server")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from grants.catalog.levels import Key, Level
-from grants.gate.types import Credential, Grant, Place, Principal, Snapshot, Upstream
+from grants.gate.decision.types import Credential, Grant, Place, Principal, Snapshot, Upstream
 from grants.tokens.mint import mint
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -29,8 +29,8 @@ from grants.policy import versions
 from grants.policy.yaml_marks import PolicyErrors
 from grants.web.measures import exposition
 from tests.cast import Cast
+from tests.gate.doors.test_process import ANYBODYS, granted, served
 from tests.gate.process import until
-from tests.gate.test_process import ANYBODYS, granted, served
 from tests.real.prefect import free_port, missing
 
 RULES = Path(__file__).resolve().parents[2] / "deploy/alerts.yml"

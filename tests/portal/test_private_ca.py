@@ -24,9 +24,9 @@ from grants.adapters import trust
 from grants.adapters.errors import Unavailable
 from grants.adapters.http import Http
 from grants.adapters.proxies import proxy_of
-from grants.gate.limits import Limits
-from grants.gate.types import Upstream
-from grants.gate.upstream import Client, Unanswered
+from grants.gate.decision.limits import Limits
+from grants.gate.decision.types import Upstream
+from grants.gate.doors.upstream import Client, Unanswered
 from portal.env import BadSettings, read_env, read_gate_env
 from portal.env_values import database_with
 from tests.accounts.conftest import begin, browser, code_of, op, op_server, signed_in  # noqa: F401 (fixtures)

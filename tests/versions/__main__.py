@@ -23,11 +23,11 @@ OF_PYTHON = (
     "tests/web/test_requests.py", "tests/web/test_tokens.py",
 )  # fmt: skip
 OF_PREFECT = (
-    "tests/gate/test_routes.py", "tests/gate/test_prefect_real.py", "tests/gate/test_secrets_real.py",
+    "tests/gate/prefect/test_routes.py", "tests/gate/prefect/test_prefect_real.py", "tests/gate/prefect/test_secrets_real.py",
     "tests/adapters/test_prefect.py", "tests/catalog/test_sync_real.py",
 )  # fmt: skip
 OF_POSTGRES = (
-    "tests/database", "tests/audit", "tests/lifecycle", "tests/provisioning", "tests/gate/test_feed.py",
+    "tests/database", "tests/audit", "tests/lifecycle", "tests/provisioning", "tests/gate/feed/test_feed.py",
     "tests/portal/test_embedded.py",
 )  # fmt: skip
 OF_REDIS = ("tests/portal/test_broker.py", "tests/chaos/test_shutdown.py")

@@ -13,7 +13,7 @@ from django.test import Client
 
 from grants.audit import Verb, record
 from grants.catalog.models import Connection
-from grants.gate import tries
+from grants.gate.bounds import tries
 from grants.lifecycle import decide
 from grants.tokens.models import Credential
 from grants.web import limits

@@ -33,8 +33,8 @@ from grants.audit import Verb, record
 from grants.catalog.directory import sync_directory
 from grants.catalog.levels import Key, Level
 from grants.catalog.models import Connection
-from grants.gate.refusals import Context, render
-from grants.gate.types import Ask, Code, Refusal
+from grants.gate.decision.types import Ask, Code, Refusal
+from grants.gate.doors.refusals import Context, render
 from grants.lifecycle import decide
 from grants.lifecycle.models import Grant, Request
 from grants.provisioning.settle import settle

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from grants.gate.kinds import Kind, Sockets, Started
-from grants.gate.prefect import frames
-from grants.gate.prefect.guards import asks, needs
-from grants.gate.prefect.lookups import Lookups
-from grants.gate.prefect.narrow import NEEDS_QUEUES, SCOPE_OF, named, narrow, plain
-from grants.gate.prefect.replies import REPLIES
-from grants.gate.prefect.routes import ROUTES
-from grants.gate.types import Body, Json, Route
+from grants.gate.decision.kinds import Kind, Sockets, Started
+from grants.gate.decision.table import plain
+from grants.gate.decision.types import Body, Json, Route
+from grants.gate.prefect.events import socket_messages as frames
+from grants.gate.prefect.guards.asks import asks, needs
+from grants.gate.prefect.guards.replies import REPLIES
+from grants.gate.prefect.lists.narrow import NEEDS_QUEUES, SCOPE_OF, named, narrow
+from grants.gate.prefect.lookups.resolve import Lookups
+from grants.gate.prefect.routes.table import ROUTES
 
 # The versions of clients are measured: docs/operations.md, "The versions that work".
 _ANONYMOUS = (

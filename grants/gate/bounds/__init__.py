@@ -1,0 +1,1 @@
+"""How much of what everybody shares one caller may have."""

@@ -1,0 +1,41 @@
+"""Where a caller comes from, for counting alone: nothing is granted or refused to an address for what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from itertools import chain
+
+from aiohttp import web
+
+from grants.gate.bounds.tries import is_address, place
+
+type Network = IPv4Network | IPv6Network
+
+HEADER = "X-Forwarded-For"  # the one that is read, from a proxy that is named
+
+
+class Addresses:
+    def __init__(self, proxies: Sequence[Network] = ()) -> None:
+        self._proxies = tuple(proxies)
+
+    def is_proxy(self, peer: str) -> bool:
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return any((mapped or address) in network for network in self._proxies)
+
+    def of(self, request: web.BaseRequest) -> str:
+        """The last hop before our own proxies; what was said before it may be made up."""
+        peer = request.remote or ""
+        if not self.is_proxy(peer):
+            return place(peer)
+        said = chain.from_iterable(value.split(",") for value in request.headers.getall(HEADER, ()))
+        for hop in reversed([one.strip() for one in said]):
+            if not is_address(hop):
+                break
+            if not self.is_proxy(hop):
+                return place(hop)
+        return place(peer)

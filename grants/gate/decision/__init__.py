@@ -1,0 +1,1 @@
+"""What is decided, and by what: values and functions of them, without I/O."""

@@ -1,0 +1,150 @@
+"""A table of routes as a tree of segments: a literal beats a parameter, and no call has two lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import combinations, groupby
+from typing import NamedTuple
+
+from grants.gate.decision.limits import LARGE, LISTED
+from grants.gate.decision.types import Body, Code, Match, Refusal, Route, Target
+
+_PARAMETER = re.compile(r"\{(?P<name>\w+)(?::(?P<kind>str|uuid|path))?\}")
+_CONVERTER = re.compile(r":\w+}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+
+
+class TwoLines(Exception):
+    """Both could be meant by one call."""
+
+
+class Boundless(Exception):
+    """A body may be as long as anybody likes, or nothing of it may come."""
+
+
+class _Line(NamedTuple):
+    route: Route
+    values: tuple[tuple[str, int], ...]  # parameter -> its segment
+    rest: tuple[str, int] | None = None
+
+
+class _Node:
+    __slots__ = ("any_segment", "lines", "literals", "rest", "uuid")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node] = {}
+        self.uuid: _Node | None = None
+        self.any_segment: _Node | None = None
+        self.rest: dict[str, _Line] = {}  # what a {x:path} takes: all segments that are left, none included
+        self.lines: dict[str, _Line] = {}
+
+
+class Table:
+    """The routes of one connection, compiled. Raises TwoLines or Boundless for lines that are no table."""
+
+    def __init__(self, routes: Sequence[Route], connection: str) -> None:
+        self.connection = connection
+        self.routes = tuple(routes)
+        _no_two(self.routes)
+        _bounded(self.routes)
+        self._root = _Node()
+        for route in self.routes:
+            self._add(route)
+
+    def _add(self, route: Route) -> None:
+        node = self._root
+        values: list[tuple[str, int]] = []
+        for at, segment in enumerate(_segments(route.template)):
+            parameter = _PARAMETER.fullmatch(segment)
+            if parameter is None:
+                node = node.literals.setdefault(segment, _Node())
+                continue
+            if parameter["kind"] == "path":
+                node.rest[route.method] = _Line(route, tuple(values), (parameter["name"], at))
+                return
+            values.append((parameter["name"], at))
+            if parameter["kind"] == "uuid":
+                node.uuid = node = node.uuid or _Node()
+            else:
+                node.any_segment = node = node.any_segment or _Node()
+        node.lines[route.method] = _Line(route, tuple(values))
+
+    def match(self, method: str, target: Target) -> Match | Refusal:
+        segments = target.path[1:].split("/")
+        line = _find(self._root, method, segments, 0)
+        if not isinstance(line, _Line):
+            return Refusal(405, Code.METHOD) if line else Refusal(404, Code.ROUTE)
+        params = {name: segments[at] for name, at in line.values}
+        if line.rest is not None:
+            params[line.rest[0]] = "/".join(segments[line.rest[1] :])
+        return Match(line.route, params, target, self.connection)
+
+
+def match(table: Table, method: str, target: Target) -> Match | Refusal:
+    """The one line that takes the call. `method` is WS for a socket. What no line takes is refused."""
+    return table.match(method, target)
+
+
+def _find(node: _Node, method: str, segments: Sequence[str], at: int) -> _Line | bool:
+    """The line, the most literal first; else whether a line has this path, with another method."""
+    known = False
+    if at == len(segments):
+        if line := node.lines.get(method):
+            return line
+        known = bool(node.lines)
+    else:
+        segment = segments[at]
+        literal = node.literals.get(segment)
+        uuid = node.uuid if node.uuid is not None and _UUID.fullmatch(segment) else None
+        for child in (literal, uuid, node.any_segment if segment else None):
+            if child is not None:
+                found = _find(child, method, segments, at + 1)
+                if isinstance(found, _Line):
+                    return found
+                known = known or found
+        if literal is not None:
+            return known  # so that /api/{anything} never falls to the files of the UI
+    return node.rest.get(method) or known or bool(node.rest)
+
+
+def plain(template: str) -> str:
+    """A template without the converters of its parameters: "/api/flows/{id:uuid}" is "/api/flows/{id}"."""
+    return _CONVERTER.sub("}", template)
+
+
+def _segments(template: str) -> list[str]:
+    return template[1:].split("/")
+
+
+def _no_two(routes: Sequence[Route]) -> None:
+    def group(route: Route) -> tuple[str, int]:
+        return route.method, len(_segments(route.template))
+
+    for _, lines in groupby(sorted(routes, key=group), group):
+        for one, other in combinations(lines, 2):
+            if _both(one.template, other.template):
+                raise TwoLines(f"{one.method} {one.template} and {other.template}")
+
+
+def _bounded(routes: Sequence[Route]) -> None:
+    """What is read whole is held in memory, and a list is worked on by both sides."""
+    for route in routes:
+        largest = {Body.JSON: LISTED if route.scope else LARGE}.get(route.body, route.most)
+        if route.body is not Body.NONE and not 0 < route.most <= largest:
+            raise Boundless(f"{route.method} {route.template}: {route.most}")
+
+
+def _both(one: str, other: str) -> bool:
+    """Whether a path could mean either, and neither is the more literal where they first differ.
+
+    {id:uuid} and {name} are taken for such a pair: a name may look like an id.
+    """
+    for left, right in zip(_segments(one), _segments(other), strict=True):
+        first, second = _PARAMETER.fullmatch(left), _PARAMETER.fullmatch(right)
+        if first is None and second is None:
+            if left != right:
+                return False
+        elif first is None or second is None:
+            return False  # the literal wins
+    return True

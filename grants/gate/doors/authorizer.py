@@ -1,0 +1,190 @@
+"""One call on its way to a yes or a no: who, what is asked of it, and whether that is granted at this moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from multidict import CIMultiDictProxy
+
+from grants.catalog.levels import Level
+from grants.gate.bounds.aside import aside
+from grants.gate.bounds.turns import Turns
+from grants.gate.decision.check import check, holds, may_finish
+from grants.gate.decision.credentials import authenticate, known_by
+from grants.gate.decision.kinds import Served
+from grants.gate.decision.lookup import LookupFailed
+from grants.gate.decision.types import (
+    Allow,
+    Ask,
+    Code,
+    Drain,
+    Drains,
+    Found,
+    Json,
+    Lookup,
+    Match,
+    Principal,
+    Refusal,
+    Refused,
+    Snapshot,
+    Visible,
+    or_raise,
+)
+from grants.gate.feed.snapshot import Feed, now_of
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+MOST_LOOKUPS = 2_000  # of one call: each may be a question to the orchestrator
+FEW_LOOKUPS = 10  # that anybody may cause: a refusal names what would have passed. More wait for the caller's others
+STALE = Refusal(503, Code.STALE, why="Stint cannot tell at the moment who may do what. Nothing was passed on.")
+
+
+BEHIND = Refusal(503, Code.RECORD_BEHIND)
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of a call so far; a refusal is told, counted and recorded by it."""
+
+    served: Served
+    match: Match
+    headers: CIMultiDictProxy[str]
+    principal: Principal | None = None  # None on a public route, too
+    size: int = 0  # bytes of the body, or of a socket's message: what grows with them is done aside
+
+
+@dataclass(slots=True, frozen=True)
+class Passed:
+    asks: tuple[Ask, ...]
+    found: Found
+    outcome: Allow | Drain
+
+
+class Judge:
+    """The only place where the gateway gets a yes from. Each raises Refused."""
+
+    def __init__(self, feed: Feed, *, scheme: str) -> None:
+        self.feed, self.scheme = feed, scheme  # by which browsers reach the gate: a page's origin begins with it
+        self._turns = Turns()
+
+    def known(self) -> Snapshot:
+        return or_raise(self.feed.fresh() or (BEHIND if self.feed.behind else STALE))
+
+    def who(self, call: Call) -> Principal:
+        snapshot, kind = self.known(), call.served.kind
+        said = authenticate(
+            snapshot, call.served.upstream, call.headers.items(), now_of(snapshot), method=call.match.route.method,
+            target=call.match.target, scheme=self.scheme,
+        )  # fmt: skip
+        if (
+            isinstance(said, Refusal)
+            and said.code is Code.CREDENTIAL
+            and call.match.route.template.startswith(kind.api)
+        ):
+            said = said._replace(why=kind.anonymous)
+        call.principal = or_raise(said)
+        return call.principal
+
+    def same(self, call: Call, token: str) -> bool:
+        """Whether a token in a socket's sign-in is the credential that the socket was opened with."""
+        snapshot = self.known()
+        known = known_by(snapshot, call.served.upstream, token, now_of(snapshot))
+        return not isinstance(known, Refusal) and known.credential == self.who(call).credential
+
+    async def judge(self, call: Call, body: Json, *, opening: bool = False) -> Passed:
+        """A request with its body, or the `opening` of a socket."""
+        kind = call.served.kind
+        found = await self._found(call, or_raise(await aside(call.size, kind.needs, call.match, body)))
+        asks = or_raise(await aside(call.size, kind.asks, call.match, body, found))
+        return self.granted(call, asks, found, opening=opening)
+
+    async def frame(self, call: Call, number: int, message: Json) -> Passed:
+        """A message of the caller's on a socket."""
+        words = call.served.kind.sockets
+        found = await self._found(call, or_raise(await aside(call.size, words.needs, call.match, number, message)))
+        asks = or_raise(await aside(call.size, words.asks, call.match, number, message, found))
+        return self.granted(call, asks, found)
+
+    def granted(self, call: Call, asks: tuple[Ask, ...], found: Found, *, opening: bool = False) -> Passed:
+        """By what is known now: looking up took its time, and so does a socket that is open."""
+        snapshot = self.known()
+        now = now_of(snapshot)
+        principal = self.who(call)
+        outcome = check(snapshot, principal, asks, now)
+        if isinstance(outcome, Refusal):
+            raise Refused(outcome)
+        if isinstance(outcome, Allow):
+            until = _good_until(snapshot, principal)
+            if not now < until:
+                raise Refused(Refusal(403, Code.ENDED, asks[0]))
+            outcome = outcome._replace(until=min(outcome.until, until))
+        if isinstance(outcome, Drain) and not _passes(call.match, outcome, found, opening=opening):
+            raise Refused(Refusal(403, Code.DRAINED, asks[0]))
+        return Passed(asks, found, outcome)
+
+    def sees(self, outcome: Allow | Drain) -> Visible:
+        """A worker in its drain sees what its access had been to: it has to find its own runs."""
+        if isinstance(outcome, Allow):
+            return outcome.visible
+        snapshot = self.known()
+        had = [snapshot.grants[grant].resource for grant in outcome.grants if grant in snapshot.grants]
+        return Visible(
+            all=any(key.kind == "server" for key in had),
+            pools=frozenset(key.id for key in had if key.kind == "pool"),
+            deployments=frozenset(key.id for key in had if key.kind == "deployment"),
+        )
+
+    def works(self, call: Call) -> bool:
+        """Whether the caller may work on something of this orchestrator, or is in the drain of it."""
+        snapshot, principal = self.known(), call.principal
+        now = now_of(snapshot)
+        grants = (snapshot.grants.get(pk) for pk in snapshot.grants_of.get(principal.subject if principal else 0, ()))
+        return any(
+            Level.WORK in grant.level
+            and grant.resource.connection == call.served.upstream.slug
+            and grant.starts_at <= now < grant.drain_until
+            for grant in grants
+            if grant is not None
+        )
+
+    def still_sees(self, call: Call, now: Passed, before: Passed) -> bool:
+        """Whether nothing is lost of what was shown. A token has one grant, and ends or drains with it."""
+        if call.principal is None or call.principal.only_grant is not None:
+            return True
+        return self.sees(now.outcome).covers(self.sees(before.outcome))
+
+    async def _found(self, call: Call, wanted: tuple[Lookup, ...]) -> Found:
+        if not wanted:
+            return {}
+        if len(wanted) > MOST_LOOKUPS:
+            raise Refused(Refusal(413, Code.TOO_LARGE, why=f"It names more than {MOST_LOOKUPS:,} things."))
+        try:
+            if len(wanted) <= FEW_LOOKUPS:
+                return await call.served.lookups.resolve(wanted)
+            self._may_ask(call)
+            async with self._turns.of(call.principal.subject if call.principal else 0):
+                return await call.served.lookups.resolve(wanted)
+        except LookupFailed:
+            raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator cannot be asked what this is.")) from None
+
+    def _may_ask(self, call: Call) -> None:
+        """Who is granted nothing here would be refused whatever is found: others wait for the same lookups."""
+        snapshot = self.known()
+        if not holds(snapshot, self.who(call), call.served.upstream.slug, now_of(snapshot)):
+            raise Refused(Refusal(403, Code.NO_GRANT))
+
+
+def _good_until(snapshot: Snapshot, principal: Principal) -> datetime:
+    """When a token's grant is over, its drain too: from then on it is not good for what anybody may do either."""
+    if principal.only_grant is None:
+        return principal.until
+    grant = snapshot.grants.get(principal.only_grant)
+    return grant.drain_until if grant is not None else _NEVER
+
+
+def _passes(match: Match, drain: Drain, found: Found, *, opening: bool) -> bool:
+    """Whether a route passes in the drain: one that is answered EMPTY does, for that is the gateway's to say."""
+    drains = match.route.drains
+    if drains is Drains.EMPTY or (opening and drains is Drains.RUN):
+        return True  # a socket that is kept for reports names no run itself: its frames do
+    return may_finish(match, found.keys(), found, drain)

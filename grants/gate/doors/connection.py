@@ -1,0 +1,181 @@
+"""The server's side of a connection, where aiohttp's own leaves a stranger time or an answer in other words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter, OrderedDict
+from itertools import islice
+from typing import Any, cast, override
+
+import structlog
+from aiohttp import web
+
+from grants.gate.bounds.addresses import Addresses
+from grants.gate.bounds.tries import place
+from grants.gate.decision.limits import Limits
+from grants.gate.doors.answers import SERVER
+from grants.gate.doors.metrics import CONNECTIONS, TURNED_AWAY
+
+log = structlog.get_logger(__name__)
+
+_LOOKED_AT = 200  # strangers, for one that is idle: to look at all would be work that they decide on
+_SHARES = 4  # of all connections, one is what a subject may keep from strangers
+_TELLS = 60.0  # seconds between two lines of the log
+
+
+class Line(web.RequestHandler):
+    """One connection. Cut when its first request is not whole in time; answered in JSON when it cannot be parsed.
+
+    Until somebody is known by it, it is a stranger's: it may not stay idle, and makes room when all are taken. So are
+    those that one person has beyond a share of all.
+    """
+
+    def __init__(self, manager: Server, *, limits: Limits, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._limits = limits
+        self._server = manager
+        self._late: asyncio.TimerHandle | None = None
+        self._looked_at = 0  # requests
+        self.address = ""
+        self.subject: int | None = None  # who was the first that is known by it
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        line = cast("asyncio.WriteTransport", transport)  # uvloop's are not asyncio's by class
+        if not self._server.admit(self):
+            line.abort()
+            return
+        self._late = self._loop.call_later(self._limits.head, self._look)
+
+    @override
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._server.forget(self)
+        if self._late is not None:
+            self._late.cancel()
+        super().connection_lost(exc)
+
+    def known(self, subject: int) -> None:
+        """Somebody has shown who they are: the usual time to be idle is theirs."""
+        self._server.know(self, subject)
+
+    @property
+    def idle(self) -> bool:
+        return not self._request_in_progress
+
+    def cut(self) -> None:
+        self._server.forget(self)
+        if self.transport is not None:
+            cast("asyncio.WriteTransport", self.transport).abort()
+
+    def _look(self) -> None:
+        if self._request_count and self not in self._server.strangers:
+            return
+        if self.idle and self._request_count == self._looked_at:
+            self.cut()
+            return
+        self._looked_at = self._request_count
+        self._late = self._loop.call_later(self._limits.head, self._look)
+
+    @override
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Only what is no HTTP comes here: the gateway answers all else itself. The parser's words are not repeated."""
+        log.info("unreadable_request", error=type(exc).__name__ if exc else None)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is under way already")
+        body = json.dumps({"detail": "This is not a request that can be read."}).encode()
+        answer = web.Response(status=400, body=body, content_type="application/json", headers={"Server": SERVER})
+        answer.force_close()
+        return answer
+
+
+class Server(web.Server):
+    """Makes a Line for each connection, and knows how many there may be."""
+
+    def __init__(self, handler: Any, *, limits: Limits, addresses: Addresses | None = None) -> None:
+        super().__init__(handler, handler_cancellation=True)
+        self._limits = limits
+        self._addresses = addresses or Addresses()
+        self._of: Counter[str] = Counter()
+        self._known: Counter[int] = Counter()
+        self._lines: set[Line] = set()
+        self.strangers: OrderedDict[Line, None] = OrderedDict()  # the oldest first
+        self._told = float("-inf")
+
+    def admit(self, line: Line) -> bool:
+        """Whether it may stay. Where all are taken, an idle stranger's goes for it, of the same address or of any."""
+        peer = line.peername[0] if isinstance(line.peername, tuple) else ""
+        # Behind a proxy all come from one address: it is not counted by that.
+        line.address = "" if self._addresses.is_proxy(peer) else place(peer)
+        share = self._limits.connections_each
+        if line.address and self._of[line.address] >= share and not self._room(line.address):
+            self._tell("too_many_of_one_address", address=line.address)
+            return False
+        if len(self._lines) >= self._limits.connections and not self._room():
+            self._tell("too_many_connections", open=len(self._lines))
+            return False
+        self._lines.add(line)
+        self._of[line.address] += 1
+        self.strangers[line] = None
+        CONNECTIONS.set(len(self._lines))
+        return True
+
+    def know(self, line: Line, subject: int) -> None:
+        """Whose it is; a subject with its share of all has it as a stranger would."""
+        if line not in self.strangers or self._known[subject] >= max(1, self._limits.connections // _SHARES):
+            return
+        del self.strangers[line]
+        line.subject = subject
+        self._known[subject] += 1
+
+    def forget(self, line: Line) -> None:
+        self.strangers.pop(line, None)
+        if line in self._lines:
+            self._lines.remove(line)
+            if line.subject is not None:
+                self._known[line.subject] -= 1
+                if not self._known[line.subject]:
+                    del self._known[line.subject]
+            self._of[line.address] -= 1
+            if not self._of[line.address]:
+                del self._of[line.address]
+            CONNECTIONS.set(len(self._lines))
+
+    def _room(self, address: str = "") -> bool:
+        strangers = islice(self.strangers, _LOOKED_AT)
+        oldest = next((line for line in strangers if line.idle and address in ("", line.address)), None)
+        if oldest is not None:
+            oldest.cut()
+        return oldest is not None
+
+    def _tell(self, what: str, **facts: object) -> None:
+        TURNED_AWAY.labels(what).inc()
+        if self._loop.time() - self._told > _TELLS:
+            self._told = self._loop.time()
+            log.warning(what, hint="name your proxies in STINT_GATE_PROXIES", **facts)
+
+    @override
+    def __call__(self) -> web.RequestHandler:
+        return Line(
+            self,
+            limits=self._limits,
+            loop=self._loop,
+            keepalive_timeout=self._limits.idle,
+            auto_decompress=False,
+            access_log=None,
+            max_headers=100,
+            lingering_time=1,
+        )
+
+
+def known(request: web.BaseRequest, subject: int) -> None:
+    """Somebody has shown who they are on this request's connection."""
+    if isinstance(request.protocol, Line):
+        request.protocol.known(subject)

@@ -1,0 +1,199 @@
+"""How a person's browser gets in: from the gate to the portal and back, with a ticket that is a session's once.
+
+The gate makes a nonce first and keeps it in a cookie; the portal's ticket is bound to the nonce's digest. So a ticket
+in somebody else's hands, or one that an attacker made for himself and sends to a victim, opens nothing. Nor does one
+that a victim was made to fetch for an attacker's nonce: it is spent where it arrives, whatever it comes with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import urlencode
+
+import structlog
+from aiohttp import web
+from multidict import CIMultiDict
+
+from grants.gate.bounds.addresses import Addresses
+from grants.gate.bounds.tries import Tries
+from grants.gate.decision.credentials import COOKIE as SESSION_COOKIE
+from grants.gate.decision.credentials import cookies
+from grants.gate.decision.limits import Limits
+from grants.gate.decision.target import canonical
+from grants.gate.decision.types import Code, Refusal, Refused, Target, Upstream
+from grants.gate.doors.authorizer import STALE
+from grants.gate.doors.metrics import GUESSES
+from grants.gate.feed.snapshot import Feed
+from grants.gate.feed.writes import Rejected, Unwritten, Writes
+from grants.tokens.mint import mint, read
+
+log = structlog.get_logger(__name__)
+
+PREFIX = "/.stint/"  # the gate's own paths on each orchestrator's host; no orchestrator has such
+NONCE_COOKIE = "__Host-stint-nonce"
+NONCE_SECONDS = 300
+_NONCE = re.compile(r"[A-Za-z0-9_-]{43}")
+_LONGEST_PATH = 2000
+_AGAIN = Refusal(429, Code.BUSY, why="Too many tries to enter.")
+_ARRIVES = 2.0  # seconds for a new session to come by the feed
+
+
+class Enter:
+    def __init__(
+        self, feed: Feed, writes: Writes, *, portal: str, limits: Limits, addresses: Addresses | None = None
+    ) -> None:
+        self.feed, self.writes, self.portal, self.limits = feed, writes, portal.rstrip("/"), limits
+        self.addresses = addresses or Addresses()
+        self.tries = Tries(limits.tries, limits.try_again)
+        self._asking = 0
+
+    def hand_off(self, request: web.BaseRequest, upstream: Upstream, target: Target) -> tuple[str, str]:
+        """Where to go for a session, and the cookie without which the way back is none."""
+        # Kept, not made anew, while it lasts: two tabs that are opened at once must not spoil each other's way back.
+        nonce = self._nonce(request) or secrets.token_urlsafe(32)
+        ask = {
+            "connection": upstream.slug,
+            "nonce": hashlib.sha256(nonce.encode()).hexdigest(),
+            "to": target.raw if _ours(target.raw) else "/",
+        }
+        return f"{self.portal}/gate/enter?{urlencode(ask)}", _cookie(NONCE_COOKIE, nonce, NONCE_SECONDS)
+
+    async def answer(self, request: web.BaseRequest, upstream: Upstream, target: Target) -> web.Response:
+        """What lies under PREFIX. Raises Refused."""
+        if request.method == "GET" and target.path == f"{PREFIX}enter":
+            return await self._enter(request, upstream, dict(target.query))
+        if request.method == "GET" and target.path == f"{PREFIX}leave":
+            return await self._leave(request)
+        raise Refused(Refusal(404, Code.ROUTE))
+
+    async def _enter(self, request: web.BaseRequest, upstream: Upstream, query: dict[str, str]) -> web.Response:
+        ticket, nonce, to = read(query.get("ticket", ""), "ticket"), self._nonce(request), query.get("to", "/")
+        if ticket is None:
+            return self._not_in(upstream)
+        session = mint("gate_session")
+        redeem = "SELECT subject_id, connection FROM gate_redeem(%s, %s, %s, %s)"
+        # A ticket that leads nowhere is handed in, too: it stood in an address, so it must be spent.
+        digest = hashlib.sha256(nonce.encode()).digest() if nonce and _ours(to) else None
+        with self._try(request) as came_right:
+            row = await self._ask(redeem, [ticket, digest, session.key_id, session.digest])
+            if row is not None:
+                came_right()
+        if digest is None or row is None or row[1] != upstream.slug:
+            return self._not_in(upstream)
+        if not await self.feed.until(lambda known: session.digest in known.credentials, seconds=_ARRIVES):
+            raise Refused(STALE)
+        log.info("entered", connection=upstream.slug, subject=row[0])
+        return _moved(303, to, _cookie(SESSION_COOKIE, session.token))
+
+    async def _leave(self, request: web.BaseRequest) -> web.Response:
+        """Out of this orchestrator alone; who signs out at the portal is out of all of them.
+
+        The session is revoked, not only forgotten here. Raises Refused where the database does not take that: a
+        browser that was told it is out must be out.
+        """
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin", "same-site"):
+            raise Refused(Refusal(403, Code.ORIGIN))
+        for session in cookies(request.headers.get("Cookie", "")):
+            digest = read(session, "gate_session")
+            if digest is not None:
+                with self._try(request) as came_right:
+                    if (row := await self._ask("SELECT gate_leave(%s)", [digest])) is not None and row[0]:
+                        came_right()
+        return _moved(303, f"{self.portal}/", _cookie(SESSION_COOKIE, "", 0), _cookie(NONCE_COOKIE, "", 0))
+
+    @contextmanager
+    def _try(self, request: web.BaseRequest) -> Iterator[Callable[[], None]]:
+        """A question to the database by somebody who is not known. One that did not come right costs a try.
+
+        Raises Refused. A made-up ticket has 256 bits to guess: what is kept here is the database, not the ticket.
+        """
+        address = self.addresses.of(request)
+        if not self.tries.take(address):
+            GUESSES.labels("refused").inc()
+            log.warning("tries_used_up", address=address, hint="name your proxies in STINT_GATE_PROXIES")
+            raise Refused(_AGAIN)
+        right = False
+
+        def came_right() -> None:
+            nonlocal right
+            right = True
+
+        try:
+            yield came_right
+        finally:
+            if right:
+                self.tries.give_back(address)
+            else:
+                GUESSES.labels("failed").inc()
+
+    async def _ask(self, sql: str, values: Sequence[object]) -> tuple[Any, ...] | None:
+        """One connection for all: who would wait for long is sent away at once. Raises Refused."""
+        if self._asking >= self.limits.entering:
+            raise Refused(_AGAIN)
+        self._asking += 1
+        try:
+            return await self.writes.call(sql, values)
+        except (Unwritten, Rejected):
+            raise Refused(STALE) from None
+        finally:
+            self._asking -= 1
+
+    def _nonce(self, request: web.BaseRequest) -> str | None:
+        jar: SimpleCookie = SimpleCookie()
+        try:
+            jar.load(request.headers.get("Cookie", ""))
+        except CookieError:
+            return None
+        morsel = jar.get(NONCE_COOKIE)
+        return morsel.value if morsel is not None and _NONCE.fullmatch(morsel.value) else None
+
+    def _not_in(self, upstream: Upstream) -> web.Response:
+        """Not back to the portal by itself: with cookies switched off it would go round for ever."""
+        page = _NOT_IN.format(host=html.escape(upstream.host), portal=html.escape(self.portal, quote=True))
+        head = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", **_PLAIN}
+        return web.Response(status=403, body=page.encode(), headers=head)
+
+
+_PLAIN = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",  # the address holds a ticket
+}
+_NOT_IN = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Not signed in · Stint</title></head><body>
+<h1>You are not signed in here yet</h1>
+<p>The way here from Stint took too long, was used already, or began in another browser.</p>
+<p><a href="/">Try again</a> or go to <a href="{portal}">Stint</a>.</p>
+</body></html>
+"""
+
+
+def _ours(path: str) -> bool:
+    """Whether it is an address of this host in its one spelling: no other host, scheme or trick of slashes."""
+    if len(path) > _LONGEST_PATH or path.startswith(PREFIX):
+        return False
+    target = canonical(path.encode("utf-8", "surrogateescape"))
+    return isinstance(target, Target) and target.raw == path
+
+
+def _cookie(name: str, value: str, seconds: int | None = None) -> str:
+    """For this host alone, out of reach of scripts. Secure even on http: browsers count loopback as secure."""
+    lasts = "" if seconds is None else f"; Max-Age={seconds}"
+    return f"{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax{lasts}"
+
+
+def _moved(status: int, to: str, *cookies: str) -> web.Response:
+    head: CIMultiDict[str] = CIMultiDict(
+        {"Location": to, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    )
+    for cookie in cookies:
+        head.add("Set-Cookie", cookie)
+    return web.Response(status=status, headers=head)

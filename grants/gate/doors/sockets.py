@@ -1,0 +1,224 @@
+"""Sockets: opened as requests are decided on, and cut when the access ends, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from grants.gate.bounds.aside import CALLER
+from grants.gate.bounds.callers import Callers
+from grants.gate.bounds.recent_callers import Passers
+from grants.gate.decision import headers as heads
+from grants.gate.decision.limits import LISTED, Limits
+from grants.gate.decision.types import Code, Refusal, Refused, Snapshot
+from grants.gate.doors.authorizer import STALE, Call, Judge, Passed
+from grants.gate.doors.connection import known
+from grants.gate.doors.metrics import OPEN_SOCKETS
+from grants.gate.doors.relay import Relay
+from grants.gate.doors.upstream import Client, Unanswered, proxy_to, url_of
+from grants.gate.doors.usage import Usage
+from grants.gate.feed.snapshot import now_of
+
+log = structlog.get_logger(__name__)
+
+_AT_ONCE = 100  # of what is open, looked at in one step
+LOOK_SECONDS = 0.25  # how often it is looked whether an access has ended
+LARGEST_FRAME = 4 * 1024 * 1024  # of the orchestrator's, which nobody looks into
+LARGEST_SAID = 2 * 1024 * 1024  # of a caller's: Prefect takes events of 1.5 MB
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """Something open that lives by an access: a socket, a long answer, or a body that is still coming."""
+
+    call: Call
+    passed: Passed
+    end: Callable[[Refusal], None]
+    after: float  # seconds that it may still take
+    ended: bool = False
+
+
+def _subject(held: Held) -> int | None:
+    return held.call.principal.subject if held.call.principal is not None else None
+
+
+class _Opener(NamedTuple):
+    subject: int  # not a credential: of those one has as many as one likes
+    works: bool
+
+
+class Sockets:
+    def __init__(self, judge: Judge, client: Client, usage: Usage, limits: Limits, callers: Callers) -> None:
+        self.judge, self.client, self.usage, self.limits, self.callers = judge, client, usage, limits, callers
+        self.passers = Passers()
+        self._held: set[Held] = set()
+        self._open: Counter[_Opener] = Counter()
+        self._relays: set[Relay] = set()
+        self._looked = 0
+        judge.feed.listeners.append(self._changed)
+
+    # Opening.
+
+    async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        """The socket, once it is over. Raises Refused or Unanswered before it is open."""
+        words = call.served.kind.sockets
+        offered = request.headers.get("Sec-WebSocket-Protocol", "")
+        if words.protocol not in [name.strip() for name in offered.split(",")]:
+            self._count_recent(request, call, Code.OLD_CLIENT)
+            why = words.without_protocol or f"A socket here speaks the subprotocol {words.protocol}."
+            raise Refused(Refusal(400, Code.OLD_CLIENT, why=why))
+        down = web.WebSocketResponse[bool](
+            protocols=(words.protocol,), autoping=False, autoclose=False, compress=False, decode_text=False,
+            max_msg_size=LISTED if call.match.route.scope else LARGEST_SAID, timeout=self.limits.closing,
+        )  # fmt: skip
+        if not down.can_prepare(request):
+            raise Refused(Refusal(400, Code.HEADERS, why="This is no proper WebSocket handshake."))
+        subject = self._who(request, call)
+        CALLER.set(subject)
+        known(request, subject)
+        with self._counted(call):  # first: to judge one may take questions to the orchestrator
+            passed = await self.judge.judge(call, None, opening=True)
+            up = await self._connect(request, call)
+            secret = self.client.secret(call.served.upstream)
+            relay = Relay(call, self.judge, self.usage, self.limits, self.callers, down, up, secret)
+            self._relays.add(relay)
+            try:
+                with self.held(call, passed, relay.end, after=0) as held:
+                    relay.held = held
+                    await relay.run(request)
+            finally:
+                self._relays.discard(relay)
+        return down
+
+    def _who(self, request: web.BaseRequest, call: Call) -> int:
+        try:
+            return self.judge.who(call).subject
+        except Refused as error:
+            if error.refusal.code is not Code.CREDENTIAL:
+                raise
+            self._count_recent(request, call, "key_only")
+            raise Refused(error.refusal._replace(why=call.served.kind.sockets.anonymous)) from None
+
+    def _count_recent(self, request: web.BaseRequest, call: Call, code: str) -> None:
+        """On the credential that called from there of late: the caller of this socket is not known."""
+        for credential in self.passers.lately(request.remote):
+            self.usage.count(credential, call.match.route.name, code)
+
+    async def _connect(self, request: web.BaseRequest, call: Call) -> aiohttp.ClientWebSocketResponse[bool]:
+        upstream, kind = call.served.upstream, call.served.kind
+        secret = self.client.authorization(upstream)
+        head = heads.up(request.headers, upstream, scheme=self.client.scheme, secret=secret, also=kind.headers)
+        url = url_of(upstream, call.match.target.raw)
+        try:
+            return await self.client.session.ws_connect(
+                url, headers=head, protocols=(kind.sockets.protocol,), proxy=proxy_to(url),
+                autoping=False, autoclose=False, compress=0, decode_text=False, max_msg_size=LARGEST_FRAME,
+                timeout=aiohttp.ClientWSTimeout(ws_close=self.limits.closing),
+            )  # fmt: skip
+        except TimeoutError:
+            raise Unanswered(Refusal(504, Code.UPSTREAM, why="The orchestrator does not answer.")) from None
+        except (aiohttp.ClientError, OSError) as error:
+            log.warning("socket_not_opened", connection=upstream.slug, error=type(error).__name__)
+            raise Unanswered(Refusal(503, Code.UPSTREAM, why="The orchestrator opens no socket.")) from None
+
+    @contextmanager
+    def _counted(self, call: Call) -> Iterator[None]:
+        assert call.principal is not None
+        opener = _Opener(call.principal.subject, works=self.judge.works(call))
+        if not self._room(opener):
+            raise Refused(Refusal(503, Code.STALE, why="Too many sockets are open at this gate."))
+        self._open[opener] += 1
+        OPEN_SOCKETS.inc()
+        try:
+            yield
+        finally:
+            OPEN_SOCKETS.dec()
+            self._open[opener] -= 1
+            if not self._open[opener]:
+                del self._open[opener]
+
+    def _room(self, opener: _Opener) -> bool:
+        """Half of all are kept for who works: a run that loses its socket loses its task runs."""
+        limits, mine = self.limits, self._open[opener]
+        if self._open.total() >= limits.sockets:
+            return False
+        if opener.works:
+            return mine < limits.sockets_each
+        others = sum(n for one, n in self._open.items() if not one.works)
+        return mine < limits.sockets_other and others < max(1, limits.sockets // 2)
+
+    # Ending.
+
+    @contextmanager
+    def held(self, call: Call, passed: Passed, end: Callable[[Refusal], None], *, after: float) -> Iterator[Held]:
+        """While this is open, its access is looked at again and again; `end` is called at most once."""
+        held = Held(call, passed, end, after)
+        self._held.add(held)
+        try:
+            self._look(held)  # it may have ended while the orchestrator was being asked
+            yield held
+        finally:
+            held.ended = True
+            self._held.discard(held)
+
+    async def watch(self) -> None:
+        """Until cancelled: what time alone ends, and a feed that stopped. A change is seen at once, by `_changed`."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            snapshot = self.judge.feed.fresh()
+            now = now_of(snapshot) if snapshot else None
+            for held in tuple(self._held):
+                if now is None or now >= held.passed.outcome.until:
+                    self._look(held)
+
+    def _changed(self, _snapshot: Snapshot, whose: frozenset[int] | None) -> None:
+        """Those alone whose access may have changed. A few at once: the loop is everybody's."""
+        self._look_on([held for held in self._held if whose is None or _subject(held) in whose])
+
+    def _look_on(self, held: list[Held]) -> None:
+        for one in held[:_AT_ONCE]:
+            self._look(one)
+        if held[_AT_ONCE:]:
+            asyncio.get_running_loop().call_soon(self._look_on, held[_AT_ONCE:])
+
+    def _look(self, held: Held) -> None:
+        if held.ended:
+            return
+        route, passed = held.call.match.route, held.passed
+        try:
+            held.passed = self.judge.granted(held.call, passed.asks, passed.found, opening=route.method == "WS")
+            # What comes was cut down to what could be seen then: anybody may have a list, but not the one of before.
+            if route.scope and not self.judge.still_sees(held.call, held.passed, passed):
+                self._over(held, Refusal(403, Code.ENDED))
+        except Refused as error:
+            self._over(held, error.refusal)
+        except Exception:
+            log.exception("not_looked_at")  # one that cannot be judged is over, and keeps neither feed nor others back
+            self._over(held, STALE)
+
+    def _over(self, held: Held, refusal: Refusal) -> None:
+        held.ended = True
+        asyncio.get_running_loop().call_later(held.after, self._end, held, refusal)
+
+    def _end(self, held: Held, refusal: Refusal) -> None:
+        if held in self._held:
+            with suppress(Exception):  # one that cannot be ended must not keep the others open
+                held.end(refusal)
+
+    async def close(self) -> None:
+        """This gate stops: whoever is on it may come back to another."""
+        going = Refusal(503, Code.STALE, why="This gate is stopping.")
+        for relay in tuple(self._relays):
+            relay.end(going)
+        if self._relays:
+            await asyncio.wait(
+                [asyncio.ensure_future(relay.over.wait()) for relay in self._relays], timeout=self.limits.closing + 1
+            )

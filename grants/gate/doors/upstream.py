@@ -1,0 +1,213 @@
+"""The way to the orchestrators: one client for all, the secret that only the gate knows, and what goes wrong there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, Mapping
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import aiohttp
+import structlog
+from multidict import CIMultiDict
+from yarl import URL
+
+from grants.adapters import trust
+from grants.adapters.errors import Unavailable
+from grants.adapters.http import basic
+from grants.adapters.proxies import proxy_of
+from grants.adapters.secrets import resolve_secret
+from grants.gate.bounds.aside import dumped, loaded
+from grants.gate.decision.bodies import LARGEST_ANSWER
+from grants.gate.decision.limits import Limits
+from grants.gate.decision.lookup import LookupFailed
+from grants.gate.decision.types import Code, Json, Refusal, Upstream
+
+log = structlog.get_logger(__name__)
+
+SECRET_SECONDS = 5.0  # a changed secret is seen after that, and at once when the orchestrator refuses the old one
+API = "/api"  # what a connection's URL ends with, and canonical targets begin with
+
+
+class Unanswered(Exception):
+    """The orchestrator gave no answer that could be passed on: 503, or 504 when it was silent."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.why)
+        self.refusal = refusal
+
+
+class Secrets:
+    """Secrets by reference, read again every few seconds: a rotation needs no restart."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, str]] = {}
+
+    def of(self, ref: str) -> str:
+        """Raises Unavailable."""
+        if not ref:
+            return ""
+        read_at, secret = self._known.get(ref, (float("-inf"), ""))
+        if time.monotonic() - read_at > SECRET_SECONDS:
+            secret = resolve_secret(ref)
+            self._known[ref] = time.monotonic(), secret
+        return secret
+
+    def forget(self, ref: str) -> None:
+        self._known.pop(ref, None)
+
+
+class Client:
+    """Sends what was allowed. Nothing of a target is decoded, normalised or followed on the way."""
+
+    def __init__(self, limits: Limits, *, scheme: str) -> None:
+        self.limits, self.scheme = limits, scheme  # by which the gate itself is reached: "https"
+        self.secrets = Secrets()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            # Below the 5 s of uvicorn: a POST on a line that is being closed fails, and is not sent again.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4, ssl=trust.context()),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.limits.connect, sock_read=self.limits.answer),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,  # netrc is nobody's business; the proxy is `proxy_to`'s
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session:
+            await self._session.close()
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        assert self._session, "entered first"
+        return self._session
+
+    def secret(self, upstream: Upstream) -> str:
+        """The auth string, "" where the orchestrator has none. Raises Unanswered."""
+        try:
+            return self.secrets.of(upstream.secret_ref)
+        except Unavailable as error:
+            log.error("no_secret", connection=upstream.slug, error=error.reason)
+            raise Unanswered(_trouble()) from None
+
+    def authorization(self, upstream: Upstream) -> Mapping[str, str]:
+        secret = self.secret(upstream)
+        return basic(secret) if secret else {}
+
+    async def send(
+        self,
+        upstream: Upstream,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        data: bytes | AsyncIterable[bytes] | None = None,
+    ) -> aiohttp.ClientResponse:
+        """The answer, its body unread. Raises Unanswered."""
+        try:
+            url = url_of(upstream, target)
+            answer = await self.session.request(
+                method, url, headers=headers, data=data, allow_redirects=False, proxy=proxy_to(url)
+            )
+        except TimeoutError:
+            raise Unanswered(Refusal(504, Code.UPSTREAM, why="The orchestrator does not answer.")) from None
+        except (aiohttp.ClientError, OSError) as error:
+            log.warning("upstream_failed", connection=upstream.slug, error=type(error).__name__)
+            raise Unanswered(_trouble()) from None
+        if answer.status == 401:  # our secret, not the caller's: a worker must not die of it
+            answer.close()
+            self.secrets.forget(upstream.secret_ref)
+            log.error("upstream_refuses_the_gate", connection=upstream.slug)
+            raise Unanswered(_trouble())
+        if answer.status < 200:
+            answer.close()
+            raise Unanswered(_trouble())
+        return answer
+
+    async def json(
+        self,
+        upstream: Upstream,
+        method: str,
+        target: str,
+        body: Json = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        size: int = 0,
+    ) -> tuple[int, Json, int]:
+        """Ask something ourselves: status, what it says (None without a body), and its bytes. Raises Unanswered.
+
+        `size` is of what the question was made from, in bytes.
+        """
+        head: CIMultiDict[str] = CIMultiDict(headers or {})
+        head.update({"Host": upstream.host, "X-Forwarded-Proto": self.scheme, "Accept": "application/json"})
+        head.update(self.authorization(upstream))
+        head["Accept-Encoding"] = "identity"
+        data = None
+        if body is not None:
+            head["Content-Type"] = "application/json"
+            data = await dumped(body, size)
+        try:
+            async with asyncio.timeout(self.limits.answer):  # for all of it: nobody is waited for byte by byte
+                answer = await self.send(upstream, method, target, headers=head, data=data)
+                try:
+                    raw = await whole(answer)
+                finally:
+                    answer.release()
+        except TimeoutError:
+            raise Unanswered(Refusal(504, Code.UPSTREAM, why="The orchestrator does not answer in time.")) from None
+        try:
+            return answer.status, await loaded(raw), len(raw)
+        except ValueError:
+            raise Unanswered(_trouble()) from None
+
+
+class Asking(NamedTuple):
+    """One orchestrator, as the lookups ask it."""
+
+    client: Client
+    upstream: Upstream
+
+    async def json(self, method: str, target: str, body: Json = None) -> tuple[int, Json]:
+        try:
+            status, said, _ = await self.client.json(self.upstream, method, target, body)
+        except Unanswered as error:
+            raise LookupFailed(error.refusal.why) from error
+        return status, said
+
+
+async def whole(answer: aiohttp.ClientResponse) -> bytes:
+    """An answer's body. Raises Unanswered when it breaks off, stops or is longer than what is looked into."""
+    pieces, size = [], 0
+    try:
+        async for piece in answer.content.iter_any():
+            size += len(piece)
+            if size > LARGEST_ANSWER:
+                answer.close()
+                raise Unanswered(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer is too long."))
+            pieces.append(piece)
+    except TimeoutError:
+        raise Unanswered(Refusal(504, Code.UPSTREAM, why="The orchestrator stopped in mid-answer.")) from None
+    except (aiohttp.ClientError, OSError):
+        raise Unanswered(_trouble()) from None
+    return b"".join(pieces)
+
+
+def url_of(upstream: Upstream, target: str) -> URL:
+    """`encoded`: the one spelling that was decided on stays as it is."""
+    return URL(upstream.url.removesuffix("/").removesuffix(API) + target, encoded=True)
+
+
+def proxy_to(url: URL) -> str | None:
+    """The proxy of the environment, for an orchestrator that is not on this machine."""
+    return proxy_of(url.scheme.replace("ws", "http"), url.host or "", url.port)
+
+
+def _trouble() -> Refusal:
+    return Refusal(503, Code.UPSTREAM, why="The orchestrator cannot be reached.")

@@ -1,0 +1,277 @@
+"""The feed: keeps a whole, current Snapshot in memory, by NOTIFY and, where that is lost, by a poll of the version."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection, IsolationLevel
+
+from grants.gate.decision.types import Snapshot
+from grants.gate.feed.memory import NONE, Head, Memory, MemoryUnreadable
+from grants.gate.feed.tables import VIEWS, Row, Tables, touched
+
+log = structlog.get_logger(__name__)
+
+HEAD = "SELECT seq, now, hash FROM gate_head"
+CONTINUES = "SELECT gate_continues(%s, %s)"
+KEPT = timedelta(days=1)  # what ended is known this much longer, so that a refusal can say that it ended
+_STEP = 500  # rows: a few ms
+PRUNE_SECONDS = 3600.0
+LONGEST_PAUSE = 2.0  # between two tries to connect
+
+
+class RecordBehind(Exception):
+    """What the database holds does not continue what was seen: a backup was restored, or the record was changed."""
+
+    def __init__(self, known: Head, found: Head) -> None:
+        super().__init__(
+            f"record_behind: {known} was seen, and the database, at {found}, does not continue it. If a backup was"
+            " restored, declare it by `manage.py after_restore` (docs/operations.md)."
+        )
+
+
+class Feed:
+    """One connection to the database, and what was read by it.
+
+    `fresh()` is the only way to the snapshot for whoever decides: it gives None as soon as the last successful check
+    was asked for more than `stale` seconds ago, whatever the reason.
+    """
+
+    def __init__(
+        self, database_url: str, *, poll: float = 0.1, stale: float = 2.0, memory: Memory | None = None
+    ) -> None:
+        self.database_url, self.poll, self.stale = database_url, poll, stale
+        self.memory = memory or Memory()
+        self.behind = ""  # why nothing of this database is believed, in a sentence; "" while it is
+        # Told in the loop of each new version, and of the subjects whose access it may have changed (None: anybody's).
+        self.listeners: list[Callable[[Snapshot, frozenset[int] | None], None]] = []
+        self._tables, self._head = Tables(), NONE
+        self._snapshot: Snapshot | None = None
+        self._offset = timedelta()
+        self._moved = asyncio.Event()
+        self._pruned = time.monotonic()
+
+    def fresh(self) -> Snapshot | None:
+        """What is known, unless that may be out of date."""
+        snapshot = self._snapshot
+        return snapshot if snapshot and time.monotonic() - snapshot.checked_at <= self.stale else None
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the last check that succeeded was asked for; None before the first."""
+        return None if self._snapshot is None else time.monotonic() - self._snapshot.checked_at
+
+    async def until(self, holds: Callable[[Snapshot], bool], *, seconds: float) -> bool:
+        """Wait until the snapshot is as wanted; False if it was not by then."""
+        try:
+            async with asyncio.timeout(seconds):
+                while (snapshot := self.fresh()) is None or not holds(snapshot):
+                    await self._moved.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Until cancelled: connect, read everything, follow; and again when that fails."""
+        pause = 0.05
+        while True:
+            try:
+                async with self._connected() as connection:
+                    # Before the first reading: a change after it is a notification that waits for us.
+                    await connection.execute("LISTEN stint")
+                    await self._guarded(connection, self._load, patience=max(30.0, self.stale))
+                    log.info("feed_follows", version=self._tables.version)
+                    pause = 0.05
+                    await self._follow(connection)
+            except (RecordBehind, MemoryUnreadable) as error:
+                self._close(str(error))
+            except (psycopg.Error, OSError) as error:
+                log.warning("feed_waits_for_database", error=str(error), age=self.age)
+            except Exception:
+                # Whatever it was, the next try reads everything anew; until then nobody is let through.
+                log.exception("feed_failed")
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (gates of one site do not come at once)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        connection = await AsyncConnection.connect(
+            self.database_url,
+            autocommit=True,
+            connect_timeout=2,
+            application_name="stint gate",
+            options="-c statement_timeout=30s",
+            tcp_user_timeout=2000,
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=2,
+        )
+        try:
+            await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+            await connection.set_read_only(True)
+            yield connection
+        finally:
+            await connection.close()
+
+    async def _follow(self, connection: AsyncConnection) -> None:
+        """Until the line breaks: on each notification read what is new, and at least look every `poll` seconds."""
+        while True:
+            woken = False
+            async for _ in connection.notifies(timeout=self.poll, stop_after=1):
+                woken = True
+            async for _ in connection.notifies(timeout=0):
+                pass  # one reading serves all that have come meanwhile
+            await self._guarded(connection, self._delta if woken else self._check, patience=self.stale)
+            if time.monotonic() - self._pruned > PRUNE_SECONDS:
+                self._tables = self._tables.pruned(datetime.now(UTC) + self._offset - KEPT)
+                self._pruned = time.monotonic()
+
+    async def _guarded(
+        self, connection: AsyncConnection, ask: Callable[[AsyncConnection], Awaitable[None]], *, patience: float
+    ) -> None:
+        """Ask, and break the line if there is no answer in time.
+
+        Not by cancelling: psycopg would then wait for the server to say that it has cancelled the query, and a server
+        that is frozen or cut off never says so.
+        """
+        timer = asyncio.get_running_loop().call_later(patience, _break, connection)
+        try:
+            await ask(connection)
+        finally:
+            timer.cancel()
+
+    def _close(self, why: str) -> None:
+        """Nobody is let through by what is not believed, at once."""
+        if why != self.behind:
+            log.error("feed_record_behind", reason=why)
+        self._snapshot, self.behind = None, why
+
+    async def _check(self, connection: AsyncConnection) -> None:
+        asked, wall = time.monotonic(), datetime.now(UTC)
+        head, now = await _head(connection)
+        if head == self._head:
+            self._publish(asked, now - wall)
+        else:
+            await self._delta(connection)
+
+    async def _delta(self, connection: AsyncConnection) -> None:
+        """What has changed since our version; everything after a restore that was declared."""
+        asked, wall = time.monotonic(), datetime.now(UTC)
+        since = self._tables.version
+        changes: dict[str, Sequence[Row]] = {}
+        async with connection.pipeline(), connection.transaction():
+            continues = await connection.execute(CONTINUES, self._head)
+            asked_head = await connection.execute(HEAD)
+            cursors = {
+                view: await connection.execute(f"SELECT {columns} FROM {view} WHERE version > %s", [since])  # noqa: S608
+                for view, columns in VIEWS.items()
+            }
+            head, now = _head_of(await asked_head.fetchone())
+            said = await continues.fetchone()
+            for view, cursor in cursors.items():
+                changes[view] = await cursor.fetchall()
+        if _believed(said, self._head, head) == "restored":
+            await self._load(connection)
+            return
+        self._tables = self._tables.changed(changes, version=head.seq)
+        self._head = head
+        self._publish(asked, now - wall, touched(changes))
+
+    async def _load(self, connection: AsyncConnection) -> None:
+        began = asked = time.monotonic()
+        wall, tables = datetime.now(UTC), Tables.opened()
+        known = self.memory.known()  # read before the database, which then cannot be behind it for being late
+        with _without_collecting():
+            async with connection.transaction():
+                head, now = await _head(connection)
+                said = await (await connection.execute(CONTINUES, known)).fetchone()
+                if _believed(said, known, head) == "restored":
+                    log.warning("feed_follows_restored", known=str(known), found=str(head))
+                for view, columns in VIEWS.items():
+                    ends = {"gate_grants": "drain_until", "gate_credentials": "expires_at"}.get(view)
+                    # A cursor of the server's: here is only what is being read, and each step takes a moment.
+                    async with connection.cursor(name="feed", binary=True) as cursor:
+                        await cursor.execute(
+                            f"SELECT {columns} FROM {view}" + (f" WHERE {ends} > %s" if ends else ""),  # noqa: S608
+                            [now - KEPT] if ends else None,
+                        )
+                        while rows := await cursor.fetchmany(_STEP):
+                            tables = tables.changed({view: rows}, version=head.seq)
+                            await asyncio.sleep(0)  # who calls meanwhile is answered from what was known
+        self._tables = tables._replace(version=head.seq).shut()
+        self._head = head
+        self._publish(asked, now - wall)
+        log.info("feed_loaded", version=head.seq, credentials=len(tables.credentials), grants=len(tables.grants),
+                 seconds=round(time.monotonic() - began, 2))  # fmt: skip
+
+    def _publish(self, asked: float, offset: timedelta, whose: frozenset[int] | None = None) -> None:
+        """Replace the snapshot. `asked` was taken before asking: an answer that was held up is not fresh.
+
+        So is the offset: counted from before the question it is at most too large by the answer's way, and access
+        ends that much early, never late.
+        """
+        before, self._offset = self._snapshot, offset
+        self._snapshot = self._tables.snapshot(asked, offset)
+        self.behind = ""
+        self.memory.saw(self._head)
+        if before is None or before.version != self._snapshot.version:
+            for tell in self.listeners:
+                tell(self._snapshot, whose)
+        if before is None or before.version != self._snapshot.version or asked - before.checked_at > self.stale:
+            self._moved.set()
+            self._moved = asyncio.Event()
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """What is made meanwhile stays: a collector that looks through all of it again and again holds the loop.
+
+    Unless it fails: what was frozen then would never be collected.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+async def _head(connection: AsyncConnection) -> tuple[Head, datetime]:
+    return _head_of(await (await connection.execute(HEAD)).fetchone())
+
+
+def _head_of(row: Row | None) -> tuple[Head, datetime]:
+    assert row  # the view has one row always
+    seq, now, digest = row
+    return Head(seq, bytes(digest)), now
+
+
+def _believed(said: Row | None, known: Head, found: Head) -> str:
+    """ "yes", or "restored" where somebody has declared it. Raises RecordBehind."""
+    if said is None or said[0] not in ("yes", "restored"):
+        raise RecordBehind(known, found)
+    return str(said[0])
+
+
+def _break(connection: AsyncConnection) -> None:
+    """Shut the line beneath a connection: whoever waits on it gets an error at once."""
+    if connection.closed:
+        return
+    log.warning("feed_line_broken", reason="no answer in time")
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def now_of(snapshot: Snapshot) -> datetime:
+    """The database's time, as every decision takes it."""
+    return datetime.now(UTC) + snapshot.clock_offset

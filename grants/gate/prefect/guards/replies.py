@@ -1,0 +1,52 @@
+"""Answers of Prefect that nobody hears as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from uuid import UUID
+
+from grants.gate.decision.kinds import Answers
+from grants.gate.decision.types import Code, Found, Json, Lookup, Match, Refusal
+
+_OTHERS = Refusal(403, Code.GUARD, why="A run that is not this deployment's has this idempotency key already.")
+_NEWER = Refusal(503, Code.UPSTREAM, why="Another artifact came under this key just now. Ask again.")
+_MASK = "********"
+_TELLING = (("server", "docket", "url"), ("client", "custom_headers"))  # may hold passwords, and Prefect masks neither
+
+
+def without_password(_match: Match, answer: Json, _found: Found) -> Json:
+    """Prefect has an auth string, which its UI would ask people for. Only the gate needs it."""
+    return {**answer, "auth": None} if isinstance(answer, dict) else answer
+
+
+def masked(_match: Match, answer: Json, _found: Found) -> Json:
+    """The server's settings, without those that a password is written in."""
+    for *path, last in _TELLING:
+        part = answer
+        for name in path:
+            part = part.get(name) if isinstance(part, dict) else None
+        if isinstance(part, dict) and part.get(last):
+            part[last] = _MASK if isinstance(part[last], str) else dict.fromkeys(part[last], _MASK)
+    return answer
+
+
+def of_that_run(match: Match, answer: Json, found: Found) -> Json | Refusal:
+    """The latest of a key is of one run when it is looked up and may be of anybody's when it is read."""
+    known = found.get(Lookup("artifact_key", match.params["key"]))
+    run = answer.get("flow_run_id") if isinstance(answer, dict) else None
+    return answer if known is not None and known.facts.get("flow_run_id") == run else _NEWER
+
+
+def own_run(match: Match, answer: Json, _found: Found) -> Json | Refusal:
+    """Prefect answers with the run of the same flow that has the caller's key already, whosever it is."""
+    made_for = answer.get("deployment_id") if isinstance(answer, dict) else None
+    return answer if isinstance(made_for, str) and made_for.lower() == str(UUID(match.params["id"])) else _OTHERS
+
+
+REPLIES: Mapping[str, Answers] = MappingProxyType({
+    "/ui-settings": without_password,
+    "/api/admin/settings": masked,
+    "/api/artifacts/{key}/latest": of_that_run,
+    "/api/deployments/{id:uuid}/create_flow_run": own_run,
+})  # fmt: skip

@@ -1,0 +1,22 @@
+"""The table: one line for each route, socket and mount that a Prefect server registers. What has no line is refused.
+
+The routes of Prefect 3.9 with their classes are described in ../shared/facts/orchestrators.md §9; a test compares
+these lines with that list and with the installed server, and has the reason for each difference.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from grants.gate.decision.table import Table
+from grants.gate.prefect.routes import deployments as routes_deployments
+from grants.gate.prefect.routes import runs as routes_runs
+from grants.gate.prefect.routes import server as routes_server
+
+ROUTES = (*routes_runs.ROUTES, *routes_deployments.ROUTES, *routes_server.ROUTES)
+
+
+@cache
+def table(connection: str) -> Table:
+    """The compiled table of one connection, by its slug."""
+    return Table(ROUTES, connection)
