@@ -9,11 +9,12 @@ from typing import NamedTuple, Protocol
 import structlog
 from django.db import transaction
 
-from accounts import names, teams
+from accounts import names, people
 from accounts.clock import StintNow
+from accounts.idp import row_of
 from accounts.models import Identity, IdP, Membership, Subject
-from accounts.names import Groups
 from accounts.signals import changed_by, coming_back, happened
+from grants.adapters.idp.kinds import ProviderSettings
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +23,7 @@ HELD_SHARE = 0.2
 HELD_LEAST = 3
 
 
-class Listed(teams.Named, Protocol):
+class Listed(people.Named, Protocol):
     """The same, with their groups."""
 
     @property
@@ -43,15 +44,22 @@ class Outcome:
     left_out: str = ""
 
 
-def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False, trouble: str = "") -> Outcome:
-    """Follow a complete listing, in one transaction with one event. Whoever vanished from it has left.
+def apply(
+    chosen: ProviderSettings,
+    listing: Sequence[Listed],
+    *,
+    accept_vanished: bool = False,
+    trouble: str = "",
+) -> Outcome:
+    """Follow a complete listing of this provider, in one transaction with one event. Whoever vanished from it has left.
 
     Too many at once are held, and nobody is switched off, until somebody accepts it. `trouble` is what else was
     found there, for the status page. Everything is read once and compared here; only what differs is written.
     """
     with transaction.atomic():
+        idp = row_of(chosen)
         before = IdP.objects.select_for_update(no_key=True).get(pk=idp.pk).error  # one listing after the other
-        step = _Step(idp, people)
+        step = _Step(chosen, idp, listing)
         held = len(step.vanished) if step.too_many and not accept_vanished else 0
         left = [] if held else step.vanished
         # Grants are locked before subjects, and those by id: so those who come back are first.
@@ -61,7 +69,7 @@ def apply(idp: IdP, people: Sequence[Listed], *, accept_vanished: bool = False, 
         changed = step.follow(left)
         told = f"{held} people vanished at once, so nobody was switched off. Look at the directory." if held else ""
         newly_held = bool(held) and not before.startswith(told)  # told once, not at every sync
-        left_out = _left_out(people, step.groups)
+        left_out = _left_out(listing, step.standing)
         if left_out and left_out not in before:  # told once, not at every sync
             log.warning("names_left_out", idp=idp.slug, what=left_out)
         error = " ".join(filter(None, [told, trouble, left_out]))
@@ -99,16 +107,17 @@ class _Known(NamedTuple):
 class _Step:
     """One listing beside what is known, each read once."""
 
-    def __init__(self, idp: IdP, people: Sequence[Listed]) -> None:
+    def __init__(self, chosen: ProviderSettings, idp: IdP, listing: Sequence[Listed]) -> None:
+        self.chosen = chosen
         self.idp = idp
-        self.listed = {one.external_id: one for one in people if not names.odd(one.external_id, names.ID_MAX)}
+        self.listed = {one.external_id: one for one in listing if not names.odd(one.external_id, names.ID_MAX)}
         rows = Identity.objects.filter(idp=idp).values_list(
             "external_id", "pk", "subject_id", "username", "subject__name", "subject__email", "subject__active"
         )
         self.known = {row[0]: _Known(*row) for row in rows}
         self.there = [(self.known[key], one) for key, one in self.listed.items() if key in self.known]
         self.vanished = [one.subject for key, one in self.known.items() if key not in self.listed and one.active]
-        self.groups = {key: teams.read(one.groups) for key, one in self.listed.items()}
+        self.standing = {key: people.standing(one.groups, chosen) for key, one in self.listed.items()}
 
     @property
     def too_many(self) -> bool:
@@ -120,55 +129,59 @@ class _Step:
 
     def add(self) -> list[Subject]:
         new = [one for key, one in sorted(self.listed.items()) if key not in self.known]
-        subjects = teams.add_people(self.idp, new)
+        subjects = people.add_people(self.idp, new)
         self._move({subject.pk: one for subject, one in zip(subjects, new, strict=True)})
         return subjects
 
     def follow(self, left: Sequence[int]) -> list[Subject]:
         """Bring who is known up to date, and switch off who left. Returns those whom the record is told of."""
-        people = {known.subject: one for known, one in self.there}
-        moves = self._moves(people)
+        there = {known.subject: one for known, one in self.there}
+        moves = self._moves(there)
         switched = {*self.switched(on=True), *self.switched(on=False), *left}
         changed = switched | moves[0].subjects | moves[1].subjects
-        renamed = [known for known in self.there if teams.differs(*known)]
+        renamed = [known for known in self.there if people.differs(*known)]
         ids = changed | {known.subject for known, _ in renamed}
         if not ids:
             return []
         locked = Subject.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
         subjects = {subject.pk: subject for subject in locked}
-        teams.update_people(renamed)
+        people.update_people(renamed)
         for on in (True, False):
             if its := self.switched(on=on) + ([] if on else [*left]):
                 Subject.objects.filter(pk__in=its).update(active=on)
-        teams.move_teams(moves[0], Membership.Source.DIRECTORY)
-        teams.move_roles(moves[1])
+        people.move_teams(moves[0], Membership.Source.DIRECTORY)
+        people.move_roles(moves[1])
         return [subjects[pk] for pk in sorted(changed)]
 
-    def _move(self, people: Mapping[int, Listed]) -> None:
-        for_teams, for_roles = self._moves(people)
-        teams.move_teams(for_teams, Membership.Source.DIRECTORY)
-        teams.move_roles(for_roles)
+    def _move(self, listed: Mapping[int, Listed]) -> None:
+        for_teams, for_roles = self._moves(listed)
+        people.move_teams(for_teams, Membership.Source.DIRECTORY)
+        people.move_roles(for_roles)
 
-    def _moves(self, people: Mapping[int, Listed]) -> tuple[teams.Moves[str], teams.Moves[tuple[str, str]]]:
+    def _moves(self, listed: Mapping[int, Listed]) -> tuple[people.Moves[str], people.Moves[tuple[str, str]]]:
         """Of these subjects, by who they are in the listing: somebody switched off there is in no team."""
-        if not people:
-            return teams.Moves({}, []), teams.Moves({}, [])
-        named = {pk: self.groups[one.external_id].names if one.enabled else frozenset() for pk, one in people.items()}
-        roles = {pk: (named[pk], one.external_id) for pk, one in people.items()}
-        return teams.team_moves(named), teams.role_moves(roles)
+        if not listed:
+            return people.Moves({}, []), people.Moves({}, [])
+        nothing = people.Standing(frozenset(), frozenset())
+        has = {pk: self.standing[one.external_id] if one.enabled else nothing for pk, one in listed.items()}
+        first = {pk: people.is_first_admin(one.external_id, self.chosen) for pk, one in listed.items()}
+        return (
+            people.team_moves({pk: its.teams for pk, its in has.items()}),
+            people.role_moves({pk: (its.roles, first[pk]) for pk, its in has.items()}),
+        )
 
 
-def _left_out(people: Sequence[Listed], groups: Mapping[str, Groups]) -> str:
+def _left_out(listing: Sequence[Listed], standing: Mapping[str, people.Standing]) -> str:
     """The names in this listing that are none, in a sentence."""
     return names.said(
         {
             "person": [
                 (names.shown(one.external_id), why)
-                for one in people
+                for one in listing
                 if (why := names.odd(one.external_id, names.ID_MAX))
             ],
-            "user name": [odd for one in people for odd in teams.odd_user_name(one.username)],
-            "group": [odd for its in groups.values() for odd in its.left_out],
+            "user name": [odd for one in listing for odd in people.odd_user_name(one.username)],
+            "group": [odd for its in standing.values() for odd in its.left_out],
         }
     )
 

@@ -1,4 +1,4 @@
-"""The identity provider of this portal: its row, and the connection to it."""
+"""The identity providers of this portal: their settings, their rows, and the connection for signing in."""
 
 from __future__ import annotations
 
@@ -8,24 +8,36 @@ from django.conf import settings
 
 from accounts.models import IdP
 from accounts.provider import Provider
+from grants.adapters.idp.kinds import KINDS, ProviderSettings
+
+
+def default() -> ProviderSettings:
+    """The provider that people sign in by."""
+    chosen: ProviderSettings = settings.ENV.provider
+    return chosen
 
 
 @cache
 def provider() -> Provider:
-    """The provider of the settings; nothing is asked of it before somebody signs in."""
-    return Provider(settings.ENV.oidc_issuer, places=max(1, settings.ENV.web_threads // 2))
+    """The connection to it; nothing is asked of it before somebody signs in."""
+    return Provider(default().issuer, places=max(1, settings.ENV.web_threads // 2))
 
 
 def in_words(kind: str) -> str:
     """A provider of this kind as people know it; "" for one that could be anything."""
-    return {IdP.Kind.KEYCLOAK.value: "Keycloak", IdP.Kind.DEMO.value: "the demo’s provider"}.get(kind, "")
+    return KINDS[kind].title
 
 
-def this_idp() -> IdP:
+def settings_of(idp: IdP) -> ProviderSettings | None:
+    """What the settings say of the provider of this row; None when they no longer name it."""
+    found: ProviderSettings | None = settings.ENV.providers.get(idp.slug)
+    return found
+
+
+def row_of(chosen: ProviderSettings) -> IdP:
     """The row that identities of this provider point at, made at its first use and kept with the settings."""
-    env = settings.ENV
-    wanted = {"kind": env.idp_kind, "issuer": env.oidc_issuer, "client_id": env.oidc_client_id}
-    idp, _ = IdP.objects.get_or_create(slug=env.idp_slug, defaults=wanted)
+    wanted = {"kind": chosen.kind, "issuer": chosen.issuer, "client_id": chosen.client_id}
+    idp, _ = IdP.objects.get_or_create(slug=chosen.slug, defaults=wanted)
     if any(getattr(idp, name) != value for name, value in wanted.items()):
         IdP.objects.filter(pk=idp.pk).update(**wanted)
         idp.refresh_from_db()

@@ -10,18 +10,15 @@ from django.db import models
 from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
+from grants.adapters.idp.kinds import KINDS
+
 
 class IdP(models.Model):
     """An identity provider. Its endpoints are settings; the row is what identities point at."""
 
-    class Kind(models.TextChoices):
-        OIDC = "oidc", "OpenID Connect, sign-in only"
-        DEMO = "demo", "Stint's demo provider"
-        KEYCLOAK = "keycloak", "Keycloak"
-
     id = models.BigAutoField(primary_key=True)
     slug = models.SlugField(unique=True)
-    kind = models.TextField(choices=Kind)
+    kind = models.TextField(choices=[(name, kind.label) for name, kind in KINDS.items()])
     issuer = models.TextField(unique=True)
     client_id = models.TextField()
     secret_ref = models.TextField(blank=True)

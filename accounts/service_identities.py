@@ -9,8 +9,8 @@ from django.db.models import Model, QuerySet
 
 from accounts import roles
 from accounts.models import Subject, Team
+from accounts.people import line
 from accounts.signals import changed_by, coming_back, happened
-from accounts.teams import line
 
 Kind = Subject.Kind
 

@@ -21,9 +21,9 @@ from mozilla_django_oidc.middleware import SessionRefresh
 from mozilla_django_oidc.utils import absolutify
 from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthenticationRequestView
 
-from accounts import names, sessions, teams
+from accounts import names, people, sessions
 from accounts.clock import now
-from accounts.idp import provider, this_idp
+from accounts.idp import default, provider, row_of
 from accounts.jose import SIZE_MAX, BadToken, UnknownKey, verify_id_token
 from accounts.known import who_calls
 from accounts.models import Identity, Membership, Subject
@@ -114,22 +114,23 @@ class Backend(OIDCAuthenticationBackend):
 
 def _person(request: HttpRequest, claims: dict[str, Any]) -> Subject:
     """The subject of these claims, made at their first sign-in, brought up to date; one event."""
-    read = teams.groups_in(claims)
-    groups = read and read.names
+    chosen = default()
+    standing = people.standing_in(claims, chosen)
     username = claims.get("preferred_username")
     name, email = claims.get("name") or username, claims.get("email", "")
     with transaction.atomic():
-        idp = this_idp()
+        idp = row_of(chosen)
         known = Identity.objects.select_related("subject").filter(idp=idp, external_id=claims["sub"]).first()
         if known is None:
-            subject = teams.add_person(idp, claims["sub"], name=name, email=email, username=username)
+            subject = people.add_person(idp, claims["sub"], name=name, email=email, username=username)
         else:
             subject = known.subject
             if not subject.active:
                 raise SignInRefused("INACTIVE", subject.ref)
-            teams.update_person(known, name=name, email=email, username=username)
-        changed = groups is not None and teams.set_teams(subject, groups, Membership.Source.OIDC)
-        given, taken = teams.set_roles(subject, groups, claims["sub"])
+            people.update_person(known, name=name, email=email, username=username)
+        changed = standing is not None and people.set_teams(subject, standing.teams, Membership.Source.OIDC)
+        first = people.is_first_admin(claims["sub"], chosen)
+        given, taken = people.set_roles(subject, standing and standing.roles, first_admin=first)
         again = request.user.is_authenticated and request.user.pk == subject.pk
         if not again or changed or given or taken:
             happened.send(
@@ -144,7 +145,7 @@ def _person(request: HttpRequest, claims: dict[str, Any]) -> Subject:
                     "new": known is None,
                 },
             )
-    if odd := names.said({"group": read.left_out if read else (), "user name": teams.odd_user_name(username)}):
+    if odd := names.said({"group": standing.left_out if standing else (), "user name": people.odd_user_name(username)}):
         log.warning("names_left_out", subject=subject.ref, what=odd)
     return subject
 

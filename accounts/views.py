@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, override
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
@@ -60,7 +59,7 @@ def signin(request: HttpRequest) -> HttpResponse:
     """One button; there is no password here."""
     if request.user.is_authenticated:
         return redirect("home")
-    who = idp.in_words(settings.ENV.idp_kind) or "your identity provider"
+    who = idp.in_words(idp.default().kind) or "your identity provider"
     return render(request, "signin.html", {"next": _safe_next(request), "who": who})
 
 

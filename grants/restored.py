@@ -12,10 +12,11 @@ from django.db.models.functions import Coalesce
 
 from accounts.models import IdP, PortalRole, RecoveryCode
 from grants import clock, due
+from grants.adapters.idp.kinds import GIVE_ROLES
 from grants.audit import Event, Verb, chain, export, record_all
 from grants.audit.models import AuditHead
 from grants.audit.verify import newest_kept
-from grants.catalog import idps
+from grants.identity.providers import after_restore
 from grants.lifecycle import bindings, decide, hold
 from grants.lifecycle.models import Grant, GrantQuerySet, Request
 from grants.tokens.models import Credential
@@ -75,8 +76,8 @@ def declare(*, keep: Collection[int] = (), above: int = 0) -> int:
         events += _revoke(credentials, now)
         Session.objects.all().delete()
         RecoveryCode.objects.filter(used_at=None).delete()
-        for idp in IdP.objects.filter(kind__in=[kind for kind, can in idps.CAPABILITIES.items() if can.roles]):
-            due.ensure(idps.after_restore(idp.slug))
+        for idp in IdP.objects.filter(kind__in=GIVE_ROLES):
+            due.ensure(after_restore(idp.slug))
         head = AuditHead.objects.select_for_update(no_key=True).get()
         lost, after = last.seq if last else 0, newest_kept()
         seq = max(head.seq, lost, above) + JUMP

@@ -26,7 +26,7 @@ from redis.exceptions import RedisError
 
 from grants import due
 from grants.audit.export import HeadKeyError, RecordBehind, export_head
-from grants.catalog import directory
+from grants.identity import directory
 from grants.lifecycle import decide, hold
 from grants.provisioning.settle import seconds_to_next
 from grants.tasks import run, settle
@@ -101,8 +101,9 @@ class SweeperStep(bootsteps.StartStopStep):
         due.ensure("usage")
         due.ensure("sessions")
         due.hurry("judge")  # which a worker of the release before may have put off: it did not know it
-        if directory.listed():
-            due.ensure(f"directory:{settings.ENV.idp_slug}")
+        for provider in settings.ENV.providers.values():
+            if provider.has_directory:
+                due.ensure(directory.sync_job(provider.slug))
         beaten = 0.0
         while not self.stopping.is_set():
             if time.monotonic() - beaten >= BEAT:

@@ -12,13 +12,13 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from accounts import sessions
-from accounts.idp import this_idp
+from accounts.idp import row_of
 from grants import due
 from grants.adapters.errors import AdapterError
-from grants.catalog import idps
-from grants.catalog.directory import sync_directory
 from grants.catalog.models import Connection
 from grants.catalog.sync import sync_connection
+from grants.identity import providers
+from grants.identity.directory import sync_directory
 from grants.notifications.mail import send_pending
 from grants.policy.versions import judge_stale, mapped_roles
 from grants.provisioning import leftovers
@@ -82,14 +82,17 @@ def _do(name: str, again: timedelta) -> timedelta | None:
         case "sync":
             sync_connection(Connection.objects.get(slug=which))
         case "directory":
-            sync_directory(mapped=mapped_roles())
+            if which not in settings.ENV.providers:
+                return None
+            sync_directory(providers.named(which), mapped=mapped_roles())
         case "mail":
             send_pending()
             again = timedelta(0)  # due whenever the record has something unread
         case "token":
             again = deliver(int(which))
         case "restored":
-            leftovers.own_up_to(this_idp(), idps.adapter())
+            provider = providers.named(which)
+            leftovers.own_up_to(row_of(provider), providers.adapter(provider))
             return None
         case "judge":
             judge_stale()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self
@@ -17,7 +17,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from grants.adapters import trust
-from portal.env_values import CaFile, Networks, Origin, Postgres, Redis, SecretRef, Smtp, Url, WebUrl
+from grants.adapters.idp.kinds import KINDS, ProviderSettings, realm_of
+from portal.env_values import CaFile, IdpKind, Networks, Origin, Postgres, Redis, SecretRef, Smtp, Url, WebUrl
 
 PREFIX = "STINT_"
 
@@ -50,7 +51,7 @@ class Env(BaseSettings):
     )
 
     idp_slug: str = Field("sso", pattern=r"^[a-z0-9-]+$", description="Short name of the identity provider.")
-    idp_kind: Literal["oidc", "demo", "keycloak"] = Field("oidc", description="What else than sign-in it can do.")
+    idp_kind: IdpKind = Field("oidc", description="What else than sign-in it can do: `oidc`, `demo`, `keycloak`.")
     oidc_issuer: WebUrl = Field(
         description="Issuer URL, https but on this machine; its discovery document is read at the first sign-in."
     )
@@ -129,18 +130,38 @@ class Env(BaseSettings):
     def _fits_together(self) -> Self:
         if self.mail_dir and self.smtp_url:
             raise ValueError("set STINT_MAIL_DIR or STINT_SMTP_URL, not both")
-        if self.idp_kind != "oidc" and not self.idp_admin_secret_ref:
-            raise ValueError(f"STINT_IDP_KIND={self.idp_kind} needs STINT_IDP_ADMIN_SECRET_REF: env:NAME or file:PATH")
-        if self.idp_kind == "demo" and not self.idp_admin_url:
-            raise ValueError("STINT_IDP_KIND=demo needs STINT_IDP_ADMIN_URL")
-        realm = urlsplit(self.oidc_issuer).path.rpartition("/realms/")[2]
-        if self.idp_kind == "keycloak" and ("/realms/" not in self.oidc_issuer or not realm or "/" in realm):
+        lacking = [name for name in KINDS[self.idp_kind].needs if not getattr(self, f"idp_{name}")]
+        if lacking:
+            variables = " and ".join(f"{PREFIX}IDP_{name.upper()}" for name in lacking)
+            raise ValueError(f"STINT_IDP_KIND={self.idp_kind} needs {variables}")
+        if self.idp_kind == "keycloak" and realm_of(self.oidc_issuer) is None:
             raise ValueError("STINT_OIDC_ISSUER: a Keycloak's issuer is https://host/realms/NAME")
         return self
 
     @property
-    def absent_groups_mean_none(self) -> bool:
-        return self.oidc_absent_groups_mean_none or self.idp_kind == "keycloak"
+    def provider(self) -> ProviderSettings:
+        """The identity provider that people sign in by."""
+        return ProviderSettings(
+            slug=self.idp_slug,
+            kind=self.idp_kind,
+            issuer=self.oidc_issuer,
+            client_id=self.oidc_client_id,
+            groups_claim=self.oidc_groups_claim,
+            absent_groups_mean_none=self.oidc_absent_groups_mean_none or KINDS[self.idp_kind].can.absent_claim_is_empty,
+            team_prefix=self.oidc_team_prefix,
+            admin_group=self.oidc_admin_group,
+            auditor_group=self.oidc_auditor_group,
+            first_admin=self.first_admin,
+            admin_url=self.idp_admin_url or "",
+            admin_client_id=self.idp_admin_client_id,
+            admin_secret_ref=self.idp_admin_secret_ref,
+            role_client=self.idp_role_client,
+        )
+
+    @property
+    def providers(self) -> Mapping[str, ProviderSettings]:
+        """Every identity provider, by its slug."""
+        return {self.idp_slug: self.provider}
 
     @property
     def https(self) -> bool:

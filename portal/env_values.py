@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, HttpUrl, RedisDsn, Validat
 from pydantic_settings import NoDecode
 
 from grants.adapters import trust
+from grants.adapters.idp.kinds import KINDS
 
 
 def is_loopback(host: str) -> bool:
@@ -96,6 +97,12 @@ def _networks(said: object) -> object:
         raise ValueError("write addresses or networks, with commas: 10.0.0.0/8, ::1") from None
 
 
+def _idp_kind(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"one of {', '.join(KINDS)}")
+    return kind
+
+
 Url = Annotated[str, AfterValidator(_url)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]  # https, but on this machine
 Origin = Annotated[str, AfterValidator(_origin)]  # the same, without a path
@@ -103,6 +110,7 @@ Postgres = Annotated[str, AfterValidator(_postgres)]
 Redis = Annotated[str, AfterValidator(_redis)]
 SecretRef = Annotated[str, AfterValidator(_secret_ref)]  # "" is none
 Smtp = Annotated[str, AfterValidator(_smtp)]  # "" is none
+IdpKind = Annotated[str, AfterValidator(_idp_kind)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 
 

@@ -15,7 +15,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce
 
 from accounts.models import Identity
-from grants.catalog.idps import CAPABILITIES
+from grants.adapters.idp.kinds import GIVE_ROLES
 from grants.catalog.models import Resource
 from grants.lifecycle.models import Grant, GrantQuerySet, RoleBinding
 from grants.policy import rules, versions
@@ -35,8 +35,7 @@ JOIN_GRANTS = """
 
 def identity_for_roles(subject_id: int) -> Identity | None:
     """The identity at which this person can be given roles; None: their access lives at the gate alone."""
-    able = [kind for kind, can in CAPABILITIES.items() if can.roles]
-    return Identity.objects.filter(subject_id=subject_id, idp__kind__in=able).order_by("idp_id").first()
+    return Identity.objects.filter(subject_id=subject_id, idp__kind__in=GIVE_ROLES).order_by("idp_id").first()
 
 
 def role_of(resource: Resource, level: str) -> str:

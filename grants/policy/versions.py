@@ -20,6 +20,7 @@ from grants import clock, due
 from grants.audit import Verb, record
 from grants.catalog.changes import judged_anew
 from grants.catalog.models import Resource
+from grants.identity.directory import sync_job
 from grants.policy import reach, rules
 from grants.policy.differences import differences
 from grants.policy.models import PolicyRefusal, PolicyVersion
@@ -105,7 +106,8 @@ def apply(text: str, *, by: Subject | None) -> PolicyVersion:
         )
         reach.keep_all(replace(with_people(policy, people), version=row.pk))
         if policy.roles:
-            due.hurry(f"directory:{settings.ENV.idp_slug}")  # which looks at the roles that are mapped
+            for slug in settings.ENV.providers:
+                due.hurry(sync_job(slug))  # which looks at the roles that are mapped
         record(Verb.POLICY_APPLIED, by=actor, policy=row.pk, sha256=sha256)
     return row
 

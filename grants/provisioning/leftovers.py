@@ -14,7 +14,7 @@ from django.db import connection, transaction
 
 from accounts.models import IdP as IdPRow
 from grants.adapters.errors import Missing
-from grants.adapters.idp.base import IdP
+from grants.adapters.idp.base import IdP, is_mapped
 from grants.lifecycle.bindings import Urgency
 from grants.lifecycle.models import RoleBinding
 
@@ -22,7 +22,6 @@ log = structlog.get_logger(__name__)
 
 CALLS = 8  # at once
 PEOPLE = 200  # in one transaction
-OTHERS = ("realm/", "client/")  # existing roles that a policy maps: who has one may have had it before Stint
 
 type Held = tuple[str, str, str]  # external id, role, its key
 
@@ -62,7 +61,8 @@ def _held(provider: IdP, person: str) -> Mapping[str, str]:
         held = provider.roles_of(person)
     except Missing:
         return {}
-    return {role: key for role, key in held.items() if not role.startswith(OTHERS)}
+    # Whoever has a role that a policy maps may have had it before Stint.
+    return {role: key for role, key in held.items() if not is_mapped(role)}
 
 
 def _write_down(idp: IdPRow, held: Sequence[Held]) -> int:

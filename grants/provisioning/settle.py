@@ -12,7 +12,7 @@ import structlog
 from django.db import InterfaceError, OperationalError
 
 from grants.adapters.idp.base import IdP
-from grants.catalog import idps
+from grants.identity.providers import connect
 from grants.lifecycle.bindings import Urgency
 from grants.provisioning import claims, waiting
 from grants.provisioning.calls import BACKLOG, CALLS, Calls, Failure, NotBegun
@@ -28,7 +28,7 @@ _unfinished: list[Calls] = []  # of turns that lost the database
 def settle(
     limit: int = 100,
     *,
-    connect: Callable[[int], IdP] = idps.connect,
+    connect: Callable[[int], IdP] = connect,
     more: Callable[[], bool] = lambda: False,
     providers: Providers = _providers,
     unfinished: list[Calls] = _unfinished,

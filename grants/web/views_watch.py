@@ -18,9 +18,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from accounts import roles
 from accounts.models import Identity, IdP, Subject
 from grants import clock, due
+from grants.adapters.idp.kinds import KINDS
 from grants.audit import export
 from grants.audit.models import AuditEvent, AuditHead
-from grants.catalog.idps import CAPABILITIES
 from grants.catalog.models import Connection
 from grants.catalog.sync import version_warning
 from grants.due import DueJob, ProcessBeat
@@ -64,7 +64,7 @@ def connections(request: HttpRequest) -> HttpResponse:
 
 def idps_can(idp: IdP) -> str:
     """What Stint does with a provider, in words."""
-    can = CAPABILITIES[idp.kind]
+    can = KINDS[idp.kind].can
     people = "knows people and teams" if can.directory else ""
     roles_too = "gives and takes roles" if can.roles else ""
     return ", ".join(filter(None, ["signs people in", people, roles_too]))

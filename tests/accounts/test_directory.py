@@ -10,13 +10,14 @@ import pytest
 from django.db import connection
 
 from accounts import directory
+from accounts.idp import default
 from accounts.models import Identity, Membership, Subject
 from grants.adapters.errors import Unavailable
 from grants.adapters.idp.base import DirectoryPerson, Finding
 from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
-from grants.catalog.directory import sync_directory
+from grants.identity.directory import sync_directory
 from tests.cast import Cast
 
 EVERYBODY = ("ada", "ben", "chiara", "tomasz", "priya", "olga", "oscar")
@@ -34,12 +35,12 @@ def listed(*names: str, **changes: dict[str, object]) -> list[DirectoryPerson]:
 
 def test_nothing_new_is_no_event(cast: Cast) -> None:
     before = AuditEvent.objects.count()
-    assert directory.apply(cast.idp, listed(*EVERYBODY)) == directory.Outcome(0, 0, 0, 0)
+    assert directory.apply(default(), listed(*EVERYBODY)) == directory.Outcome(0, 0, 0, 0)
     assert AuditEvent.objects.count() == before
 
 
 def test_who_never_signed_in_is_known(cast: Cast) -> None:
-    outcome = directory.apply(cast.idp, [*listed(*EVERYBODY), *listed("grace", grace={"groups": ("sre",)})])
+    outcome = directory.apply(default(), [*listed(*EVERYBODY), *listed("grace", grace={"groups": ("sre",)})])
     assert outcome.added == 1
     grace = Identity.objects.get(external_id="id-grace").subject
     assert grace.memberships.get().team.slug == "sre"
@@ -47,7 +48,7 @@ def test_who_never_signed_in_is_known(cast: Cast) -> None:
 
 
 def test_a_move_to_another_team(cast: Cast) -> None:
-    directory.apply(cast.idp, listed(*EVERYBODY, chiara={"groups": ("ingest",), "name": "Chiara Lang"}))
+    directory.apply(default(), listed(*EVERYBODY, chiara={"groups": ("ingest",), "name": "Chiara Lang"}))
     assert [m.team.slug for m in cast.chiara.memberships.all()] == ["ingest"]
     cast.chiara.refresh_from_db()
     assert cast.chiara.name == "Chiara Lang"
@@ -56,27 +57,27 @@ def test_a_move_to_another_team(cast: Cast) -> None:
 def test_what_was_given_in_the_portal_stays(cast: Cast) -> None:
     Membership.objects.filter(subject=cast.chiara).update(source="portal")
     record(Verb.SUBJECT_CHANGED, by="test", on=[cast.chiara])
-    directory.apply(cast.idp, listed(*EVERYBODY, chiara={"groups": ()}))
+    directory.apply(default(), listed(*EVERYBODY, chiara={"groups": ()}))
     assert cast.chiara.memberships.count() == 1
 
 
 def test_who_left_is_switched_off_and_may_come_back(cast: Cast) -> None:
     without = [name for name in EVERYBODY if name != "oscar"]
-    assert directory.apply(cast.idp, listed(*without)).left == 1
+    assert directory.apply(default(), listed(*without)).left == 1
     assert not Subject.objects.get(pk=cast.oscar.pk).active
-    assert directory.apply(cast.idp, listed(*EVERYBODY)).changed == 1
+    assert directory.apply(default(), listed(*EVERYBODY)).changed == 1
     assert Subject.objects.get(pk=cast.oscar.pk).active
 
 
 def test_disabled_there_is_off_here(cast: Cast) -> None:
-    directory.apply(cast.idp, listed(*EVERYBODY, chiara={"enabled": False}))
+    directory.apply(default(), listed(*EVERYBODY, chiara={"enabled": False}))
     chiara = Subject.objects.get(pk=cast.chiara.pk)
     assert not chiara.active
     assert not chiara.memberships.exists()
 
 
 def test_too_many_gone_at_once_are_held(cast: Cast) -> None:
-    outcome = directory.apply(cast.idp, listed("ada", "ben"))
+    outcome = directory.apply(default(), listed("ada", "ben"))
     assert (outcome.left, outcome.held) == (0, 5)
     assert Subject.objects.filter(active=True).count() == 7
     cast.idp.refresh_from_db()
@@ -85,9 +86,9 @@ def test_too_many_gone_at_once_are_held(cast: Cast) -> None:
 
 def test_held_is_told_once_and_can_be_accepted(cast: Cast) -> None:
     for _ in range(3):
-        directory.apply(cast.idp, listed("ada", "ben"))
+        directory.apply(default(), listed("ada", "ben"))
     assert AuditEvent.objects.filter(verb="directory.held").count() == 1
-    assert directory.apply(cast.idp, listed("ada", "ben"), accept_vanished=True).left == 5
+    assert directory.apply(default(), listed("ada", "ben"), accept_vanished=True).left == 5
     cast.idp.refresh_from_db()
     assert cast.idp.error == ""
     assert Subject.objects.filter(active=True).count() == 2
@@ -101,7 +102,7 @@ def test_a_directory_that_is_down_changes_nobody(cast: Cast) -> None:
         def close(self) -> None:
             pass
 
-    assert not sync_directory(client=Down()).ok
+    assert not sync_directory(default(), client=Down()).ok
     assert Subject.objects.filter(active=True).count() == 7
 
 
@@ -124,10 +125,10 @@ def test_it_asks_the_database_as_often_for_many_as_for_few(
     cast: Cast, change: str, django_assert_max_num_queries: Any
 ) -> None:
     with django_assert_max_num_queries(20):
-        assert directory.apply(cast.idp, many(300)).added == 300
+        assert directory.apply(default(), many(300)).added == 300
     recorded = AuditEvent.objects.count()
     with django_assert_max_num_queries(20):
-        outcome = directory.apply(cast.idp, many(300, **CHANGES[change]))
+        outcome = directory.apply(default(), many(300, **CHANGES[change]))
     told = change in {"groups", "everybody is switched off"}  # names give no right
     assert outcome == directory.Outcome(0, 300 if told else 0, 0, 0)
     assert AuditEvent.objects.count() == recorded + told
@@ -141,12 +142,12 @@ def test_it_asks_the_database_as_often_for_many_as_for_few(
 
 
 def test_everybody_back_and_gone_again_is_few_queries(cast: Cast, django_assert_max_num_queries: Any) -> None:
-    directory.apply(cast.idp, many(300))
-    directory.apply(cast.idp, many(300, enabled=False))
+    directory.apply(default(), many(300))
+    directory.apply(default(), many(300, enabled=False))
     with django_assert_max_num_queries(20):
-        assert directory.apply(cast.idp, many(300)).changed == 300
+        assert directory.apply(default(), many(300)).changed == 300
     with django_assert_max_num_queries(20):
-        assert directory.apply(cast.idp, listed(*EVERYBODY), accept_vanished=True).left == 300
+        assert directory.apply(default(), listed(*EVERYBODY), accept_vanished=True).left == 300
     assert Subject.objects.filter(active=True).count() == len(EVERYBODY)
 
 
@@ -177,7 +178,7 @@ def test_of_two_syncs_at_once_one_steps_aside(cast: Cast) -> None:
     outcomes = []
 
     def at_the_same_time() -> None:
-        outcomes.append(sync_directory(client=other))
+        outcomes.append(sync_directory(default(), client=other))
         connection.close()
 
     def meanwhile() -> None:
@@ -185,10 +186,10 @@ def test_of_two_syncs_at_once_one_steps_aside(cast: Cast) -> None:
         thread.start()
         thread.join()
 
-    done = sync_directory(client=Listing(many(3), meanwhile))
+    done = sync_directory(default(), client=Listing(many(3), meanwhile))
     assert done.done
     assert done.done.added == 3
     (outcome,) = outcomes
     assert (outcome.ok, outcome.done, other.read) == (True, None, 0)
     assert "another sync" in outcome.sentence
-    assert sync_directory(client=other).done
+    assert sync_directory(default(), client=other).done

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from accounts.idp import this_idp
+from accounts.idp import default, row_of
 from accounts.models import Identity, Membership, Subject, Team
 from grants import clock, due
 from grants.audit import Verb, record
@@ -61,7 +61,7 @@ def people(external: Mapping[str, str]) -> dict[str, Subject]:
     with transaction.atomic():
         subjects = Subject.objects.bulk_create(Subject(name=name, email=f"{name}@example.org") for name in external)
         Identity.objects.bulk_create(
-            Identity(subject=subject, idp=this_idp(), external_id=external[subject.name], username=subject.name)
+            Identity(subject=subject, idp=row_of(default()), external_id=external[subject.name], username=subject.name)
             for subject in subjects
         )
         owners = Team.objects.create(slug="owners")

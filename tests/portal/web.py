@@ -26,12 +26,12 @@ import time
 from django.conf import settings
 from django.test import Client
 from django.db import transaction
-from accounts import teams
-from accounts.idp import this_idp
+from accounts import people
+from accounts.idp import default, row_of
 from accounts.signals import happened
 from accounts.sso import Backend
 with transaction.atomic():
-    subject = teams.add_person(this_idp(), "ada", name="Ada", email="", username="ada")
+    subject = people.add_person(row_of(default()), "ada", name="Ada", email="", username="ada")
     facts = {"subject": subject.pk, "roles_given": [], "roles_taken": [], "new": True}
     happened.send(sender=Backend, verb="subject.signed_in", by=subject, subjects=[subject], facts=facts)
 client = Client()

@@ -21,7 +21,7 @@ from django.db import connection
 from accounts.models import IdP
 from grants import clock
 from grants.adapters.errors import Refused, Unavailable
-from grants.catalog import idps
+from grants.identity import providers
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Grant, RoleBinding
 from grants.provisioning import claims, health
@@ -66,7 +66,7 @@ def server(cast: Cast, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeK
     env = {"idp_kind": "keycloak", "idp_slug": cast.idp.slug, "oidc_issuer": issuer, "idp_admin_url": None,
            "idp_admin_secret_ref": f"file:{tmp_path}/secret", "idp_role_client": "stint"}  # fmt: skip
     monkeypatch.setattr(settings, "ENV", settings.ENV.model_copy(update=env))
-    monkeypatch.setattr(idps, "Keycloak", partial(idps.Keycloak, transport=server.transport()))
+    monkeypatch.setattr(providers, "Keycloak", partial(providers.Keycloak, transport=server.transport()))
     return server
 
 

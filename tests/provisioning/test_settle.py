@@ -13,12 +13,13 @@ import httpx
 import pytest
 from django.db import OperationalError, connection
 
+from accounts.idp import default
 from grants import clock
 from grants.adapters.errors import Refused, Unavailable
 from grants.adapters.idp.keycloak import Keycloak
 from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
-from grants.catalog.directory import sync_directory
+from grants.identity.directory import sync_directory
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Grant, RoleBinding
 from grants.provisioning import claims
@@ -346,7 +347,7 @@ def test_no_secret_reaches_the_database(cast: Cast, run: Settle, code: int, capl
     granted(cast)
     with closing(keycloak):
         settle(connect=lambda _idp: keycloak)
-        sync_directory(client=keycloak, mapped=["realm/x"])
+        sync_directory(default(), client=keycloak, mapped=["realm/x"])
     cast.idp.refresh_from_db()
     kept = f"{RoleBinding.objects.get().last_error}\n{cast.idp.error}"
     assert "Keycloak" in kept

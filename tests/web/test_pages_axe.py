@@ -26,15 +26,16 @@ from django.test.testcases import QuietWSGIRequestHandler, ThreadedWSGIServer
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from pytest_django import Settings
 
+from accounts.idp import default
 from accounts.models import IdP, Subject
 from grants import clock
 from grants.adapters.errors import Unavailable
 from grants.audit import Verb, record
-from grants.catalog.directory import sync_directory
 from grants.catalog.levels import Key, Level
 from grants.catalog.models import Connection
 from grants.gate.decision.types import Ask, Code, Refusal
 from grants.gate.doors.refusals import Context, render
+from grants.identity.directory import sync_directory
 from grants.lifecycle import decide
 from grants.lifecycle.models import Grant, Request
 from grants.provisioning.settle import settle
@@ -265,7 +266,7 @@ def test_roles_in_every_state_are_accessible(
     settle(connect=lambda _idp: provider)
     at(timedelta(seconds=20))
     settle(connect=lambda _idp: provider)
-    sync_directory(client=Stub(Unavailable("Keycloak cannot be reached.")))
+    sync_directory(default(), client=Stub(Unavailable("Keycloak cannot be reached.")))
     for label, who, address in (
         ("grant-kept-for-another", scene.oscar, f"/grants/{short.pk}"),
         ("grant-kept", scene.ben, f"/grants/{kept.pk}"),

@@ -11,12 +11,13 @@ import pytest
 from django.db import transaction
 from django.urls import reverse
 
+from accounts.idp import default
 from accounts.models import Identity, IdP, Subject
 from grants.adapters.errors import Refused, Unavailable
 from grants.adapters.idp.base import DirectoryPerson
 from grants.audit import Verb, record
-from grants.catalog.directory import sync_directory
 from grants.catalog.models import Resource
+from grants.identity.directory import sync_directory
 from grants.lifecycle import decide, hold
 from grants.lifecycle.models import Grant
 from grants.policy import versions
@@ -160,7 +161,7 @@ def test_a_provider_that_is_away_is_said_and_heals_by_itself(cast: Cast) -> None
             ]
 
     provider = Away()
-    sync_directory(client=provider)
+    sync_directory(default(), client=provider)
     for url in ("home", "status", "connections"):
         told = signed_in(cast.olga).get(reverse(url)).content.decode()
         assert "could not be read" in told
@@ -168,7 +169,7 @@ def test_a_provider_that_is_away_is_said_and_heals_by_itself(cast: Cast) -> None
     assert "cannot be reached" not in signed_in(cast.ada).get(reverse("connections")).content.decode()
     assert "No complete answer" in signed_in(cast.ada).get(reverse("connections")).content.decode()
     provider.there = True
-    sync_directory(client=provider)
+    sync_directory(default(), client=provider)
     for url in ("home", "status", "connections"):
         assert "cannot be reached" not in signed_in(cast.olga).get(reverse(url)).content.decode()
 

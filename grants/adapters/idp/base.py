@@ -10,6 +10,13 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+_MAPPED = ("realm/", "client/")
+
+
+def is_mapped(role: str) -> bool:
+    """Is it an existing role of the provider, not one that Stint makes?"""
+    return role.startswith(_MAPPED)
+
 
 class DirectoryPerson(NamedTuple):
     """All as the provider writes it, letter by letter: accounts judges it, as it does what a sign-in says."""
@@ -23,11 +30,11 @@ class DirectoryPerson(NamedTuple):
 
 
 class Capabilities(NamedTuple):
-    """What a kind of provider can do; the rest of Stint asks here, never for the kind's name."""
+    """What a kind of provider can do; kinds.KINDS says it of each."""
 
     directory: bool = False
     roles: bool = False
-    realm_roles: bool = False  # `realm/…` and `client/…` can be mapped by a policy
+    group_paths: bool = False  # groups are written as full paths, "/parent/child"
     absent_claim_is_empty: bool = False  # it never sends an empty list: a missing claim means none
 
 

@@ -15,7 +15,7 @@ import httpx
 
 from grants.adapters.errors import Missing, Refused, Unavailable
 from grants.adapters.idp import keycloak_doctor
-from grants.adapters.idp.base import DirectoryPerson, Finding, Holders
+from grants.adapters.idp.base import DirectoryPerson, Finding, Holders, is_mapped
 from grants.adapters.idp.keycloak_realm import MANAGEMENT, WHO, Realm, q, unreadable
 
 _DEEPEST = 200  # roles within a composite one; more than this can't be seen into
@@ -38,11 +38,6 @@ class _Role(NamedTuple):
     def key(self) -> str:
         """See base.IdP.roles_of: where it is mapped, and its id."""
         return f"{self.mappings}/{self.id}"
-
-
-def _is_mapped(role: str) -> bool:
-    """An existing role of the realm or of another client; not one that Stint makes."""
-    return role.startswith(("realm/", "client/"))
 
 
 class Keycloak:
@@ -89,7 +84,7 @@ class Keycloak:
                         continue
                     if not own:
                         held[f"client/{client}/{role['name']}"] = f"{at}/{role['id']}"
-                    elif not _is_mapped(role["name"]):  # else it would pass for another's
+                    elif not is_mapped(role["name"]):  # else it would pass for another's
                         held[role["name"]] = f"{at}/{role['id']}"
         except (AttributeError, KeyError, TypeError):
             raise unreadable() from None
@@ -158,7 +153,7 @@ class Keycloak:
                 self._refuse_by_name(role)
                 found = self._found(role)
                 if found is None:
-                    own = not _is_mapped(role)
+                    own = not is_mapped(role)
                     return Finding(own, f"Role {role} is not there yet.", "" if own else "Make it, or map another.")
                 self._refuse_by_parts(role, found)
             except Missing as error:
@@ -278,7 +273,7 @@ class Keycloak:
 
     def _made(self, role: str) -> _Role:
         """Make a role of Stint's own. Raises Missing for any other."""
-        if _is_mapped(role):
+        if is_mapped(role):
             raise Missing(f"{WHO} has no role {role}, and it is not Stint's to make.")
         body = {"name": role, "description": "Given and taken by Stint, for as long as a grant lasts."}
         try:

@@ -7,8 +7,9 @@ from typing import Any, override
 
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts.idp import default
 from grants.adapters.errors import AdapterError
-from grants.catalog import idps
+from grants.identity import providers
 from grants.policy import versions
 
 
@@ -22,7 +23,7 @@ class Command(BaseCommand):
     @override
     def handle(self, *args: Any, what: str, **options: Any) -> None:
         try:
-            provider = idps.adapter()
+            provider = providers.adapter(default())
             findings = provider.doctor()
             if any(finding.ok for finding in findings):  # else nothing can be seen there
                 findings += map(provider.inspect, versions.mapped_roles())

@@ -8,8 +8,9 @@ from typing import Any, override
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.idp import default
 from grants.adapters.errors import AdapterError
-from grants.catalog import idps
+from grants.identity import providers
 from grants.policy import versions
 from grants.policy.differences import differences
 from grants.policy.models import PolicyVersion
@@ -75,7 +76,7 @@ class Command(BaseCommand):
         if not mapped:
             return
         try:
-            provider = idps.adapter()
+            provider = providers.adapter(default())
             for finding in map(provider.inspect, mapped):
                 if not finding.ok:
                     self.stdout.write(f"Careful: {finding.what} {finding.fix}")

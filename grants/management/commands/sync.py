@@ -8,14 +8,14 @@ from typing import Any, override
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from grants.catalog.directory import sync_directory
 from grants.catalog.models import Connection
 from grants.catalog.sync import sync_connection
+from grants.identity.directory import sync_directory
 from grants.policy.versions import mapped_roles
 
 
 class Command(BaseCommand):
-    help = "Reads the named connections now; without a name all, and the people of the provider."
+    help = "Reads the named connections now; without a name all, and the people of the providers."
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -31,18 +31,19 @@ class Command(BaseCommand):
         if accept_vanished and not slugs:
             raise CommandError("Name the connection (or identity provider) whose vanished ones you accept.")
         connections = Connection.objects.order_by("slug")
-        people = not slugs or settings.ENV.idp_slug in slugs
+        known = settings.ENV.providers
+        providers = [provider for slug, provider in known.items() if not slugs or slug in slugs]
         if slugs:
             connections = connections.filter(slug__in=slugs)
-            if unknown := set(slugs) - {row.slug for row in connections} - {settings.ENV.idp_slug}:
+            if unknown := set(slugs) - {row.slug for row in connections} - set(known):
                 raise CommandError(f"There is no connection {', '.join(sorted(unknown))}.")
         failed = False
         for connection in connections:
             outcome = sync_connection(connection, accept_vanished=accept_vanished, by="cli")
             failed = failed or not outcome.ok
             self.stdout.write(outcome.sentence)
-        if people:
-            directory = sync_directory(mapped=mapped_roles(), accept_vanished=accept_vanished)
+        for provider in providers:
+            directory = sync_directory(provider, mapped=mapped_roles(), accept_vanished=accept_vanished)
             failed = failed or not directory.ok
             self.stdout.write(directory.sentence)
         if failed:

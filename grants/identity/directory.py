@@ -1,7 +1,6 @@
-"""People and teams follow the provider's directory, so that an approver who never signed in is known.
+"""People and teams follow a provider's directory, so that an approver who never signed in is known.
 
-It sits beside the catalog's sync because it is the same errand: read the outside, hand it in whole.
-What becomes of the people is accounts' business.
+It reads the outside and hands it in whole, as the catalog's sync does; accounts.directory writes it down.
 """
 
 from __future__ import annotations
@@ -9,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from django.conf import settings
-
 from accounts import directory
-from accounts.idp import this_idp
-from accounts.models import IdP as IdPRow
+from accounts.idp import row_of
 from grants import due
 from grants.adapters.errors import AdapterError
 from grants.adapters.idp.base import IdP
-from grants.catalog import idps
+from grants.adapters.idp.kinds import ProviderSettings
+from grants.identity import providers
 
 
 class DirectoryOutcome(NamedTuple):
@@ -50,37 +47,41 @@ class DirectoryOutcome(NamedTuple):
 
 
 def sync_directory(
-    *, client: IdP | None = None, mapped: Sequence[str] = (), accept_vanished: bool = False
+    chosen: ProviderSettings,
+    *,
+    client: IdP | None = None,
+    mapped: Sequence[str] = (),
+    accept_vanished: bool = False,
 ) -> DirectoryOutcome:
-    """Read everybody from the provider of the settings and apply it; without a directory, do nothing.
+    """Read everybody from this provider and apply it; without a directory, do nothing.
 
     The roles that a policy maps are looked at, too: one that Stint will not give is said before somebody waits
     for it. `accept_vanished` lets those go that an earlier sync held. Failures of the provider are an outcome,
     kept on its row for the status page, not an exception. Of two at once one steps aside.
     """
-    idp = this_idp()
-    if client is None and not listed():
-        return DirectoryOutcome(idp.slug)
-    with due.alone(f"directory:{idp.slug}") as ours:
+    if client is None and not chosen.has_directory:
+        return DirectoryOutcome(chosen.slug)
+    with due.alone(sync_job(chosen.slug)) as ours:
         if not ours:
-            return DirectoryOutcome(idp.slug, beside=True)
-        return _sync(idp, client, mapped, accept_vanished=accept_vanished)
+            return DirectoryOutcome(chosen.slug, beside=True)
+        return _sync(chosen, client, mapped, accept_vanished=accept_vanished)
 
 
-def _sync(idp: IdPRow, client: IdP | None, mapped: Sequence[str], *, accept_vanished: bool) -> DirectoryOutcome:
+def _sync(
+    chosen: ProviderSettings, client: IdP | None, mapped: Sequence[str], *, accept_vanished: bool
+) -> DirectoryOutcome:
     try:
-        provider = client or idps.adapter()
+        provider = client or providers.adapter(chosen)
         people = provider.people()
         refused = tuple(finding.what for finding in map(provider.inspect, mapped) if not finding.ok)
     except AdapterError as error:
-        directory.failed(idp, error.reason)
-        return DirectoryOutcome(idp.slug, why=error.reason)
+        directory.failed(row_of(chosen), error.reason)
+        return DirectoryOutcome(chosen.slug, why=error.reason)
     trouble = f"The policy maps what can't be given. {' '.join(refused)}" if refused else ""
-    done = directory.apply(idp, people, accept_vanished=accept_vanished, trouble=trouble)
-    return DirectoryOutcome(idp.slug, done, refused=refused)
+    done = directory.apply(chosen, people, accept_vanished=accept_vanished, trouble=trouble)
+    return DirectoryOutcome(chosen.slug, done, refused=refused)
 
 
-def listed() -> bool:
-    """Is there a directory to read, by the settings?"""
-    env = settings.ENV
-    return idps.CAPABILITIES[env.idp_kind].directory and bool(env.idp_admin_secret_ref)
+def sync_job(slug: str) -> str:
+    """The name of the due row that syncs this provider's people."""
+    return f"directory:{slug}"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from django.conf import settings
 from django.db import connection
 from django.db.models import Manager, QuerySet
 
 from accounts import names
 from accounts.models import Identity, IdP, Membership, PortalRole, Subject, Team
-from accounts.names import Groups
+from grants.adapters.idp.kinds import ProviderSettings
 
 Role = PortalRole.Role
 Source = PortalRole.Source
@@ -47,34 +46,42 @@ class Known(Protocol):
     def email(self) -> str: ...
 
 
-def groups_in(claims: Mapping[str, Any]) -> Groups | None:
-    """The groups a token names, or None: it says nothing of groups, so nothing changes."""
-    value = claims.get(settings.ENV.oidc_groups_claim)
+class Standing(NamedTuple):
+    """What the groups of somebody give them here."""
+
+    teams: frozenset[str]
+    roles: frozenset[Role]
+    left_out: tuple[tuple[str, str], ...] = ()  # groups that are none, and why: fit for names.said()
+
+
+def standing_in(claims: Mapping[str, Any], provider: ProviderSettings) -> Standing | None:
+    """What the claims of a token give, or None: they say nothing of groups, so nothing changes."""
+    value = claims.get(provider.groups_claim)
     if value is None:
-        return Groups(frozenset()) if settings.ENV.absent_groups_mean_none else None
+        return Standing(frozenset(), frozenset()) if provider.absent_groups_mean_none else None
     listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, list):
-        return None
-    return read(listed)
+    return standing(listed, provider) if isinstance(listed, list) else None
 
 
-def read(listed: Iterable[object]) -> Groups:
-    """Group names as this portal's kind of provider writes them, in a claim and in its directory alike."""
-    env = settings.ENV
-    return names.read_groups(
-        listed, paths=env.idp_kind == "keycloak", first=_portals_own(), prefix=env.oidc_team_prefix
+def standing(listed: Iterable[object], provider: ProviderSettings) -> Standing:
+    """What groups give, as this provider writes them: in a claim and in its directory alike.
+
+    Teams are those with the prefix, called by the rest of the name; the groups of portal roles are none.
+    """
+    role_of = {provider.admin_group: Role.ADMIN, provider.auditor_group: Role.AUDITOR}
+    prefix = provider.team_prefix
+    read = names.read_groups(listed, paths=provider.can.group_paths, first=role_of, prefix=prefix)
+    teams = read.names - role_of.keys() - {prefix}
+    return Standing(
+        frozenset(group.removeprefix(prefix) for group in teams if group.startswith(prefix)),
+        frozenset(role for group, role in role_of.items() if group and group in read.names),
+        read.left_out,
     )
 
 
-def _portals_own() -> set[str]:
-    return {settings.ENV.oidc_admin_group, settings.ENV.oidc_auditor_group}
-
-
-def teams_in(groups: Iterable[str]) -> set[str]:
-    """The teams among groups: those with the prefix, without it; the portal's own groups are none."""
-    prefix = settings.ENV.oidc_team_prefix
-    named = set(groups) - _portals_own() - {prefix}
-    return {group.removeprefix(prefix) for group in named if group.startswith(prefix)}
+def is_first_admin(external_id: str, provider: ProviderSettings) -> bool:
+    """Is this whom the settings of the provider name as the first admin?"""
+    return bool(provider.first_admin) and provider.first_admin == external_id
 
 
 def add_person(
@@ -176,22 +183,22 @@ def mail_address(text: object) -> str:
     return text if isinstance(text, str) and fits else ""
 
 
-def set_teams(subject: Subject, groups: Iterable[str], source: Membership.Source) -> bool:
+def set_teams(subject: Subject, teams: Collection[str], source: Membership.Source) -> bool:
     """Make the memberships that the provider gives these; those given in the portal stay. True when changed.
 
     The caller records the subject in this transaction: the gate reads memberships.
     """
-    moves = team_moves({subject.pk: groups})
+    moves = team_moves({subject.pk: teams})
     move_teams(moves, source)
     return bool(moves.subjects)
 
 
-def set_roles(subject: Subject, groups: Iterable[str] | None, external_id: str) -> tuple[list[str], list[str]]:
-    """Portal roles by groups (None: the provider says nothing, they stay) and by the settings' first admin.
+def set_roles(subject: Subject, roles: Collection[Role] | None, *, first_admin: bool) -> tuple[list[str], list[str]]:
+    """The portal roles by groups (None: the provider says nothing, they stay) and of the settings' first admin.
 
     Returns the roles given and taken.
     """
-    moves = role_moves({subject.pk: (groups, external_id)})
+    moves = role_moves({subject.pk: (roles, first_admin)})
     move_roles(moves)
     given, taken = ({role for _, (role, _) in its} for its in (moves.new, moves.gone.values()))
     return sorted(map(str, given)), sorted(map(str, taken))
@@ -208,10 +215,10 @@ class Moves[What](NamedTuple):
         return {subject for subject, _ in (*self.gone.values(), *self.new)}
 
 
-def team_moves(groups: Mapping[int, Iterable[str]]) -> Moves[str]:
+def team_moves(teams: Mapping[int, Collection[str]]) -> Moves[str]:
     """What set_teams would change of these subjects, from one read."""
-    wanted = {(subject, slug) for subject, named in groups.items() for slug in teams_in(named)}
-    rows = _of(Membership.objects, groups).values_list("pk", "subject_id", "team__slug", "source")
+    wanted = {(subject, slug) for subject, slugs in teams.items() for slug in slugs}
+    rows = _of(Membership.objects, teams).values_list("pk", "subject_id", "team__slug", "source")
     had = {(subject, slug): (pk, source) for pk, subject, slug, source in rows}
     gone = {
         pk: (subject, slug)
@@ -233,19 +240,16 @@ def move_teams(moves: Moves[str], source: Membership.Source) -> None:
         Membership.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def role_moves(groups: Mapping[int, tuple[Iterable[str] | None, str]]) -> Moves[tuple[str, str]]:
-    """What set_roles would change of these subjects, from one read; each with its groups and external id."""
-    rows = _of(PortalRole.objects, groups).values_list("pk", "subject_id", "role", "source")
+def role_moves(roles: Mapping[int, tuple[Collection[Role] | None, bool]]) -> Moves[tuple[str, str]]:
+    """What set_roles would change of these subjects, from one read; of each, what set_roles is given."""
+    rows = _of(PortalRole.objects, roles).values_list("pk", "subject_id", "role", "source")
     had = {(subject, (role, source)): pk for pk, subject, role, source in rows}
     wanted = {(subject, (role, source)) for subject, (role, source) in had if source == Source.RECOVERY}
-    silent = {subject for subject, (named, _) in groups.items() if named is None}
+    silent = {subject for subject, (by_group, _) in roles.items() if by_group is None}
     wanted |= {(who, (role, source)) for who, (role, source) in had if who in silent and source == Source.CLAIM}
-    env = settings.ENV
-    by_group = {env.oidc_admin_group: Role.ADMIN, env.oidc_auditor_group: Role.AUDITOR}
-    for subject, (named, external_id) in groups.items():
-        held = frozenset(named or ())
-        wanted |= {(subject, (role, Source.CLAIM)) for group, role in by_group.items() if group and group in held}
-        if env.first_admin and env.first_admin == external_id:
+    for subject, (by_group, first_admin) in roles.items():
+        wanted |= {(subject, (role, Source.CLAIM)) for role in by_group or ()}
+        if first_admin:
             wanted.add((subject, (Role.ADMIN, Source.SETTINGS)))
     return Moves({had[key]: key for key in had.keys() - wanted}, sorted(wanted - had.keys()))
 

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from accounts.idp import default
 from accounts.models import Identity, IdP
 from grants.adapters.errors import Unavailable
 from grants.adapters.idp.base import DirectoryPerson, Finding
-from grants.catalog.directory import sync_directory
+from grants.identity.directory import sync_directory
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +31,7 @@ class Stub:
 
 
 def test_who_never_signed_in_is_known() -> None:
-    outcome = sync_directory(client=Stub([ADA, BEN]))
+    outcome = sync_directory(default(), client=Stub([ADA, BEN]))
     assert outcome.ok
     assert ": 2 new." in outcome.sentence
     assert {one.subject.name for one in Identity.objects.select_related("subject")} == {
@@ -38,26 +39,26 @@ def test_who_never_signed_in_is_known() -> None:
         "Ben Ruiz",
     }
     assert IdP.objects.get().seen_at is not None
-    assert "nothing new" in sync_directory(client=Stub([ADA, BEN])).sentence
+    assert "nothing new" in sync_directory(default(), client=Stub([ADA, BEN])).sentence
 
 
 def test_a_failure_is_kept_on_the_idp_and_switches_nobody_off() -> None:
-    sync_directory(client=Stub([ADA]))
-    outcome = sync_directory(client=Stub(Unavailable("The demo identity provider cannot be reached.")))
+    sync_directory(default(), client=Stub([ADA]))
+    outcome = sync_directory(default(), client=Stub(Unavailable("The demo identity provider cannot be reached.")))
     assert not outcome.ok
     assert "cannot be reached" in outcome.sentence
     unread = IdP.objects.get()
     assert unread.error == "People and teams could not be read: The demo identity provider cannot be reached."
     assert unread.unread
     assert Identity.objects.get().subject.active
-    sync_directory(client=Stub([ADA]))
+    sync_directory(default(), client=Stub([ADA]))
     assert IdP.objects.get().error == ""
 
 
 def test_many_gone_at_once_are_held_and_said() -> None:
     people = [DirectoryPerson(f"u-{n}", f"p{n}", f"P {n}", f"p{n}@example.test", True, ()) for n in range(10)]
-    sync_directory(client=Stub(people))
-    outcome = sync_directory(client=Stub(people[:2]))
+    sync_directory(default(), client=Stub(people))
+    outcome = sync_directory(default(), client=Stub(people[:2]))
     assert not outcome.ok
     assert "8 vanished at once and are held" in outcome.sentence
     assert Identity.objects.filter(subject__active=True).count() == 10
@@ -65,7 +66,7 @@ def test_many_gone_at_once_are_held_and_said() -> None:
 
 def test_a_provider_without_a_directory_is_left_alone(settings: pytest.FixtureRequest) -> None:
     settings.ENV = settings.ENV.model_copy(update={"idp_kind": "oidc", "idp_admin_secret_ref": ""})  # type: ignore[attr-defined]
-    outcome = sync_directory()
+    outcome = sync_directory(default())
     assert outcome.ok
     assert "has no directory" in outcome.sentence
 
@@ -78,12 +79,12 @@ def test_a_missing_secret_is_an_outcome(settings: pytest.FixtureRequest) -> None
             "idp_admin_secret_ref": "env:STINT_NO_SUCH",
         }
     )
-    outcome = sync_directory()
+    outcome = sync_directory(default())
     assert outcome.why == "The secret in the environment variable STINT_NO_SUCH is not set."
 
 
 def test_mapped_roles_are_looked_at_with_the_directory() -> None:
-    outcome = sync_directory(client=Stub([ADA, BEN]), mapped=["realm/fine", "realm/hull"])
+    outcome = sync_directory(default(), client=Stub([ADA, BEN]), mapped=["realm/fine", "realm/hull"])
     assert not outcome.ok
     assert "realm/hull contains manage-users" in outcome.sentence
     seen = IdP.objects.get()
@@ -92,5 +93,5 @@ def test_mapped_roles_are_looked_at_with_the_directory() -> None:
     assert not seen.unread
     assert seen.seen_at  # the people were read all the same
     assert Identity.objects.count() == 2
-    assert sync_directory(client=Stub([ADA, BEN]), mapped=["realm/fine"]).ok
+    assert sync_directory(default(), client=Stub([ADA, BEN]), mapped=["realm/fine"]).ok
     assert IdP.objects.get().error == ""

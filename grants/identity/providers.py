@@ -1,0 +1,90 @@
+"""The adapter of each identity provider of the settings, kept with its connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from django.conf import settings
+
+from accounts.models import IdP as IdPRow
+from grants import due
+from grants.adapters.errors import Refused
+from grants.adapters.idp.base import IdP
+from grants.adapters.idp.demo import Demo
+from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.kinds import ProviderSettings, realm_of
+from grants.adapters.idp.takes_only import TakesOnly
+from grants.adapters.secrets import resolve_secret
+from grants.audit import export
+
+_KEPT = 16  # adapters: more than there are providers, as each rotated secret makes a new one
+
+
+def connect(idp_id: int) -> IdP:
+    """The adapter of the provider with this row. Raises Refused: the settings don't name it, or it has none.
+
+    It gives no role while the database is a backup whose restore was not declared, or was but not settled yet.
+    """
+    slug = IdPRow.objects.values_list("slug", flat=True).get(pk=idp_id)
+    chosen = named(slug)
+    why = _not_to_give(slug)
+    return TakesOnly(adapter(chosen), why) if why else adapter(chosen)
+
+
+def named(slug: str) -> ProviderSettings:
+    """The settings of this provider. Raises Refused: there are none."""
+    chosen: ProviderSettings | None = settings.ENV.providers.get(slug)
+    if chosen is None:
+        raise Refused(f"The settings of this portal no longer name the provider {slug}.")
+    return chosen
+
+
+def after_restore(slug: str) -> str:
+    """The name of the due row that looks for roles which a restored database knows nothing of."""
+    return f"restored:{slug}"
+
+
+def _not_to_give(slug: str) -> str:
+    try:
+        behind = export.behind()
+    except (export.HeadKeyError, OSError) as error:
+        return f"Nothing is given: the exported heads could not be read. {error}"
+    if behind:
+        return f"Nothing is given. {behind}"
+    if due.is_known(after_restore(slug)):
+        return "Nothing is given until the roles that were given before the restore are looked at."
+    return ""
+
+
+def adapter(chosen: ProviderSettings) -> IdP:
+    """The adapter of this provider. Raises Refused when its kind has none or the settings lack what it needs."""
+    return _adapter(chosen, resolve_secret(chosen.admin_secret_ref))
+
+
+@lru_cache(maxsize=_KEPT)  # by the secret's value, so that a rotated one makes a new adapter
+def _adapter(chosen: ProviderSettings, secret: str) -> IdP:
+    if chosen.kind not in _MADE_BY:
+        raise Refused("This provider has no account for Stint: set STINT_IDP_KIND and STINT_IDP_ADMIN_URL.")
+    return _MADE_BY[chosen.kind](chosen, secret)
+
+
+def _demo(chosen: ProviderSettings, secret: str) -> IdP:
+    return Demo(chosen.admin_url, secret=secret)
+
+
+def _keycloak(chosen: ProviderSettings, secret: str) -> IdP:
+    found = realm_of(chosen.issuer)
+    if found is None:
+        raise Refused("A Keycloak's issuer is https://host/realms/NAME: look at STINT_OIDC_ISSUER.")
+    base, realm = found
+    return Keycloak(
+        chosen.admin_url or base,
+        realm,
+        client_id=chosen.admin_client_id,
+        secret=secret,
+        role_client=chosen.role_client,
+    )
+
+
+_MADE_BY: Mapping[str, Callable[[ProviderSettings, str], IdP]] = {"demo": _demo, "keycloak": _keycloak}
