@@ -14,6 +14,7 @@ from typing import Any
 
 from grants.catalog.levels import Key, Level
 from grants.gate.bounds.addresses import Addresses
+from grants.gate.decision import types
 from grants.gate.decision.kinds import Kind, Sockets, Started
 from grants.gate.decision.limits import LARGE, Limits
 from grants.gate.decision.types import (
@@ -47,14 +48,19 @@ from grants.gate.doors.usage import Usage
 from grants.gate.feed.snapshot import Feed
 from grants.tokens.mint import mint
 
+
+class Scope(types.Scope):
+    THINGS = "things"
+
+
 SERVER = Key("toy", "server", "server")
 VIEW, RUN, WORK = Level.VIEW, Level.RUN, Level.WORK
 ROUTES = (
     Route("GET", "/api/health", None),
-    Route("GET", "/api/me", ANY),
+    Route("GET", "/api/me", ANY, tells_nothing=True),
     Route("GET", "/api/things/{name}", VIEW),
     Route("HEAD", "/api/things/{name}", VIEW),
-    Route("POST", "/api/things/filter", ANY, body=Body.JSON, scope="things"),
+    Route("POST", "/api/things/filter", ANY, body=Body.JSON, scope=Scope.THINGS),
     Route("POST", "/api/things/{name}", RUN, body=Body.JSON, most=LARGE),
     Route("POST", "/api/things/{name}/create_run", RUN, body=Body.JSON),
     Route("POST", "/api/things/{name}/poll", WORK, body=Body.JSON, drains=Drains.EMPTY),
@@ -62,12 +68,12 @@ ROUTES = (
     Route("DELETE", "/api/things/{name}", RUN),
     Route("POST", "/api/things/{name}/upload", RUN, body=Body.STREAM, most=1 << 28),
     Route("POST", "/api/things/{name}/note", RUN, body=Body.STREAM),
-    Route("GET", "/{page}", ANY),
-    Route("GET", "/pages/{page}", ANY),
+    Route("GET", "/{page}", ANY, tells_nothing=True),
+    Route("GET", "/pages/{page}", ANY, tells_nothing=True),
     Route("WS", "/api/things/{name}/in", WORK, drains=Drains.RUN),
-    Route("WS", "/api/things/{name}/out", VIEW, scope="things"),
+    Route("WS", "/api/things/{name}/out", VIEW, scope=Scope.THINGS),
     Route("WS", "/api/things/{name}/talk", RUN),
-    Route("WS", "/api/feed", ANY, scope="things", drains=Drains.ALWAYS),
+    Route("WS", "/api/feed", ANY, scope=Scope.THINGS, drains=Drains.ALWAYS),
 )
 RUNS = {"early": "2020-01-01T00:00:00+00:00", "never": None, "late": "2999-01-01T00:00:00+00:00"}
 

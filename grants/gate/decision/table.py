@@ -8,7 +8,7 @@ from itertools import combinations, groupby
 from typing import NamedTuple
 
 from grants.gate.decision.limits import LARGE, LISTED
-from grants.gate.decision.types import Body, Code, Match, Refusal, Route, Target
+from grants.gate.decision.types import ANY, Body, Code, Match, Refusal, Route, Scope, Target
 
 _PARAMETER = re.compile(r"\{(?P<name>\w+)(?::(?P<kind>str|uuid|path))?\}")
 _CONVERTER = re.compile(r":\w+}")
@@ -21,6 +21,10 @@ class TwoLines(Exception):
 
 class Boundless(Exception):
     """A body may be as long as anybody likes, or nothing of it may come."""
+
+
+class Unscoped(Exception):
+    """What it answers would pass to everybody who is signed in, un-narrowed, or could not be narrowed."""
 
 
 class _Line(NamedTuple):
@@ -41,13 +45,14 @@ class _Node:
 
 
 class Table:
-    """The routes of one connection, compiled. Raises TwoLines or Boundless for lines that are no table."""
+    """The routes of one connection, compiled. Raises TwoLines, Boundless or Unscoped."""
 
     def __init__(self, routes: Sequence[Route], connection: str) -> None:
         self.connection = connection
         self.routes = tuple(routes)
         _no_two(self.routes)
         _bounded(self.routes)
+        _scoped(self.routes)
         self._root = _Node()
         for route in self.routes:
             self._add(route)
@@ -133,6 +138,18 @@ def _bounded(routes: Sequence[Route]) -> None:
         largest = {Body.JSON: LISTED if route.scope else LARGE}.get(route.body, route.most)
         if route.body is not Body.NONE and not 0 < route.most <= largest:
             raise Boundless(f"{route.method} {route.template}: {route.most}")
+
+
+def _scoped(routes: Sequence[Route]) -> None:
+    """Whoever is signed in passes ANY: such a line says how it is narrowed, or that it tells nothing of anybody's."""
+    for route in routes:
+        if route.scope is None:
+            wrong = route.tells_nothing != (route.need == ANY)
+        else:
+            unread = route.body is Body.STREAM or (route.method == "POST" and route.body is not Body.JSON)
+            wrong = route.tells_nothing or unread or route.need is None or not isinstance(route.scope, Scope)
+        if wrong:
+            raise Unscoped(f"{route.method} {route.template}: {route.scope}")
 
 
 def _both(one: str, other: str) -> bool:

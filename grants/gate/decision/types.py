@@ -44,6 +44,10 @@ class Drains(Enum):
     ALWAYS = auto()  # passed: names no run and changes nothing of anybody's
 
 
+class Scope(StrEnum):
+    """How a list is cut down to what its caller may see. Each kind of orchestrator has members of its own."""
+
+
 class Lookup(NamedTuple):
     """Something to resolve at the orchestrator: a kind of finder and the id or name as the client gave it."""
 
@@ -83,7 +87,8 @@ class Route(NamedTuple):
     find: tuple[str, ...] = ()  # "deployment:path:id", "flow_run:body:flow_run_id": kind, where, which
     body: Body = Body.NONE
     guard: Guard | None = None  # decides the asks instead of `need` and `find`
-    scope: str = ""  # the name of a line of narrow's table: what is answered is narrowed to what may be seen
+    scope: Scope | None = None  # what is answered is narrowed by it to what the caller may see
+    tells_nothing: bool = False  # ANY without a scope: nothing of anybody's is told or changed
     drains: Drains = Drains.NOTHING
     needs: Needs | None = None  # what to look up, where `find` cannot say it
     most: int = SMALL  # bytes of its body (limits.py has the steps); one that is longer is refused

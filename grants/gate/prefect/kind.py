@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from grants.gate.decision.kinds import Kind, Sockets, Started
-from grants.gate.decision.table import plain
-from grants.gate.decision.types import Body, Json, Route
+from grants.gate.decision.types import Json
 from grants.gate.prefect.events import socket_messages as frames
 from grants.gate.prefect.guards.asks import asks, needs
 from grants.gate.prefect.guards.replies import REPLIES
-from grants.gate.prefect.lists.narrow import NEEDS_QUEUES, SCOPE_OF, named, narrow
+from grants.gate.prefect.lists.narrow import named, narrow
+from grants.gate.prefect.lists.scopes import NEEDS_QUEUES
 from grants.gate.prefect.lookups.resolve import Lookups
 from grants.gate.prefect.routes.table import ROUTES
 
@@ -28,12 +28,6 @@ _STARTS = frozenset({
 })  # fmt: skip
 
 
-def _scoped(route: Route) -> Route:
-    """With the scope of its list. What is narrowed has to be read: none of them streams its body."""
-    scope = SCOPE_OF.get((route.method, plain(route.template)), "")
-    return route._replace(scope=scope, body=Body.JSON if scope and route.method == "POST" else route.body)
-
-
 def started(answer: Json) -> tuple[str, ...]:
     """The runs in an answer to what starts one, or many."""
     if isinstance(answer, dict) and isinstance(answer.get("results"), list):
@@ -44,7 +38,7 @@ def started(answer: Json) -> tuple[str, ...]:
 
 
 PREFECT = Kind(
-    routes=tuple(_scoped(route) for route in ROUTES),
+    routes=ROUTES,
     needs=needs,
     asks=asks,
     named=named,

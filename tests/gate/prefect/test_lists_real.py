@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from grants.gate.decision.types import Json, Visible
 from grants.gate.prefect.lists.narrow import _LISTS as LISTS
-from grants.gate.prefect.lists.narrow import SCOPE_OF
+from tests.gate.prefect.served import SCOPE_OF
 from tests.gate.prefect.world import HISTORY, NOTHING, Seen, World, leaked, token
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]

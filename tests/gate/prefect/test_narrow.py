@@ -27,8 +27,10 @@ from grants.gate.decision.types import (
     Target,
     Visible,
 )
-from grants.gate.prefect.lists.narrow import SCOPE_OF, SCOPES, Scope, named, narrow, reads_variables
+from grants.gate.prefect.lists.narrow import named, narrow, reads_variables
+from grants.gate.prefect.lists.scopes import Scope
 from grants.gate.prefect.lookups.visible_ids import NOBODY, Sight
+from tests.gate.prefect.served import SCOPE_OF
 
 
 def uid(n: int) -> str:
@@ -367,7 +369,7 @@ def test_values_that_read_variables_are_told_at_any_depth() -> None:
 
 
 def test_every_scope_has_a_route_and_a_template_loses_its_converters() -> None:
-    assert set(SCOPE_OF.values()) == set(SCOPES)
+    assert set(SCOPE_OF.values()) == set(Scope)
     assert plain("/api/flows/{id:uuid}/x/{resource_id:str}") == "/api/flows/{id}/x/{resource_id}"
     assert all(plain(template) == template for _, template in SCOPE_OF)
 

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from grants.catalog.levels import WORDS, Level
 from grants.gate.decision.limits import COMPUTED, LARGE, LISTED
-from grants.gate.decision.table import Boundless, Table, TwoLines, match
+from grants.gate.decision.table import Boundless, Table, TwoLines, Unscoped, match
 from grants.gate.decision.target import canonical
 from grants.gate.decision.types import ANY, Body, Code, Match, Refusal, Route
 from grants.gate.prefect.kind import PREFECT
+from grants.gate.prefect.lists.scopes import Scope
 from grants.gate.prefect.routes.table import ROUTES, table
 from tests.adapters.contract_files import description
 from tests.gate.raw_targets import raw_targets
@@ -124,7 +125,7 @@ def test_each_line_has_its_class_or_a_reason() -> None:
     assert not (known.keys() | DEVIATIONS.keys()) - lines.keys()
     for what, row in known.items():
         route, need = lines[what], CLASSES[row["class"]]
-        narrowed = route.need == ANY and route.scope != ""
+        narrowed = route.need == ANY and route.scope is not None
         if row["gate"] == "R" and narrowed:
             continue
         if what in DEVIATIONS:
@@ -200,7 +201,7 @@ def test_parameters_are_decoded_once() -> None:
 
 
 def test_a_literal_beats_a_parameter() -> None:
-    literal, parameter = Route("GET", "/a/b", ANY), Route("GET", "/a/{x}", ANY)
+    literal, parameter = Route("GET", "/a/b", Level.VIEW), Route("GET", "/a/{x}", Level.VIEW)
     for routes in ([literal, parameter], [parameter, literal]):
         compiled = Table(routes, "p")
         for path, wanted in (("/a/b", literal), ("/a/c", parameter)):
@@ -222,7 +223,7 @@ def test_a_literal_beats_a_parameter() -> None:
     ],
 )
 def test_two_lines_for_one_call_are_not_compiled(templates: tuple[str, str]) -> None:
-    one, other = (Route("GET", template, ANY) for template in templates)
+    one, other = (Route("GET", template, Level.VIEW) for template in templates)
     if templates == ("/{x}/b", "/{y}/{z}"):
         Table([one, other], "p")  # the literal wins where they first differ
         return
@@ -300,6 +301,63 @@ def test_bodies_that_decide_are_read() -> None:
             assert route.body is Body.JSON, route
 
 
+# How lists are narrowed.
+
+# Narrowed, though not everybody's: what passes by a grant would still tell of what others have.
+NARROWED_BESIDES = {
+    "GET /api/flow_runs/{id:uuid}/graph-v2": Scope.GRAPH,
+    "GET /api/deployments/{id:uuid}/work_queue_check": Scope.QUEUES_OF_DEPLOYMENT,
+    "GET /api/block_documents/{id:uuid}": Scope.BLOCK,
+    "GET /api/block_types/slug/{slug}/block_documents/name/{block_document_name}": Scope.BLOCK,
+    "GET /api/automations/{id:uuid}": Scope.SERVER,
+    "GET /api/automations/related-to/{resource_id}": Scope.SERVER_LIST,
+    "GET /api/saved_searches/{id:uuid}": Scope.SERVER,
+    "POST /api/ui/schemas/validate": Scope.SCHEMA_VALUES,
+}
+NOTHING_OF_ANYBODYS = {  # posts that everybody may send
+    "POST /api/block_types/filter": "what kinds of blocks there are",
+    "POST /api/block_schemas/filter": "the fields of each kind",
+}
+
+
+def test_every_list_of_the_contract_is_narrowed_as_it_is_served() -> None:
+    served = {f"{route.method} {plain(route.template)}": route for route in PREFECT.routes}
+    lists = [what for what, row in classes().items() if row["gate"] == "R"]
+    assert len(lists) > 40
+    assert [what for what in lists if served[what].scope is None] == []
+
+
+def test_what_everybody_may_call_is_narrowed_or_tells_nothing_as_it_is_served() -> None:
+    for route in PREFECT.routes:
+        if route.need == ANY and route.method == "POST":
+            assert (route.scope is None) == (route.name in NOTHING_OF_ANYBODYS), route.name
+        if route.need == ANY and route.method == "WS":
+            assert route.scope is not None, route.name
+    besides = {route.name: route.scope for route in PREFECT.routes if route.need != ANY and route.scope is not None}
+    assert besides == NARROWED_BESIDES
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        Route("POST", "/a/filter", ANY, body=Body.JSON),  # everybody's, and says no scope
+        Route("GET", "/a", ANY),
+        Route("WS", "/a", ANY),
+        Route("GET", "/a", ANY, scope=Scope.FLOWS, tells_nothing=True),
+        Route("GET", "/a", Level.VIEW, tells_nothing=True),
+        Route("GET", "/a", None, tells_nothing=True),
+        Route("GET", "/a", None, scope=Scope.FLOWS),  # nobody is known, so nothing can be shown to them
+        Route("POST", "/a", ANY, body=Body.STREAM, scope=Scope.FLOWS),  # not read, so not narrowed
+        Route("POST", "/a", ANY, scope=Scope.FLOWS),
+        Route("GET", "/a", ANY, scope="flows"),  # type: ignore[arg-type] (what no kind knows)
+    ],
+    ids=str,
+)
+def test_a_list_that_is_not_narrowed_is_not_compiled(line: Route) -> None:
+    with pytest.raises(Unscoped):
+        Table([line], "p")
+
+
 # How much of a body each takes.
 
 LARGER = {  # than a list may be, and why
@@ -347,11 +405,11 @@ def test_each_body_has_its_bound() -> None:
 
 @pytest.mark.parametrize(
     ("scope", "most"),
-    [("", 0), ("", -1), ("", LARGE + 1), ("things", LISTED + 1)],
+    [(None, 0), (None, -1), (None, LARGE + 1), (Scope.FLOWS, LISTED + 1)],
     ids=["none", "less", "more", "list"],
 )
-def test_a_line_whose_body_has_no_bound_is_not_compiled(scope: str, most: int) -> None:
-    line = Route("POST", "/a", ANY, body=Body.JSON, scope=scope)
+def test_a_line_whose_body_has_no_bound_is_not_compiled(scope: Scope | None, most: int) -> None:
+    line = Route("POST", "/a", Level.VIEW, body=Body.JSON, scope=scope)
     Table([line], "p")
     with pytest.raises(Boundless):
         Table([line._replace(most=most)], "p")

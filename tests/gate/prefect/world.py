@@ -21,8 +21,10 @@ from uuid import uuid4
 import httpx
 
 from grants.gate.decision.types import Answer, Body, Fold, Json, Match, Refusal, Route, Send, Target, Visible
-from grants.gate.prefect.lists.narrow import NEEDS_QUEUES, SCOPE_OF, named, narrow
+from grants.gate.prefect.lists.narrow import named, narrow
+from grants.gate.prefect.lists.scopes import NEEDS_QUEUES
 from grants.gate.prefect.lookups.resolve import Lookups
+from tests.gate.prefect.served import SCOPE_OF
 from tests.real.prefect import Patient, PrefectServer, running_prefect
 
 HISTORY = {

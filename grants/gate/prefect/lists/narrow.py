@@ -26,7 +26,7 @@ from grants.gate.prefect.lists.filters import (
     only,
     shaped,
 )
-from grants.gate.prefect.lists.scopes import NEEDS_QUEUES, SCOPE_OF, SCOPES, Scope
+from grants.gate.prefect.lists.scopes import Scope, scope_of
 from grants.gate.prefect.lookups.visible_ids import Call, Sight
 from grants.gate.prefect.reading.finds import OVERFLOWN, Malformed, an_object
 from grants.gate.prefect.reading.schemas import checked_by
@@ -59,7 +59,7 @@ class _List(NamedTuple):
 
 def named(match: Match, body: Json, visible: Visible) -> tuple[Lookup, ...] | Refusal:
     """The ids that a list names and that decide what of it may be seen; to be resolved for `narrow`."""
-    scope = Scope(match.route.scope)
+    scope = scope_of(match)
     if visible.all:
         return ()
     try:
@@ -82,7 +82,7 @@ def named(match: Match, body: Json, visible: Visible) -> tuple[Lookup, ...] | Re
 
 def narrow(match: Match, body: Json, sight: Sight, found: Found) -> Narrowed:
     """What is sent instead, answered, or refused, for a call of a route that has a scope."""
-    scope, call = Scope(match.route.scope), Call(match, body, sight, found)
+    scope, call = scope_of(match), Call(match, body, sight, found)
     try:
         if scope in blocks.LINES:
             return blocks.LINES[scope](call)  # who may see everything may still not read secrets
@@ -351,5 +351,3 @@ _OTHERS: dict[Scope, Callable[[Call], Narrowed]] = {
     Scope.SERVER: _server_only,
     Scope.GRAPH: _graph,
 }
-
-__all__ = ["NEEDS_QUEUES", "SCOPES", "SCOPE_OF", "Scope", "named", "narrow", "reads_variables"]

@@ -2,10 +2,10 @@
 
 from grants.catalog.levels import Level
 from grants.gate.decision.limits import LISTED, SMALL
-from grants.gate.decision.types import ANY, Body, Drains, Guard, Needs, Route
+from grants.gate.decision.types import ANY, Body, Drains, Guard, Needs, Route, Scope
 
 
-def listed(scope: str, *paths: str) -> tuple[Route, ...]:
+def listed(scope: Scope, *paths: str) -> tuple[Route, ...]:
     """Lists and counts: for everybody, of what each may see."""
     return tuple(
         Route("POST", f"/api/{path}", ANY, body=Body.JSON, scope=scope, drains=Drains.ALWAYS, most=LISTED)
@@ -15,7 +15,7 @@ def listed(scope: str, *paths: str) -> tuple[Route, ...]:
 
 def opened(method: str, *paths: str) -> tuple[Route, ...]:
     """For everybody who is signed in: nothing of anybody's is told or changed."""
-    return tuple(Route(method, path, ANY, drains=Drains.ALWAYS) for path in paths)
+    return tuple(Route(method, path, ANY, tells_nothing=True, drains=Drains.ALWAYS) for path in paths)
 
 
 def administered(method: str, *paths: str, most: int = SMALL) -> tuple[Route, ...]:

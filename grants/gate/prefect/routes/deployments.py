@@ -4,6 +4,7 @@ from grants.catalog.levels import Level
 from grants.gate.decision.limits import COMPUTED, DEFINED, LARGE, LISTED
 from grants.gate.decision.types import Body, Drains, Route
 from grants.gate.prefect.guards import deployments as guards
+from grants.gate.prefect.lists.scopes import Scope
 from grants.gate.prefect.routes.builders import guarded, listed
 
 VIEW, RUN, OPERATE, MANAGE = Level.VIEW, Level.RUN, Level.OPERATE, Level.MANAGE
@@ -22,9 +23,9 @@ ROUTES = (
     Route("PATCH", "/api/flows/{id:uuid}", ADMIN, body=STREAM),
     Route("DELETE", "/api/flows/{id:uuid}", ADMIN),
     Route("POST", "/api/flows/bulk_delete", ADMIN, body=STREAM, most=LISTED),
-    *listed("flows", "flows/count", "flows/filter", "flows/paginate"),
-    *listed("deployments_of_flows", "ui/flows/count-deployments"),
-    *listed("next_runs_of_flows", "ui/flows/next-runs"),
+    *listed(Scope.FLOWS, "flows/count", "flows/filter", "flows/paginate"),
+    *listed(Scope.DEPLOYMENTS_OF_FLOWS, "ui/flows/count-deployments"),
+    *listed(Scope.NEXT_RUNS_OF_FLOWS, "ui/flows/next-runs"),
     # Deployments.
     guarded("POST", "/api/deployments/", MANAGE, guards.upsert_asks, guards.upsert_needs, most=DEFINED),
     Route("GET", "/api/deployments/{id:uuid}", VIEW, DEPLOYMENT, drains=ALWAYS),
@@ -40,7 +41,7 @@ ROUTES = (
     guarded("POST", "/api/deployments/{id:uuid}/schedules", OPERATE, guards.schedule_asks, guards.schedule_needs),
     guarded("PATCH", SCHEDULE, OPERATE, guards.schedule_asks, guards.schedule_needs),
     Route("DELETE", SCHEDULE, OPERATE, DEPLOYMENT),
-    Route("GET", "/api/deployments/{id:uuid}/work_queue_check", VIEW, DEPLOYMENT, scope="queues_of_deployment"),
+    Route("GET", "/api/deployments/{id:uuid}/work_queue_check", VIEW, DEPLOYMENT, scope=Scope.QUEUES_OF_DEPLOYMENT),
     Route(
         "POST",
         "/api/deployments/{id:uuid}/schedule",
@@ -58,7 +59,7 @@ ROUTES = (
     ),
     guarded("POST", "/api/deployments/get_scheduled_flow_runs", WORK, guards.polled_asks, guards.polled, EMPTY),
     Route("POST", "/api/deployments/bulk_delete", ADMIN, body=STREAM, most=LISTED),
-    *listed("deployments", "deployments/count", "deployments/filter", "deployments/paginate"),
+    *listed(Scope.DEPLOYMENTS, "deployments/count", "deployments/filter", "deployments/paginate"),
     # Work pools.
     Route("POST", "/api/work_pools/", ADMIN, body=STREAM, most=DEFINED),
     Route("GET", "/api/work_pools/{name}", VIEW, NAME, drains=ALWAYS),
@@ -66,7 +67,7 @@ ROUTES = (
     Route("DELETE", "/api/work_pools/{name}", ADMIN),
     Route("POST", "/api/work_pools/{name}/concurrency_status", VIEW, NAME, STREAM),
     Route("POST", "/api/work_pools/{name}/get_scheduled_flow_runs", WORK, NAME, STREAM, drains=EMPTY),
-    *listed("work_pools", "work_pools/count", "work_pools/filter"),
+    *listed(Scope.WORK_POOLS, "work_pools/count", "work_pools/filter"),
     # Workers.
     Route("POST", "/api/work_pools/{work_pool_name}/workers/heartbeat", WORK, POOL, STREAM, drains=ALWAYS),
     Route("POST", "/api/work_pools/{work_pool_name}/workers/filter", VIEW, POOL, STREAM),
@@ -86,5 +87,5 @@ ROUTES = (
     Route("POST", "/api/work_queues/{id:uuid}/concurrency_status", VIEW, QUEUE, STREAM),
     Route("POST", "/api/work_queues/{id:uuid}/get_runs", WORK, QUEUE, STREAM, drains=EMPTY),
     Route("GET", "/api/work_queues/name/{name}", VIEW),
-    *listed("work_queues", "work_queues/filter"),
+    *listed(Scope.WORK_QUEUES, "work_queues/filter"),
 )

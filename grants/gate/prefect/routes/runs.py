@@ -4,6 +4,7 @@ from grants.catalog.levels import Level
 from grants.gate.decision.limits import DEFINED, LARGE, LISTED
 from grants.gate.decision.types import ANY, Body, Drains, Route
 from grants.gate.prefect.guards import runs as guards
+from grants.gate.prefect.lists.scopes import Scope
 from grants.gate.prefect.routes.builders import guarded, listed
 
 VIEW, RUN, MANAGE, WORK, ADMIN = Level.VIEW, Level.RUN, Level.MANAGE, Level.WORK, Level.ADMIN
@@ -18,7 +19,7 @@ ROUTES = (
     Route("PATCH", "/api/flow_runs/{id:uuid}", WORK, FLOW_RUN, JSON, guards.patch_asks, drains=ONGOING, most=DEFINED),
     Route("DELETE", "/api/flow_runs/{id:uuid}", MANAGE, FLOW_RUN),
     Route("GET", "/api/flow_runs/{id:uuid}/graph", VIEW, FLOW_RUN),
-    Route("GET", "/api/flow_runs/{id:uuid}/graph-v2", VIEW, FLOW_RUN, scope="graph"),
+    Route("GET", "/api/flow_runs/{id:uuid}/graph-v2", VIEW, FLOW_RUN, scope=Scope.GRAPH),
     Route("GET", "/api/flow_runs/{id:uuid}/logs/download", VIEW, FLOW_RUN),
     Route(
         "POST",
@@ -40,8 +41,8 @@ ROUTES = (
     Route("PATCH", "/api/flow_runs/{id:uuid}/labels", WORK, FLOW_RUN, STREAM, drains=ONGOING),
     Route("POST", "/api/flow_runs/bulk_delete", ADMIN, body=STREAM, most=LISTED),
     Route("POST", "/api/flow_runs/bulk_set_state", ADMIN, body=STREAM, most=LISTED),
-    *listed("flow_runs", "flow_runs/count", "flow_runs/filter", "flow_runs/lateness", "flow_runs/paginate"),
-    *listed("flow_run_history", "flow_runs/history"),
+    *listed(Scope.FLOW_RUNS, "flow_runs/count", "flow_runs/filter", "flow_runs/lateness", "flow_runs/paginate"),
+    *listed(Scope.FLOW_RUN_HISTORY, "flow_runs/history"),
     # Task runs.
     guarded("POST", "/api/task_runs/", WORK, guards.task_run_asks, guards.task_run_needs, ONGOING, DEFINED),
     Route("GET", "/api/task_runs/{id:uuid}", VIEW, TASK_RUN, drains=ONGOING),
@@ -50,8 +51,8 @@ ROUTES = (
     Route("POST", "/api/task_runs/{id:uuid}/set_state", WORK, TASK_RUN, STREAM, drains=ONGOING, most=DEFINED),
     Route("WS", "/api/task_runs/subscriptions/scheduled", WORK),
     Route("GET", "/api/ui/task_runs/{id:uuid}", VIEW, TASK_RUN),
-    *listed("task_runs", "task_runs/count", "task_runs/filter", "task_runs/paginate"),
-    *listed("task_run_history", "task_runs/history"),
+    *listed(Scope.TASK_RUNS, "task_runs/count", "task_runs/filter", "task_runs/paginate"),
+    *listed(Scope.TASK_RUN_HISTORY, "task_runs/history"),
     # States. By a state's own id there is no way back to its run.
     Route("GET", "/api/flow_run_states/", VIEW, ("flow_run:query:flow_run_id",), drains=ONGOING),
     Route("GET", "/api/flow_run_states/{id:uuid}", VIEW),
@@ -59,24 +60,26 @@ ROUTES = (
     Route("GET", "/api/task_run_states/{id:uuid}", VIEW),
     # Logs and artifacts.
     guarded("POST", "/api/logs/", WORK, guards.logs_asks, guards.logs_needs, ONGOING, LARGE),
-    Route("WS", "/api/logs/out", ANY, scope="logs_out", drains=ALWAYS),
-    *listed("logs", "logs/filter"),
+    Route("WS", "/api/logs/out", ANY, scope=Scope.LOGS_OUT, drains=ALWAYS),
+    *listed(Scope.LOGS, "logs/filter"),
     guarded("POST", "/api/artifacts/", WORK, guards.artifact_asks, guards.artifact_needs, ONGOING, LARGE),
     Route("GET", "/api/artifacts/{id:uuid}", VIEW, ARTIFACT, drains=ONGOING),
     Route("PATCH", "/api/artifacts/{id:uuid}", WORK, ARTIFACT, STREAM, drains=ONGOING, most=LARGE),
     Route("DELETE", "/api/artifacts/{id:uuid}", MANAGE, ARTIFACT),
     Route("GET", "/api/artifacts/{key}/latest", VIEW, ("artifact_key:path:key",)),
-    *listed("artifacts", "artifacts/count", "artifacts/filter", "artifacts/latest/count", "artifacts/latest/filter"),
-    # Events. A socket's frames are judged one by one (frames.py); to open it takes `work` on anything.
+    *listed(
+        Scope.ARTIFACTS, "artifacts/count", "artifacts/filter", "artifacts/latest/count", "artifacts/latest/filter"
+    ),
+    # Events. A socket's frames are judged one by one (socket_messages.py); to open it takes `work` on anything.
     guarded("POST", "/api/events", WORK, guards.events_asks, guards.events_needs, ONGOING, LARGE),
     Route("WS", "/api/events/in", WORK, ("any:work", "any:secret"), drains=ONGOING),
-    Route("WS", "/api/events/out", ANY, scope="events_out", drains=ALWAYS),
-    *listed("events", "events/filter"),
-    *listed("event_counts", "events/count-by/{countable}"),
-    Route("GET", "/api/events/filter/next", ANY, scope="event_page", drains=ALWAYS),
+    Route("WS", "/api/events/out", ANY, scope=Scope.EVENTS_OUT, drains=ALWAYS),
+    *listed(Scope.EVENTS, "events/filter"),
+    *listed(Scope.EVENT_COUNTS, "events/count-by/{countable}"),
+    Route("GET", "/api/events/filter/next", ANY, scope=Scope.EVENT_PAGE, drains=ALWAYS),
     # What the UI counts.
-    *listed("task_runs_of_runs", "ui/flow_runs/count-task-runs"),
-    *listed("ui_flow_run_history", "ui/flow_runs/history"),
-    *listed("task_runs", "ui/task_runs/count"),
-    *listed("task_run_dashboard", "ui/task_runs/dashboard/counts"),
+    *listed(Scope.TASK_RUNS_OF_RUNS, "ui/flow_runs/count-task-runs"),
+    *listed(Scope.UI_FLOW_RUN_HISTORY, "ui/flow_runs/history"),
+    *listed(Scope.TASK_RUNS, "ui/task_runs/count"),
+    *listed(Scope.TASK_RUN_DASHBOARD, "ui/task_runs/dashboard/counts"),
 )

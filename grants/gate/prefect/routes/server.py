@@ -4,6 +4,7 @@ from grants.catalog.levels import Level
 from grants.gate.decision.limits import COMPUTED, DEFINED, LISTED
 from grants.gate.decision.types import ANY, Body, Drains, Route
 from grants.gate.prefect.guards import server as guards
+from grants.gate.prefect.lists.scopes import Scope
 from grants.gate.prefect.routes.builders import administered, guarded, listed, opened
 
 VIEW, RUN, MANAGE, WORK, SECRET, ADMIN = Level.VIEW, Level.RUN, Level.MANAGE, Level.WORK, Level.SECRET, Level.ADMIN
@@ -27,7 +28,16 @@ ROUTES = (
     *opened("GET", "/api/block_capabilities/", "/api/block_types/{id:uuid}", "/api/block_types/slug/{slug}"),
     *opened("GET", "/api/block_schemas/{id:uuid}", "/api/block_schemas/checksum/{checksum}"),
     *(
-        Route("POST", path, ANY, body=Body.JSON, guard=guards.open_list_asks, drains=ALWAYS, most=LISTED)
+        Route(
+            "POST",
+            path,
+            ANY,
+            body=Body.JSON,
+            guard=guards.open_list_asks,
+            tells_nothing=True,
+            drains=ALWAYS,
+            most=LISTED,
+        )
         for path in ("/api/block_types/filter", "/api/block_schemas/filter")
     ),
     *administered("POST", "/api/block_types/", "/api/block_schemas/", most=DEFINED),
@@ -37,23 +47,25 @@ ROUTES = (
         "DELETE", "/api/block_types/{id:uuid}", "/api/block_schemas/{id:uuid}", "/api/block_documents/{id:uuid}"
     ),
     *administered("POST", "/api/block_documents/", most=DEFINED),
-    Route("GET", "/api/block_documents/{id:uuid}", SECRET, ("block:path:id",), guard=guards.block_asks, scope="block"),
+    Route(
+        "GET", "/api/block_documents/{id:uuid}", SECRET, ("block:path:id",), guard=guards.block_asks, scope=Scope.BLOCK
+    ),
     Route(
         "GET",
         "/api/block_types/slug/{slug}/block_documents/name/{block_document_name}",
         SECRET,
         ("block_name:path:slug/block_document_name",),
         guard=guards.block_asks,
-        scope="block",
+        scope=Scope.BLOCK,
     ),
-    Route("GET", "/api/block_types/slug/{slug}/block_documents", ANY, scope="blocks_of_type"),
-    *listed("blocks", "block_documents/filter"),
-    *listed("server_count", "block_documents/count"),
+    Route("GET", "/api/block_types/slug/{slug}/block_documents", ANY, scope=Scope.BLOCKS_OF_TYPE),
+    *listed(Scope.BLOCKS, "block_documents/filter"),
+    *listed(Scope.SERVER_COUNT, "block_documents/count"),
     # Variables, which nothing masks.
     Route("GET", "/api/variables/{id:uuid}", VIEW, WORKER, drains=ALWAYS),
     Route("GET", "/api/variables/name/{name}", VIEW, WORKER, drains=ALWAYS),
-    *listed("server_list", "variables/filter"),
-    *listed("server_count", "variables/count"),
+    *listed(Scope.SERVER_LIST, "variables/filter"),
+    *listed(Scope.SERVER_COUNT, "variables/count"),
     *administered("POST", "/api/variables/"),
     *administered("PATCH", "/api/variables/{id:uuid}", "/api/variables/name/{name}"),
     *administered("DELETE", "/api/variables/{id:uuid}", "/api/variables/name/{name}"),
@@ -63,7 +75,7 @@ ROUTES = (
     Route("GET", "/api/concurrency_limits/{id:uuid}", VIEW, WORKER, drains=ALWAYS),
     Route("GET", "/api/concurrency_limits/tag/{tag}", VIEW, WORKER, drains=ALWAYS),
     Route("GET", "/api/v2/concurrency_limits/{id_or_name}", VIEW, WORKER, drains=ALWAYS),
-    *listed("server_list", "concurrency_limits/filter", "v2/concurrency_limits/filter"),
+    *listed(Scope.SERVER_LIST, "concurrency_limits/filter", "v2/concurrency_limits/filter"),
     *administered(
         "POST", "/api/concurrency_limits/", "/api/concurrency_limits/tag/{tag}/reset", "/api/v2/concurrency_limits/"
     ),
@@ -75,23 +87,23 @@ ROUTES = (
     *administered("PUT", "/api/automations/{id:uuid}", most=LISTED),
     *administered("PATCH", "/api/automations/{id:uuid}"),
     *administered("DELETE", "/api/automations/{id:uuid}"),
-    Route("GET", "/api/automations/{id:uuid}", VIEW, scope="server"),
+    Route("GET", "/api/automations/{id:uuid}", VIEW, scope=Scope.SERVER),
     Route(
         "GET",
         "/api/automations/related-to/{resource_id}",
         VIEW,
         guard=guards.related_asks,
         needs=guards.related_needs,
-        scope="server_list",  # an automation names whatever else it watches and starts
+        scope=Scope.SERVER_LIST,  # an automation names whatever else it watches and starts
     ),
     guarded("DELETE", "/api/automations/owned-by/{resource_id}", ADMIN, guards.owned_asks, guards.related_needs),
-    *listed("server_list", "automations/filter"),
-    *listed("server_count", "automations/count"),
+    *listed(Scope.SERVER_LIST, "automations/filter"),
+    *listed(Scope.SERVER_COUNT, "automations/count"),
     # Saved searches, task workers.
     *administered("PUT", "/api/saved_searches/", most=LISTED),
     *administered("DELETE", "/api/saved_searches/{id:uuid}"),
-    Route("GET", "/api/saved_searches/{id:uuid}", VIEW, scope="server"),
-    *listed("server_list", "saved_searches/filter", "task_workers/filter"),
+    Route("GET", "/api/saved_searches/{id:uuid}", VIEW, scope=Scope.SERVER),
+    *listed(Scope.SERVER_LIST, "saved_searches/filter", "task_workers/filter"),
     # What Prefect works out of what it is sent.
     *(
         Route("POST", path, ADMIN, body=Body.JSON, guard=guards.template_asks, most=COMPUTED)
@@ -103,7 +115,7 @@ ROUTES = (
         RUN,
         body=Body.JSON,
         guard=guards.validate_asks,
-        scope="schema_values",
+        scope=Scope.SCHEMA_VALUES,
         most=COMPUTED,
     ),
 )

@@ -1,0 +1,11 @@
+"""The lists of Prefect's table as it is served: method and template without converters, and how each is narrowed."""
+
+from __future__ import annotations
+
+from grants.gate.decision.table import plain
+from grants.gate.prefect.kind import PREFECT
+from grants.gate.prefect.lists.scopes import Scope
+
+SCOPE_OF = {
+    (route.method, plain(route.template)): route.scope for route in PREFECT.routes if isinstance(route.scope, Scope)
+}
