@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import OuterRef
+from django.db.models import OuterRef, QuerySet
 from django.db.models.functions import JSONObject
 
+from accounts.clock import StintNow
 from accounts.models import Identity, Membership, PortalRole, Subject
 from accounts.once import keep, once
+from accounts.written import Written, a_row
 
 
 class Known(NamedTuple):
@@ -21,10 +23,12 @@ class Known(NamedTuple):
 
 def who_calls(pk: int) -> Subject | None:
     """The person of a session, with what a page asks of them; None for who left or was switched off, and machines."""
-    subject, known = _read(pk)
-    if subject and known:
+    found, known = _read(pk)
+    if found and known:
         keep(("known", pk), known)
-        subject._roles_of_this_request = known.roles  # type: ignore[attr-defined]  # noqa: SLF001
+        keep("now", found.read_at)
+        found._roles_of_this_request = known.roles  # noqa: SLF001
+    subject: Subject | None = found
     return subject
 
 
@@ -33,16 +37,21 @@ def of(subject: Subject) -> Known | None:
     return once(("known", subject.pk), lambda: _read(subject.pk)[1])
 
 
-def _read(pk: int) -> tuple[Subject | None, Known | None]:
-    mine: dict[str, Any] = {"subject": OuterRef("pk")}
-    at = JSONObject(idp="idp__slug", external_id="external_id")
-    found = Subject.objects.filter(pk=pk, active=True, kind=Subject.Kind.PERSON).annotate(
-        known_roles=ArraySubquery(PortalRole.objects.filter(**mine).values("role")),
-        known_teams=ArraySubquery(Membership.objects.filter(**mine).order_by("team__slug").values("team__slug")),
-        known_at=ArraySubquery(Identity.objects.filter(**mine).order_by("pk").values(at=at)[:1]),
-    )
-    subject: Any = found.first()
+def _read(pk: int) -> tuple[Any, Known | None]:
+    subject: Any = next(iter(_people(who=pk)), None)
     if subject is None:
         return None, None
     first = subject.known_at[0] if subject.known_at else {"idp": "", "external_id": ""}
     return subject, Known(frozenset(subject.known_roles), tuple(subject.known_teams), **first)
+
+
+@Written
+def _people() -> QuerySet[Subject]:
+    mine: dict[str, Any] = {"subject": OuterRef("pk")}
+    at = JSONObject(idp="idp__slug", external_id="external_id")
+    return Subject.objects.filter(pk=a_row("who"), active=True, kind=Subject.Kind.PERSON).annotate(
+        known_roles=ArraySubquery(PortalRole.objects.filter(**mine).values("role")),
+        known_teams=ArraySubquery(Membership.objects.filter(**mine).order_by("team__slug").values("team__slug")),
+        read_at=StintNow(),
+        known_at=ArraySubquery(Identity.objects.filter(**mine).order_by("pk").values(at=at)[:1]),
+    )

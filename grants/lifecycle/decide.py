@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from django.contrib.postgres.expressions import ArraySubquery
+from django.contrib.postgres.fields import ArrayField
 from django.db import transaction
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import JSONField, OuterRef, Q, QuerySet
+from django.db.models.functions import JSONObject
 
 from accounts.models import Subject
 from accounts.once import once
+from accounts.written import Given, Written, a_row, among, read_along, rows
 from grants import clock
 from grants.audit import Event, Verb, record
 from grants.catalog.models import Resource
@@ -21,8 +26,8 @@ from grants.lifecycle.models import Decision, Request, RequestItem
 from grants.lifecycle.stages import Judges, StageView, current
 from grants.lifecycle.states import State, move
 from grants.policy import rules, versions
-from grants.policy.reach import owned
-from grants.policy.rulings import Allowed, Denied, Person, Source
+from grants.policy.reach import owned_by_given
+from grants.policy.rulings import Allowed, Denied, Source
 
 NOTE_MAX = 4096
 
@@ -122,31 +127,52 @@ def _waiting_for(subject: Subject) -> list[Request]:
     person, judges = versions.person_of(subject), Judges.now()
     if person is None or judges.policy is None:
         return []
-    items = RequestItem.objects.select_related("resource__connection").order_by("pk")
-    pending = (
-        Request.objects.filter(pk__in=_may_name(person), state=State.PENDING, lapses_at__gt=StintNow())
-        .exclude(requester=subject)
-        .exclude(beneficiary=subject)
-        .select_related("requester", "beneficiary__team")
-        .prefetch_related(Prefetch("items", items), "decisions")
-        .order_by("pk")
-    )
-    return judges.asked_among([request for request in pending if not has_voted(request, subject)], person)
-
-
-def _may_name(person: Person) -> QuerySet[Any, Any]:
-    """Pending requests, by their ids, whose stages name this person in one way or another; whether they are asked now
-    is judged besides. By indexes of what is pending: its stages, and what it is about."""
     sources = [Source("team", team) for team in sorted(person.teams)] + [Source("person", person.key)]
-    named, owners = Q(), Q()
-    for where in ("from", "fallback"):
-        for source in sources:
-            named |= Q(stages__contains=[{where: [source._asdict()]}])
-        owners |= Q(stages__contains=[{where: [{"kind": "owners"}]}])
+    named = [json.dumps([{where: [source._asdict()]}]) for where in ("from", "fallback") for source in sources]
+    found: Any = _may_be_asked(named=named, teams=list(person.teams), key=person.key)
+    pending: dict[int, list[Any]] = {}
+    for item in _items(who=subject.pk, requests=[pk for (pk,) in found]) if found else ():
+        pending.setdefault(item.request_id, []).append(item)
+    requests = [_with(theirs) for theirs in pending.values()]
+    return judges.asked_among([request for request in requests if not has_voted(request, subject)], person)
+
+
+def _with(items: list[Any]) -> Request:
+    """The request of these items, with them and its votes."""
+    request: Request = items[0].request
+    read_along(request, "items", items)
+    read_along(request, "decisions", [Decision(request=request, **vote) for vote in items[0].votes])
+    return request
+
+
+@Written
+def _may_be_asked() -> QuerySet[Any, Any]:
+    """Pending requests, by their ids, whose stages name somebody in one way or another; whether they are asked now is
+    judged besides. By indexes of what is pending: its stages, and what it is about.
+    """
+    about_owners = Q(stages__contains=[{"from": [{"kind": "owners"}]}])
+    about_owners |= Q(stages__contains=[{"fallback": [{"kind": "owners"}]}])
     pending = Request.objects.filter(state=State.PENDING)
-    theirs = RequestItem.objects.filter(state=State.PENDING, resource__in=Resource.objects.filter(owned(person)))
-    about = pending.filter(owners, pk__in=theirs.values("request"))
-    return pending.filter(named).values("pk").union(about.values("pk"))
+    owned = Resource.objects.filter(owned_by_given())
+    theirs = RequestItem.objects.filter(state=State.PENDING, resource__in=owned)
+    about = pending.filter(about_owners, pk__in=theirs.values("request"))
+    naming = pending.filter(among("stages", Given("named", ArrayField(JSONField())), "@>"))
+    return naming.values_list("pk").union(about.values_list("pk"))
+
+
+@Written
+def _items() -> QuerySet[RequestItem]:
+    """The items of those requests that are pending and others' own, and the votes on them."""
+    votes = Decision.objects.filter(request=OuterRef("request")).order_by("pk")
+    vote = JSONObject(pk="pk", approver_id="approver_id", stage="stage", verdict="verdict", superseded="superseded")
+    theirs = Q(request__requester=a_row("who")) | Q(request__beneficiary=a_row("who"))
+    return (
+        RequestItem.objects.filter(~theirs, among("request_id", rows("requests")))
+        .filter(request__state=State.PENDING, request__lapses_at__gt=StintNow())
+        .select_related("request__requester", "request__beneficiary__team", "resource__connection")
+        .annotate(votes=ArraySubquery(votes.values(vote=vote)))
+        .order_by("request_id", "pk")
+    )
 
 
 def has_voted(request: Request, subject: Subject) -> bool:

@@ -9,13 +9,12 @@ from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector
 from django.db import models
-from django.db.models import F, Q, Value
+from django.db.models import Expression, F, Q, Value
 from django.db.models.functions import Coalesce
 
 from accounts.models import IdP
 from grants.catalog.levels import WORDS
 from grants.catalog.models import Resource
-from grants.clock import StintNow
 from grants.policy.models import PolicyVersion
 
 LEVEL_CHOICES = [(word, word) for word in WORDS]
@@ -179,7 +178,7 @@ class Decision(models.Model):
 
 
 class GrantQuerySet(models.QuerySet["Grant"]):
-    def live_at(self, now: datetime | StintNow) -> GrantQuerySet:
+    def live_at(self, now: datetime | Expression) -> GrantQuerySet:
         """Access exists: derived from the window, whatever a sweep has or has not done yet."""
         return self.annotate(until=Coalesce("ended_at", "ends_at")).filter(starts_at__lte=now, until__gt=now)
 

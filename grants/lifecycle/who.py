@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -11,8 +10,9 @@ from django.db.models import BooleanField, Exists, Func, OuterRef, Q, QuerySet
 from accounts import roles, service_identities
 from accounts.models import Subject
 from accounts.once import once
+from accounts.written import Written, a_row, a_time
+from grants import clock
 from grants.catalog.models import Resource
-from grants.clock import StintNow
 from grants.lifecycle import decide
 from grants.lifecycle.models import Decision, Grant, Request, RequestItem
 from grants.policy import versions
@@ -63,13 +63,17 @@ def visible_grants(subject: Subject) -> QuerySet[Grant]:
     return Grant.objects.filter(mine | decided | owned)
 
 
-def held_by(subject: Subject, now: datetime | None = None) -> list[Grant]:
+def held_by(subject: Subject) -> list[Grant]:
     """What somebody holds now, the first to end first."""
-    live = Grant.objects.live_at(now or StintNow()).filter(beneficiary=subject)
     return once(
         ("held by", subject.pk),
-        lambda: sorted(live.select_related("resource__connection"), key=lambda grant: (grant.over_at, grant.pk)),
+        lambda: sorted(_held(who=subject.pk, now=clock.of_page()), key=lambda grant: (grant.over_at, grant.pk)),
     )
+
+
+@Written
+def _held() -> QuerySet[Grant]:
+    return Grant.objects.live_at(a_time("now")).filter(beneficiary=a_row("who")).select_related("resource__connection")
 
 
 def visible_resources(subject: Subject) -> QuerySet[Resource]:

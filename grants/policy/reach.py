@@ -12,6 +12,7 @@ from itertools import batched
 from django.db import connection
 from django.db.models import Q, QuerySet
 
+from accounts.written import a_text, among, texts
 from grants.catalog.models import Connection, Resource
 from grants.policy import rules
 from grants.policy.models import RuleSet
@@ -119,6 +120,12 @@ def owned(person: Person) -> Q:
     """The resources that this person answers for, by themselves or with a team."""
     theirs = Q(owner_team__in=sorted(person.teams - {""}))
     return theirs | Q(owner_person=person.key) if person.key else theirs
+
+
+def owned_by_given() -> Q:
+    """As owned(), in a query that is Written: of who is in these `teams` and is called this `key`, which may be ""."""
+    by_team = Q(among("owner_team", texts("teams"))) & ~Q(owner_team="")
+    return by_team | Q(owner_person=a_text("key")) & ~Q(owner_person="")
 
 
 def visible(policy: Policy, person: Person | None) -> Q:

@@ -58,7 +58,7 @@ class Asker:
     @classmethod
     def of(cls, subject: Subject, now: datetime) -> Asker:
         grants: dict[int, list[Grant]] = {}
-        for grant in reversed(who.held_by(subject, now)):
+        for grant in reversed(who.held_by(subject)):
             grants.setdefault(grant.resource_id, []).append(grant)
         pending: dict[int, list[RequestItem]] = {}
         asked = RequestItem.objects.filter(beneficiary=subject, state="pending", request__lapses_at__gt=now)

@@ -31,7 +31,7 @@ def access(request: HttpRequest) -> HttpResponse:
     """What this person holds now, waits for, and held last."""
     subject, now = signed_in(request), clock.of_page()
     mine = Grant.objects.filter(beneficiary=subject).select_related("resource__connection")
-    live = who.held_by(subject, now)
+    live = who.held_by(subject)
     waiting = Request.objects.filter(requester=subject, state=Request.State.PENDING, lapses_at__gt=now)
     over = mine.exclude(pk__in=[grant.pk for grant in live]).filter(starts_at__lte=now).order_by("-pk")[:RECENT]
     context = {

@@ -44,7 +44,7 @@ class Trouble(NamedTuple):
 def home(request: HttpRequest) -> HttpResponse:
     me, now = signed_in(request), clock.of_page()
     waiting = shell_of(request).waiting
-    held = who.held_by(me, now)
+    held = who.held_by(me)
     trouble = list(_trouble(now)) if roles.sees_all(me) else []
     context = {
         "now": now,
