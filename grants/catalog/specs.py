@@ -1,4 +1,4 @@
-"""What connections.yaml says of one connection: `policy.parse` makes these, `connections` applies them."""
+"""What connections.yaml says of one connection: `policy.connection_file` makes these, `connections` applies them."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def preview(
         ends_at=ends_at,
         drain_until=ends_at + drain if ends_at and drain else None,
         lapses_at=now + timedelta(days=settings.ENV.request_lapses_days),
-        policy_version=judges.policy.version if judges.policy else 0,
+        policy_version=judges.policy.number if judges.policy else 0,
         problem=_problem(ruling, stages, duration),
     )
 

@@ -253,6 +253,6 @@ def _decide(
         approver=by,
         verdict=verdict,
         note=note,
-        policy_version_id=judges.policy.version if judges.policy else request.policy_version_id,
+        policy_version_id=judges.policy.number if judges.policy else request.policy_version_id,
         at=now,
     )

@@ -15,7 +15,7 @@ from accounts.models import Subject
 from accounts.once import once
 from grants.lifecycle.models import Decision, Request
 from grants.policy import rules, versions
-from grants.policy.parse import Policy
+from grants.policy.language import Policy
 from grants.policy.rulings import Facts, Person, Stage
 
 

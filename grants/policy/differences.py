@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from grants.policy import wording
-from grants.policy.parse import Policy, Rule
+from grants.policy.language import TERMS, Policy, Rule, parse_policy
 
 
 def differences(old: Policy | None, new: Policy) -> Iterator[str]:
     """One sentence a change. Nothing when the policies say the same."""
     if old is None:
         yield "the first policy: nothing was in force"
-        old = Policy(owner_tags=False, owners=(), fallback=(), rules=())
+        old = parse_policy("{version: 1, rules: []}")
     had, has = {rule.name: rule for rule in old.rules}, {rule.name: rule for rule in new.rules}
     for name in [name for name in had if name not in has]:
         yield f"rule {name}: removed"
     for name, rule in has.items():
         if name not in had:
-            terms = f"{', '.join(rule.levels)}; longest {wording.length(rule.longest)}"
-            yield f"rule {name}: added ({wording.matching(rule.match)}; {terms})"
+            terms = f"{', '.join(rule.levels)}; longest {wording.length(rule.duration.longest)}"
+            yield f"rule {name}: added ({rule.match.words()}; {terms})"
         else:
             yield from (f"rule {name}: {line}" for line in _rule(had[name], rule))
-    before = [f"{wording.owner(entry.owner)} owns {wording.matching(entry.match)}" for entry in old.owners]
-    after = [f"{wording.owner(entry.owner)} owns {wording.matching(entry.match)}" for entry in new.owners]
+    before = [f"{wording.owner(entry.owner)} owns {entry.match.words()}" for entry in old.owners]
+    after = [f"{wording.owner(entry.owner)} owns {entry.match.words()}" for entry in new.owners]
     yield from (f"owner removed: {line}" for line in before if line not in after)
     yield from (f"owner added: {line}" for line in after if line not in before)
     if before != after and sorted(before) == sorted(after):
         yield "owners: the order changed, and the first that matches counts"
-    had_roles = [f"{entry.role} stands for {wording.matching(entry.match)}" for entry in old.roles]
-    has_roles = [f"{entry.role} stands for {wording.matching(entry.match)}" for entry in new.roles]
+    had_roles = [f"{entry.role} stands for {entry.match.words()}" for entry in old.roles]
+    has_roles = [f"{entry.role} stands for {entry.match.words()}" for entry in new.roles]
     yield from (f"role removed: {line}" for line in had_roles if line not in has_roles)
     yield from (f"role added: {line}" for line in has_roles if line not in had_roles)
     if had_roles != has_roles and sorted(had_roles) == sorted(has_roles):
@@ -41,18 +41,6 @@ def differences(old: Policy | None, new: Policy) -> Iterator[str]:
 
 
 def _rule(old: Rule, new: Rule) -> Iterator[str]:
-    told = {
-        "match": (wording.matching(old.match), wording.matching(new.match)),
-        "who may ask": (wording.askers(old), wording.askers(new)),
-        "levels": (", ".join(old.levels), ", ".join(new.levels)),
-        "default": (wording.length(old.default), wording.length(new.default)),
-        "longest": (wording.length(old.longest), wording.length(new.longest)),
-        "stages": (wording.stages(old), wording.stages(new)),
-        "reason": (f"{old.reason_min} characters", f"{new.reason_min} characters"),
-        "fallback": (wording.sources(old.fallback), wording.sources(new.fallback)),
-        "drain": (wording.length(old.drain), wording.length(new.drain)),
-        "discoverable": ("yes" if old.discoverable else "no", "yes" if new.discoverable else "no"),
-    }
-    for field, (before, after) in told.items():
-        if before != after:
-            yield f"{field} {before} → {after}"
+    for term, of in TERMS:
+        if of(old) != of(new):
+            yield f"{term.name} {term.say(of(old))} → {term.say(of(new))}"

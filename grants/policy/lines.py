@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from grants.policy.parse import Match
 from grants.policy.rulings import Facts
+from grants.policy.values import Match
 
 _SPECIAL = re.compile(r"[*?\[]")
 

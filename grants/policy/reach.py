@@ -15,8 +15,8 @@ from django.db.models import Q, QuerySet
 from accounts.written import a_text, among, texts
 from grants.catalog.models import Connection, Resource
 from grants.policy import rules
+from grants.policy.language import Policy
 from grants.policy.models import RuleSet
-from grants.policy.parse import Policy
 from grants.policy.rulings import Facts, Owner, Person, Reach
 
 _FACTS = (
@@ -51,7 +51,7 @@ def lock() -> None:
 def keep_all(policy: Policy) -> None:
     """Bring the columns of every resource to this policy, in the transaction that puts it in force, after lock()."""
     _keep(policy, Resource.objects.all())
-    RuleSet.objects.filter(policy_version__lt=policy.version, resources=None).delete()
+    RuleSet.objects.filter(policy_version__lt=policy.number, resources=None).delete()
 
 
 def keep_stale(policy: Policy | None) -> None:
@@ -66,7 +66,7 @@ def keep(policy: Policy | None, connections: Iterable[int], changed: Collection[
     """
     here = Resource.objects.filter(connection__in=connections)
     if changed is not None:
-        current = Q(rules__policy_version=policy.version) if policy else Q(rules=None, hidden=False)
+        current = Q(rules__policy_version=policy.number) if policy else Q(rules=None, hidden=False)
         here = here.filter(Q(pk__in=changed) | ~current)
     _keep(policy, here)
 
@@ -99,7 +99,7 @@ def _sets(policy: Policy, reaches: Iterable[Reach]) -> dict[str, int]:
     RuleSet.objects.bulk_create(
         [
             RuleSet(
-                policy_version_id=policy.version,
+                policy_version_id=policy.number,
                 kind=reach.kind,
                 rules=list(reach.rules),
                 digest=digest,
@@ -109,7 +109,7 @@ def _sets(policy: Policy, reaches: Iterable[Reach]) -> dict[str, int]:
         ],
         ignore_conflicts=True,
     )
-    return dict(RuleSet.objects.filter(policy_version=policy.version, digest__in=wanted).values_list("digest", "pk"))
+    return dict(RuleSet.objects.filter(policy_version=policy.number, digest__in=wanted).values_list("digest", "pk"))
 
 
 def _digest(reach: Reach) -> str:
@@ -141,5 +141,5 @@ def askable(policy: Policy, person: Person) -> Q:
 
 
 def _may_ask(policy: Policy, person: Person, sets: QuerySet[RuleSet]) -> list[int]:
-    known = sets.filter(policy_version=policy.version).values_list("pk", "kind", "rules")
+    known = sets.filter(policy_version=policy.number).values_list("pk", "kind", "rules")
     return [pk for pk, kind, names in known if rules.may_ask(policy, kind, names, person)]

@@ -9,19 +9,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
 from grants.catalog.levels import LEVELS_OF, SERVICES_ONLY, Level
+from grants.policy.language import TERMS, OwnerLine, Policy, RoleLine, Rule
 from grants.policy.lines import Lines, any_glob
-from grants.policy.parse import Match, OwnerRule, Policy, RoleRule, Rule
-from grants.policy.rulings import Allowed, Candidates, Denied, Facts, Owner, Person, Reach, Ruling, Source, Stage
+from grants.policy.rulings import (
+    Allowed,
+    Candidates,
+    Counted,
+    Denied,
+    Facts,
+    Owner,
+    Person,
+    Reach,
+    Ruling,
+    Source,
+    Stage,
+)
+from grants.policy.values import Match
 
 OWNER_TAG = "owner:"
 
 
 class _Compiled(NamedTuple):
-    owners: Lines[OwnerRule]
-    roles: Lines[RoleRule]
+    owners: Lines[OwnerLine]
+    roles: Lines[RoleLine]
     rules: Lines[Rule]
     by_name: Mapping[str, Rule]
 
@@ -75,29 +89,19 @@ def rule_on(policy: Policy, facts: Facts, asker: Person, level: str) -> Ruling:
         if level not in rule.levels:
             allowed = ", ".join(rule.levels)
             return Denied("level", f"Rule {rule.name} allows {allowed} on {where}, not {level}.")
-    longest = min(applying, key=lambda rule: rule.longest)
-    default = min(applying, key=lambda rule: rule.default)
-    reason = max(applying, key=lambda rule: rule.reason_min)
-    drain, drains = min(applying, key=lambda rule: rule.drain), Level.of(level) in SERVICES_ONLY
     stages = [
         Stage(stage.need, stage.sources, (facts.id,), (rule.name,), rule.fallback or policy.fallback)
         for rule in applying
         for stage in rule.stages
     ]
+    drains = Level.of(level) in SERVICES_ONLY
     return Allowed(
-        longest=longest.longest,
-        default=min(default.default, longest.longest),
-        reason_min=reason.reason_min,
+        terms=_strictest([_counted(rule, drains=drains) for rule in applying]),
         stages=_merged(stages, lambda _id: None),
-        because={
-            "longest": longest.name,
-            "default": default.name,
-            "reason": reason.name,
+        by={
             "levels": applying[0].name,
-            "stages": ", ".join(dict.fromkeys(rule.name for rule in applying if rule.stages)) or applying[0].name,
-            **({"drain": drain.name} if drains else {}),
+            "stages": _named(rule.name for rule in applying if rule.stages) or applying[0].name,
         },
-        drain=drain.drain if drains else None,
     )
 
 
@@ -111,27 +115,11 @@ def rule_on_all(policy: Policy, items: Sequence[tuple[Facts, str]], asker: Perso
         rulings.append(ruling)
     if not rulings:
         return Denied("no_items", "Choose what you want access to.")
-    longest = min(rulings, key=lambda ruling: ruling.longest)
-    default = min(rulings, key=lambda ruling: ruling.default)
-    reason = max(rulings, key=lambda ruling: ruling.reason_min)
     owners = {facts.id: owner_of(policy, facts) for facts, _ in items}
-    because = {
-        "longest": longest.because["longest"],
-        "default": default.because["default"],
-        "reason": reason.because["reason"],
-        "levels": ", ".join(dict.fromkeys(ruling.because["levels"] for ruling in rulings)),
-        "stages": ", ".join(dict.fromkeys(ruling.because["stages"] for ruling in rulings)),
-    }
-    draining = sorted((ruling.drain, ruling.because["drain"]) for ruling in rulings if ruling.drain is not None)
-    if draining:
-        because["drain"] = draining[0][1]
     return Allowed(
-        longest=longest.longest,
-        default=min(default.default, longest.longest),
-        reason_min=reason.reason_min,
+        terms=_strictest([ruling.terms for ruling in rulings]),
         stages=_merged([stage for ruling in rulings for stage in ruling.stages], owners.get),
-        because=because,
-        drain=draining[0][0] if draining else None,
+        by={key: _named(ruling.by[key] for ruling in rulings) for key in ("levels", "stages")},
     )
 
 
@@ -272,6 +260,28 @@ def _applying(policy: Policy, facts: Facts, level: str) -> tuple[list[Rule], str
         except Exception:  # noqa: BLE001 (whatever a rule trips over, it denies)
             return [], rule.name
     return applying, ""
+
+
+def _counted(rule: Rule, *, drains: bool) -> Mapping[str, Counted]:
+    """What a rule gives; a drain only to what machines do."""
+    return {
+        term.name: Counted(of(rule), rule.name)
+        for term, of in TERMS
+        if term.strictest and (drains or term.name != "drain")
+    }
+
+
+def _strictest(given: Sequence[Mapping[str, Counted]]) -> Mapping[str, Counted]:
+    """Of each term the strictest; of equal ones the first."""
+    strictest: dict[str, Counted] = {}
+    for term, _ in TERMS:
+        if term.strictest and (values := [terms[term.name] for terms in given if term.name in terms]):
+            strictest[term.name] = term.strictest(values, key=attrgetter("value"))
+    return strictest
+
+
+def _named(rules: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(rules))
 
 
 def _may_ask(rule: Rule, asker: Person) -> bool:

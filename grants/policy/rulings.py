@@ -98,16 +98,46 @@ class Stage:
         )
 
 
+class Counted(NamedTuple):
+    """A value that counts, and the rule that gave it."""
+
+    value: Any
+    rule: str
+
+
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """It may be asked for, under these terms; `because` names the rule that gave each."""
+    """It may be asked for, under these terms: each the strictest of those that the rules give under its name."""
 
-    longest: timedelta
-    default: timedelta
-    reason_min: int  # characters
+    terms: Mapping[str, Counted]
     stages: tuple[Stage, ...]
-    because: Mapping[str, str]
-    drain: timedelta | None = None  # how long `work` may finish reporting after its end; None: nothing does
+    by: Mapping[str, str]  # which rules gave the levels and the stages
+
+    @property
+    def longest(self) -> timedelta:
+        longest: timedelta = self.terms["longest"].value
+        return longest
+
+    @property
+    def default(self) -> timedelta:
+        default: timedelta = self.terms["default"].value
+        return min(default, self.longest)
+
+    @property
+    def reason_min(self) -> int:
+        """In characters."""
+        least: int = self.terms["reason"].value
+        return least
+
+    @property
+    def drain(self) -> timedelta | None:
+        """How long `work` may finish reporting after its end; None: nothing does."""
+        return self.terms["drain"].value if "drain" in self.terms else None
+
+    @property
+    def because(self) -> Mapping[str, str]:
+        """The rule, or the rules, that gave each."""
+        return {**{name: counted.rule for name, counted in self.terms.items()}, **self.by}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import override
 
@@ -23,8 +23,8 @@ from grants.catalog.models import Resource
 from grants.identity.directory import sync_job
 from grants.policy import reach, rules
 from grants.policy.differences import differences
+from grants.policy.language import Policy, each_person, parse_policy, with_people
 from grants.policy.models import PolicyRefusal, PolicyVersion
-from grants.policy.parse import Policy, each_person, parse_policy, with_people
 from grants.policy.rulings import Facts, Person, Source
 from grants.policy.yaml_marks import PolicyErrors, Problem, load
 
@@ -66,7 +66,7 @@ def _read(version: int) -> tuple[Policy | None, str]:
         policy = with_people(parse_policy(row.text), row.people)
     except PolicyErrors as error:
         return None, str(error)
-    return replace(policy, version=version), ""
+    return policy.numbered(version), ""
 
 
 def plan(text: str) -> Plan:
@@ -104,7 +104,7 @@ def apply(text: str, *, by: Subject | None) -> PolicyVersion:
         row = PolicyVersion.objects.create(
             sha256=sha256, text=text, people=people, applied_by=by, applied_at=clock.now()
         )
-        reach.keep_all(replace(with_people(policy, people), version=row.pk))
+        reach.keep_all(with_people(policy, people).numbered(row.pk))
         if policy.roles:
             for slug in settings.ENV.providers:
                 due.hurry(sync_job(slug))  # which looks at the roles that are mapped

@@ -5,26 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from grants.policy.parse import Match, Rule
 from grants.policy.rulings import Owner, Source
-
-
-def matching(match: Match) -> str:
-    """Which resources: "environment production, kind pool or deployment"."""
-    said = [f"{key} {' or '.join(values)}" for key, values in match._asdict().items() if values]
-    return ", ".join(said) or "everything"
-
-
-def askers(rule: Rule) -> str:
-    """Who may ask."""
-    return "anyone" if rule.ask is None else sources(rule.ask)
-
-
-def stages(rule: Rule) -> str:
-    """Who must approve, stage by stage."""
-    if not rule.stages:
-        return "none, granted at once"
-    return ", then ".join(f"{stage.need} of {sources(stage.sources)}" for stage in rule.stages)
 
 
 def sources(sources: Sequence[Source]) -> str:

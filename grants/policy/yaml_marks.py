@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from jsonschema import Draft202012Validator
 
 SIZE_MAX = 256 * 1024  # characters
 NODES_MAX = 20_000
@@ -48,7 +43,7 @@ class Marks(dict[Place, tuple[int, int]]):
 
 
 def load(text: str) -> tuple[Any, Marks]:
-    """The document's plain values, and where each stands. Raises PolicyErrors."""
+    """The document's plain values (its lists are tuples), and where each stands. Raises PolicyErrors."""
     if len(text) > SIZE_MAX:
         raise PolicyErrors([Problem(1, 1, f"The file is over {SIZE_MAX // 1024} KB.")])
     marks = Marks()
@@ -84,7 +79,7 @@ def _at(mark: Any, message: str) -> Problem:
 def _plain(loader: yaml.SafeLoader, node: yaml.Node, place: Place, marks: Marks) -> Any:
     marks[place] = (node.start_mark.line + 1, node.start_mark.column + 1)
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(loader, child, (*place, n), marks) for n, child in enumerate(node.value)]
+        return tuple(_plain(loader, child, (*place, n), marks) for n, child in enumerate(node.value))
     if isinstance(node, yaml.MappingNode):
         value: dict[Any, Any] = {}
         for key_node, child in node.value:
@@ -97,40 +92,3 @@ def _plain(loader: yaml.SafeLoader, node: yaml.Node, place: Place, marks: Marks)
             marks[(*place, key)] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
         return value
     return loader.construct_object(node, deep=True)
-
-
-def against(schema: str, value: Any, marks: Marks) -> list[Problem]:
-    """What the JSON Schema of this name says is wrong."""
-    errors = _validator(schema).iter_errors(value)
-    return list(dict.fromkeys(problem for error in errors for problem in _told(error, marks)))
-
-
-@cache
-def _validator(schema: str) -> Draft202012Validator:
-    path = Path(__file__).with_name(f"{schema}.schema.json")
-    return Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _told(error: Any, marks: Marks) -> Iterator[Problem]:
-    place: Place = tuple(error.absolute_path)
-    name = f"`{place[-1]}`" if place and isinstance(place[-1], str) else "this"
-    match error.validator:
-        case "additionalProperties":
-            known = sorted(error.schema.get("properties", {}))
-            for key in sorted(set(error.instance) - set(known)):
-                yield marks.problem((*place, key), f"`{key}` is not known here; known are {', '.join(known)}.")
-        case "required":
-            missing = [key for key in error.validator_value if key not in error.instance]
-            yield marks.problem(place, f"{', '.join(f'`{key}`' for key in missing)} is missing.")
-        case "enum":
-            yield marks.problem(
-                place, f"{error.instance!r} is not one of {', '.join(map(str, error.validator_value))}."
-            )
-        case "type":
-            wanted = error.validator_value
-            yield marks.problem(place, f"{name} must be a {wanted}, not {error.instance!r}.")
-        case "oneOf" | "anyOf" | "pattern":
-            hint = error.schema.get("description", f"{error.instance!r} does not fit here")
-            yield marks.problem(place, f"{name}: {hint}.")
-        case _:
-            yield marks.problem(place, f"{name}: {error.message}.")

@@ -12,7 +12,7 @@ from grants.catalog.models import Resource
 from grants.lifecycle import who
 from grants.lifecycle.models import Grant, RequestItem
 from grants.policy import rules, versions
-from grants.policy.parse import Policy
+from grants.policy.language import Policy
 from grants.policy.rulings import Allowed, Denied, Person, Ruling
 
 

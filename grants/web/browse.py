@@ -13,7 +13,7 @@ from django.http import QueryDict
 from grants.catalog.models import Connection, Resource
 from grants.catalog.search import search
 from grants.policy import reach, versions
-from grants.policy.parse import Policy
+from grants.policy.language import Policy
 from grants.web import words
 from grants.web.asking import Asker
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grants.policy import wording
-from grants.policy.parse import Match, Policy, Rule, StageRule
+from grants.policy.language import Policy, Rule, StageRule
 from grants.policy.rulings import Source
+from grants.policy.values import Match
 from grants.web import timeline, words
 
 _MOST = 4096  # characters of a reason
@@ -41,16 +42,16 @@ def fallback(policy: Policy) -> str:
 def _rule(policy: Policy, rule: Rule) -> RuleWords:
     who = "Everybody" if rule.ask is None else _sources(rule.ask) or "Nobody"
     stages = [_stage(stage) for stage in rule.stages]
-    stand_ins = _sources(rule.fallback or policy.fallback)
+    length, stand_ins = rule.duration, _sources(rule.fallback or policy.fallback)
     return RuleWords(
         name=rule.name,
         who=f"{who[0].upper()}{who[1:]}",
         levels=rule.levels,
         what=_what(rule.match),
         lines=(
-            f"for {words.length(rule.longest)} at most, {words.length(rule.default)} unless said otherwise",
+            f"for {words.length(length.longest)} at most, {words.length(length.default)} unless said otherwise",
             f"approved by {', then '.join(stages)}" if stages else "granted without asking anybody",
-            *([f"a reason of {rule.reason_min} to {_MOST} characters"] if rule.reason_min else []),
+            f"a reason of {rule.reason.min} to {_MOST} characters",
             *([_drain(rule)] if "work" in rule.levels else []),
             *([f"stand-ins: {stand_ins}"] if stand_ins and stages else []),
         ),

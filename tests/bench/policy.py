@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from grants.policy import rules
-from grants.policy.parse import Policy, parse_policy
+from grants.policy.language import Policy, parse_policy
 from grants.policy.rulings import Allowed, Facts, Owner, Person
 from tests.bench.figures import say
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from grants.policy.parse import PolicyErrors, parse_connections, parse_policy
+from grants.policy.connection_file import parse_connections
+from grants.policy.language import parse_policy
+from grants.policy.yaml_marks import PolicyErrors
 from tests.cast import POLICY
 
 GOOD = POLICY.splitlines(keepends=True)

@@ -22,8 +22,8 @@ from grants.catalog.specs import ConnectionSpec
 from grants.catalog.sync import sync_connection
 from grants.lifecycle import who
 from grants.policy import reach, rules, versions
+from grants.policy.language import Policy, parse_policy
 from grants.policy.models import PolicyVersion, RuleSet
-from grants.policy.parse import Policy, parse_policy
 from grants.policy.rulings import Allowed, Facts, Owner, Person
 from grants.tasks import run
 from tests.cast import POLICY, Cast

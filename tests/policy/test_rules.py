@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from grants.catalog.levels import LEVELS_OF
 from grants.policy import rules
-from grants.policy.parse import Policy, parse_policy, with_people
+from grants.policy.language import Policy, parse_policy, with_people
 from grants.policy.rulings import Allowed, Denied, Facts, Owner, Person, Source, Stage
 
 ADA = Person(1, "sso", "id-ada", frozenset({"ingest"}))

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from grants.audit.models import AuditEvent
 from grants.policy import versions
 from grants.policy.models import PolicyRefusal, PolicyVersion
-from grants.policy.parse import PolicyErrors
+from grants.policy.yaml_marks import PolicyErrors
 from tests.cast import POLICY, Cast
 
 NAMED = POLICY.replace("  - {team: sre}", "  - {person: {idp: IDP, username: olga}}")
@@ -46,7 +46,7 @@ def test_going_back_is_a_new_version(cast: Cast) -> None:
     back = versions.apply(POLICY, by=cast.priya)
     policy = versions.in_force()
     assert policy
-    assert policy.version == back.pk > cast.policy.pk
+    assert policy.number == back.pk > cast.policy.pk
 
 
 def test_a_broken_file_changes_nothing_and_admins_see_why(cast: Cast) -> None:
@@ -54,7 +54,7 @@ def test_a_broken_file_changes_nothing_and_admins_see_why(cast: Cast) -> None:
         versions.apply("version: 1\nrules: [{}]", by=None)
     policy = versions.in_force()
     assert policy
-    assert policy.version == cast.policy.pk
+    assert policy.number == cast.policy.pk
     refusal = versions.refusal_since(cast.policy)
     assert refusal
     assert refusal.errors[0]["line"] == 2

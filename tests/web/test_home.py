@@ -16,7 +16,7 @@ from grants.due import ProcessBeat
 from grants.lifecycle import decide
 from grants.lifecycle.models import Grant
 from grants.policy import versions
-from grants.policy.parse import PolicyErrors
+from grants.policy.yaml_marks import PolicyErrors
 from grants.web.lanes import lanes
 from tests.cast import Cast
 from tests.web.conftest import SignIn

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from grants.catalog.levels import KINDS, LEVELS_OF
-from grants.policy.parse import parse_policy
+from grants.policy.language import parse_policy
 from grants.web import policy_words, words
 from tests.tokens.scene import WORKERS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any, override
@@ -13,10 +14,13 @@ from grants.catalog.connections import HostTaken, KindChanged, apply_connections
 from grants.catalog.models import Connection
 from grants.catalog.specs import ConnectionSpec
 from grants.catalog.sync import server_version, version_warning
-from grants.policy.parse import PolicyErrors, parse_connections
+from grants.policy import connection_file
+from grants.policy.connection_file import parse_connections
+from grants.policy.yaml_marks import PolicyErrors
 
 
 class Command(BaseCommand):
+    requires_system_checks: tuple[str, ...] = ()  # `schema` works without a database
     help = "Adds and changes connections by their slug, from a file."
 
     @override
@@ -25,11 +29,14 @@ class Command(BaseCommand):
         apply = actions.add_parser("apply", help="make the connections what a file says")
         apply.add_argument("file", type=Path, metavar="FILE")
         actions.add_parser("list", help="the connections and their last sync")
+        actions.add_parser("schema", help="print what an editor checks the file against")
 
     @override
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         if action == "apply":
             self._apply(options["file"])
+        elif action == "schema":
+            self.stdout.write(json.dumps(connection_file.schema(), indent=2, ensure_ascii=False))
         else:
             self._list()
 

@@ -1,7 +1,8 @@
-"""`manage.py policy check|plan|apply FILE`, `manage.py policy show [VERSION]`. FILE can be - for standard input."""
+"""`manage.py policy check|plan|apply FILE`, `show [VERSION]`, `schema`. FILE can be - for standard input."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, override
@@ -11,10 +12,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts.idp import default
 from grants.adapters.errors import AdapterError
 from grants.identity import providers
-from grants.policy import versions
+from grants.policy import language, versions
 from grants.policy.differences import differences
+from grants.policy.language import Policy, parse_policy
 from grants.policy.models import PolicyVersion
-from grants.policy.parse import Policy, parse_policy
 from grants.policy.yaml_marks import PolicyErrors
 
 
@@ -31,12 +32,16 @@ class Command(BaseCommand):
             ("apply", "put it in force"),
         ):
             verbs.add_parser(verb, help=text).add_argument("file", help="path, or - for standard input")
+        verbs.add_parser("schema", help="print what an editor checks the file against")
         verbs.add_parser("show", help="print a version").add_argument("number", nargs="?", type=int)
 
     @override
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
         if verb == "show":
             self.show(options["number"])
+            return
+        if verb == "schema":
+            self.stdout.write(json.dumps(language.schema(), indent=2, ensure_ascii=False))
             return
         name = options["file"]
         try:
