@@ -17,6 +17,9 @@ coming_back = Signal()
 
 
 def changed_by(signal: Signal, subjects: Sequence[Any]) -> list[Any]:
-    """Send one of those, and collect the rows. All subjects at once: rows are locked by id, whosever they are."""
+    """Send one of those, and collect the rows. All subjects at once: rows are locked by id, whosever they are.
+
+    The receivers lock rows, so their order is part of the lock order (grants.wiring).
+    """
     answers: list[tuple[Any, Any]] = signal.send(sender=None, subjects=subjects)
     return [row for _, rows in answers for row in rows]

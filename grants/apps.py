@@ -9,12 +9,6 @@ class GrantsConfig(AppConfig):
 
     @override
     def ready(self) -> None:
-        from grants.audit import subscribers  # noqa: PLC0415 (their models need the apps)
-        from grants.lifecycle import hold  # noqa: PLC0415
-        from grants.policy import versions  # noqa: PLC0415
-        from grants.tokens import tickets  # noqa: PLC0415
+        from grants import wiring  # noqa: PLC0415 (its models need the apps)
 
-        subscribers.connect()
-        versions.connect()
-        hold.connect()  # before tickets: grants are locked before credentials
-        tickets.connect()
+        wiring.connect()

@@ -25,9 +25,9 @@ from psycopg import Error as PostgresError
 from redis.exceptions import RedisError
 
 from grants import due
-from grants.audit.export import HeadKeyError, RecordBehind, export_head
-from grants.identity import directory
+from grants.audit.export import HeadKeyError, RecordBehind
 from grants.lifecycle import decide, hold
+from grants.policy import versions
 from grants.provisioning.settle import seconds_to_next
 from grants.tasks import run, settle
 
@@ -36,7 +36,6 @@ log = structlog.get_logger(__name__)
 POLL = 0.5  # seconds; the most that a lost wake-up delays
 REST = 0.25  # seconds between two turns: whatever is recorded notifies, and hundreds of events need no turn each
 BEAT = 5.0
-HEADS_EVERY = timedelta(minutes=1)
 BATCH = 50
 LAST_TURN = 20.0  # seconds that the turns under way may still take when the worker is told to stop
 NAME = f"worker {socket.gethostname()}:{os.getpid()}"
@@ -46,20 +45,20 @@ def turn() -> int:
     """Do once what is due on time; returns how many rows moved. Safe in any number of workers at once."""
     moved = hold.close_elapsed(limit=BATCH) + hold.close_left(limit=BATCH) + hold.close_retired(limit=BATCH)
     moved += decide.lapse(limit=BATCH)
-    for name in due.claim(heads=True):
+    for name in due.claim(in_place=True):
         try:
-            export_head()
+            again = due.do(name)
         except (HeadKeyError, RecordBehind, OSError) as error:
             log.error("head_not_exported", error=str(error))
-            due.done(name, again=timedelta(seconds=15))
-        else:
-            due.done(name, again=HEADS_EVERY)
+            again = timedelta(seconds=15)
+        if again is not None:
+            due.done(name, again=again)
     return moved
 
 
 def publish() -> int:
     """Hand due jobs to Celery; returns how many. What the broker does not take is due again in 2 s."""
-    names = due.claim(heads=False)
+    names = due.claim(in_place=False)
     for name in names:
         try:
             run.apply_async(args=[name], retry=False)
@@ -98,12 +97,8 @@ class SweeperStep(bootsteps.StartStopStep):
     def sweep(self) -> None:
         """Until stopping or an error: turn, then wait for a NOTIFY or the poll."""
         _listen()
-        due.ensure("usage")
-        due.ensure("sessions")
-        due.hurry("judge")  # which a worker of the release before may have put off: it did not know it
-        for provider in settings.ENV.providers.values():
-            if provider.has_directory:
-                due.ensure(directory.sync_job(provider.slug))
+        due.ensure_standing()
+        due.hurry(versions.JUDGE)  # which a worker of the release before may have put off: it did not know it
         beaten = 0.0
         while not self.stopping.is_set():
             if time.monotonic() - beaten >= BEAT:

@@ -15,17 +15,11 @@ from accounts import sessions
 from accounts.idp import row_of
 from grants import due
 from grants.adapters.errors import AdapterError
-from grants.catalog.models import Connection
-from grants.catalog.sync import sync_connection
-from grants.identity import providers
-from grants.identity.directory import sync_directory
-from grants.notifications.mail import send_pending
-from grants.policy.versions import judge_stale, mapped_roles
+from grants.identity import directory, providers
+from grants.policy.versions import mapped_roles
 from grants.provisioning import leftovers
 from grants.provisioning.calls import BACKLOG
 from grants.provisioning.settle import settle as settle_due
-from grants.tokens import usage
-from grants.tokens.deliver import deliver
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +51,10 @@ def run(name: str) -> None:
 def _run(name: str) -> None:
     seconds = settings.ENV.sync_seconds
     try:
-        again = _do(name, timedelta(seconds=seconds))
+        again = due.do(name)
+    except due.UnknownJob:
+        log.error("unknown_job", job=name)
+        again = timedelta(hours=1)
     except (AdapterError, OSError) as error:
         # Kept on the row it concerns, for the status page; the next turn tries again.
         log.warning("job_failed", job=name, error=str(error))
@@ -72,37 +69,31 @@ def _run(name: str) -> None:
         due.done(name, again=again)
 
 
-def _do(name: str, again: timedelta) -> timedelta | None:
-    """Do the job; returns after how long once more, `again` unless it says otherwise, or None: it was to be done once.
+# The jobs that no single room could do; the others are where what they do is.
 
-    Raises AdapterError, OSError, DatabaseError.
-    """
-    kind, _, which = name.partition(":")
-    match kind:
-        case "sync":
-            sync_connection(Connection.objects.get(slug=which))
-        case "directory":
-            if which not in settings.ENV.providers:
-                return None
-            sync_directory(providers.named(which), mapped=mapped_roles())
-        case "mail":
-            send_pending()
-            again = timedelta(0)  # due whenever the record has something unread
-        case "token":
-            again = deliver(int(which))
-        case "restored":
-            provider = providers.named(which)
-            leftovers.own_up_to(row_of(provider), providers.adapter(provider))
-            return None
-        case "judge":
-            judge_stale()
-            return None
-        case "sessions":
-            full = sessions.forget_expired(limit=SESSIONS) == SESSIONS
-            again = timedelta(0) if full else timedelta(minutes=10)  # as long as a sign-in that is begun may take
-        case "usage":
-            again = timedelta(0) if usage.fold() else timedelta(hours=1)
-        case _:
-            log.error("unknown_job", job=name)
-            again = timedelta(hours=1)
-    return again
+
+def _directories() -> list[str]:
+    return [directory.sync_job(provider.slug) for provider in settings.ENV.providers.values() if provider.has_directory]
+
+
+@due.job("directory", standing=_directories)
+def _sync_directory(slug: str) -> timedelta | None:
+    """Of the people, with the roles that the policy maps."""
+    if slug not in settings.ENV.providers:
+        return None
+    directory.sync_directory(providers.named(slug), mapped=mapped_roles())
+    return timedelta(seconds=settings.ENV.sync_seconds)
+
+
+@due.job("restored")
+def _own_up(slug: str) -> timedelta | None:
+    """To what a restored database knows nothing of, once."""
+    provider = providers.named(slug)
+    leftovers.own_up_to(row_of(provider), providers.adapter(provider))
+    return None
+
+
+@due.job("sessions", standing=lambda: ["sessions"])
+def _forget_sessions(_which: str) -> timedelta:
+    full = sessions.forget_expired(limit=SESSIONS) == SESSIONS
+    return timedelta(0) if full else timedelta(minutes=10)  # as long as a sign-in that is begun may take

@@ -79,13 +79,13 @@ def test_what_is_hurried_while_it_runs_is_due_again(at: Move, hurried: bool) -> 
     """A token was revoked while others were being delivered: the machine gets another one now, not in a minute."""
     due.ensure("token:5")
     at(timedelta(seconds=5))
-    assert "token:5" in due.claim(heads=False)
+    assert "token:5" in due.claim(in_place=False)
     at(timedelta(seconds=5))
     if hurried:
         due.hurry("token:5")
     at(timedelta(seconds=5))
     due.done("token:5", again=timedelta(minutes=1))
-    assert ("token:5" in due.claim(heads=False)) == hurried
+    assert ("token:5" in due.claim(in_place=False)) == hurried
 
 
 def test_a_broker_that_is_gone_loses_nothing(at: Move) -> None:
@@ -106,7 +106,7 @@ def test_a_job_that_the_database_interrupted_is_given_back(at: Move, monkeypatch
 
     monkeypatch.setattr("grants.tokens.usage.fold", fold)
     due.ensure("usage")
-    assert "usage" in due.claim(heads=False)
+    assert "usage" in due.claim(in_place=False)
     at(timedelta(seconds=1))
     run("usage")
     job = DueJob.objects.get(name="usage")
@@ -115,12 +115,12 @@ def test_a_job_that_the_database_interrupted_is_given_back(at: Move, monkeypatch
 
 
 def test_mail_is_due_only_when_something_is_unread(cast: Cast) -> None:
-    assert "mail" in due.claim(heads=False)
+    assert "mail" in due.claim(in_place=False)
     send_pending()
     due.done("mail", again=timedelta(0))
-    assert due.claim(heads=False) == []
+    assert due.claim(in_place=False) == []
     cast.asks()
-    assert due.claim(heads=False) == ["mail"]
+    assert due.claim(in_place=False) == ["mail"]
 
 
 def test_approvers_are_told_and_then_the_asker(cast: Cast) -> None:

@@ -7,13 +7,14 @@ noticed by it.
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from django.conf import settings
 
-from grants import clock
+from grants import clock, due
 from grants.audit import heads
 from grants.audit.heads import Head
 from grants.audit.models import AuditEvent, AuditHead
@@ -92,3 +93,9 @@ def behind() -> str:
         f"The record, at event {AuditHead.objects.get().seq}, does not continue event {last.seq}, which was exported."
         " If a backup was restored, declare it by manage.py after_restore."
     )
+
+
+@due.job("heads", in_place=True)
+def _export_due(_which: str) -> timedelta:
+    export_head()
+    return timedelta(minutes=1)

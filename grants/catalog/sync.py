@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from grants import clock
+from grants import clock, due
 from grants.adapters.errors import AdapterError
 from grants.adapters.orchestrators.base import Found, Listing, Orchestrator
 from grants.adapters.orchestrators.prefect import RELEASES, Prefect
@@ -259,3 +260,9 @@ def _note(connection: Connection, listing: Listing, read_at: datetime, held: int
     else:
         connection.error = listing.why
     connection.save(update_fields=["seen_at", "held", "error", "server_version"])
+
+
+@due.job("sync")
+def _sync_due(slug: str) -> timedelta:
+    sync_connection(Connection.objects.get(slug=slug))
+    return timedelta(seconds=settings.ENV.sync_seconds)

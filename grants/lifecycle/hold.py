@@ -12,7 +12,6 @@ from django.db.models.functions import Coalesce, Least
 
 from accounts import roles, service_identities
 from accounts.models import Subject
-from accounts.signals import coming_back
 from grants import clock, due
 from grants.audit import Event, Verb, record, record_all
 from grants.catalog.levels import SERVICES_ONLY, Level
@@ -54,9 +53,12 @@ def open_grants(request: Request, *, now: datetime, drain: timedelta | None) -> 
     return grants
 
 
+DELIVERY = "token"  # the kind of the due rows that deliver
+
+
 def token_job(subject_id: int) -> str:
     """The name of the due row that delivers tokens to this service identity, if it has them delivered."""
-    return f"token:{subject_id}"
+    return f"{DELIVERY}:{subject_id}"
 
 
 def give_back(grant: Grant, *, by: Subject) -> Grant:
@@ -89,12 +91,8 @@ def close_left(*, limit: int = 50) -> int:
     return _close(Grant.objects.filter(beneficiary__active=False), EndReason.LEFT, Verb.GRANT_LEFT, limit)
 
 
-def connect() -> None:
-    coming_back.connect(_close_of, dispatch_uid="grants.lifecycle")
-
-
-def _close_of(*, subjects: Sequence[Subject], **_: Any) -> list[Grant]:
-    """End what they have open still, in the caller's transaction, which records the rows."""
+def close_of(*, subjects: Sequence[Subject], **_: Any) -> list[Grant]:
+    """Receive accounts.signals.coming_back: end what they have open still, rows that the caller records."""
     mine = Grant.objects.filter(beneficiary__in=subjects, closed_at=None).order_by("pk")
     grants = list(mine.select_for_update(no_key=True, of=("self",)))
     _shut(grants, EndReason.LEFT, clock.now())

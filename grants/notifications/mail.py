@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import smtplib
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from accounts.models import Subject
+from grants import due
 from grants.audit import Verb
 from grants.audit.models import AuditEvent, AuditHead
 from grants.lifecycle import decide, stages
@@ -37,6 +39,15 @@ TELLS = (
     Verb.GRANT_REVOKED,
     Verb.GRANT_RETIRED,
 )
+
+
+_UNREAD = "(SELECT seq FROM grants_audithead) > (SELECT seq FROM grants_cursor WHERE name = 'mail')"
+
+
+@due.job("mail", has_work=_UNREAD)
+def _send_due(_which: str) -> timedelta:
+    send_pending()
+    return timedelta(0)
 
 
 def send_pending() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from typing import override
 
@@ -18,7 +19,6 @@ from accounts.models import Identity, Membership, Subject
 from accounts.once import once
 from grants import clock, due
 from grants.audit import Verb, record
-from grants.catalog.changes import judged_anew
 from grants.catalog.models import Resource
 from grants.identity.directory import sync_job
 from grants.policy import reach, rules
@@ -27,6 +27,8 @@ from grants.policy.language import Policy, each_person, parse_policy, with_peopl
 from grants.policy.models import PolicyRefusal, PolicyVersion
 from grants.policy.rulings import Facts, Person, Source
 from grants.policy.yaml_marks import PolicyErrors, Problem, load
+
+JUDGE = "judge"  # the due row that a migration leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,21 +245,20 @@ def not_hidden_from(subject: Subject) -> Q:
     return reach.visible(policy, person_of(subject)) if policy else Q(hidden=False)
 
 
-def connect() -> None:
-    judged_anew.connect(_judge_anew, dispatch_uid="grants.policy")
-
-
-def _judge_anew(*, connections: Collection[int], changed: Collection[int] | None, **_: object) -> None:
+def judge_anew(*, connections: Collection[int], changed: Collection[int] | None, **_: object) -> None:
+    """Receive catalog.changes.judged_anew."""
     policy = in_force()
     if policy or in_force_row() is None:  # what this release can't read stays as it was judged
         reach.keep(policy, connections, changed)
 
 
-def judge_stale() -> None:
+@due.job(JUDGE)
+def judge_stale(_which: str = "") -> timedelta | None:
     """Judge, by the policy in force, what it has not judged yet: without a sync, which may never come."""
     with transaction.atomic():
         reach.lock()
         _judge_stale()
+    return None
 
 
 def _judge_stale() -> None:

@@ -22,7 +22,7 @@ from accounts.models import Subject
 from grants import clock, due
 from grants.audit import Verb, record
 from grants.lifecycle.errors import NotAllowed
-from grants.lifecycle.hold import token_job
+from grants.lifecycle.hold import DELIVERY, token_job
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.tokens.mint import read
@@ -85,6 +85,11 @@ def deliver(subject_id: int) -> timedelta:
     again = [_deliver(grant, now) - now for grant in longest.values()]
     _remove_others(subject_id, (path_of(subject_id, *key) for key in longest))
     return max(SOON, min([LOOK_AGAIN, *again]))
+
+
+@due.job(DELIVERY)
+def _deliver_due(subject_id: str) -> timedelta:
+    return deliver(int(subject_id))
 
 
 def _deliver(grant: Grant, now: datetime) -> datetime:

@@ -14,7 +14,6 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.models import Subject
-from accounts.signals import coming_back, session_ending
 from grants import clock
 from grants.audit import Verb, record
 from grants.catalog.models import Connection
@@ -73,10 +72,6 @@ def end_sessions(*subjects: Subject) -> list[Credential]:
     return ended
 
 
-def connect() -> None:
-    for signal in (session_ending, coming_back):
-        signal.connect(_end, dispatch_uid="grants.tokens")
-
-
-def _end(*, subjects: Sequence[Subject], **_: Any) -> list[Credential]:
+def end_sessions_of(*, subjects: Sequence[Subject], **_: Any) -> list[Credential]:
+    """Receive accounts.signals.session_ending and coming_back; the caller records the rows."""
     return end_sessions(*subjects)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connection
 from django.db.models import Max, Min, Q, Sum
 
+from grants import due
 from grants.lifecycle.models import Grant
 from grants.tokens.models import GateUsage
 
@@ -59,3 +60,8 @@ def fold() -> bool:
         cursor.execute("SELECT gate_usage_fold(%s)", [FOLDED_AT_ONCE])
         (folded,) = cursor.fetchone()
     return bool(folded == FOLDED_AT_ONCE)
+
+
+@due.job("usage", standing=lambda: ["usage"])
+def _fold_due(_which: str) -> timedelta:
+    return timedelta(0) if fold() else timedelta(hours=1)

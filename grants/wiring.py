@@ -1,0 +1,36 @@
+"""What rooms tell the rooms above them: who receives each signal, in which order, and whose jobs are due.
+
+A signal is received in the order that stands here. Receivers lock rows, so it is part of the one lock order
+(docs/model.md): request, grant, binding, credential, subject, resource, then the head of the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.dispatch import Signal
+
+from accounts.signals import coming_back, happened, session_ending
+from grants.audit import export, subscribers
+from grants.catalog import sync
+from grants.catalog.changes import judged_anew
+from grants.lifecycle import hold
+from grants.notifications import mail
+from grants.policy import versions
+from grants.tokens import deliver, tickets, usage
+
+RECEIVERS: dict[Signal, tuple[Callable[..., Any], ...]] = {
+    coming_back: (hold.close_of, tickets.end_sessions_of),  # grants and their bindings, then credentials
+    session_ending: (tickets.end_sessions_of,),
+    judged_anew: (versions.judge_anew,),
+    happened: (subscribers.record_happened,),
+}
+# Imported here, so that the status page knows in every process when one has nothing to do; tasks registers the others.
+WITH_JOBS = (export, sync, versions, deliver, usage, mail)
+
+
+def connect() -> None:
+    for signal, receivers in RECEIVERS.items():
+        for receiver in receivers:
+            signal.connect(receiver, dispatch_uid=f"{receiver.__module__}.{receiver.__qualname__}")
