@@ -11,7 +11,9 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 
 from accounts.clock import StintNow, now
+from accounts.errors import UserError
 from accounts.models import PortalRole, RecoveryCode, RecoveryTries, Subject
+from accounts.sentences import Says
 from accounts.signals import happened
 
 log = structlog.get_logger(__name__)
@@ -24,8 +26,8 @@ _SIGNS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 _LENGTH = 20  # 99 bits
 
 
-class NotRecovered(Exception):
-    """The code did nothing; `.args[0]` says why, for the person who typed it."""
+class NotRecovered(UserError):
+    """The code did nothing."""
 
 
 class TooManyTries(NotRecovered):
@@ -34,7 +36,7 @@ class TooManyTries(NotRecovered):
     def __init__(self, seconds: int) -> None:
         minutes = -(-seconds // 60)
         again = "in a minute" if minutes == 1 else f"in {minutes} minutes"
-        super().__init__(f"Too many wrong codes were typed. No code works for now; try again {again}.")
+        super().__init__(Says.CODE_TRIES, again=again)
         self.seconds = seconds
 
 
@@ -80,7 +82,7 @@ def use_code(typed: str, *, by: Subject) -> None:
                 facts={"code": row.pk, "subject": by.pk},
             )
     if not used:  # said outside: a try that failed stays counted
-        raise NotRecovered(f"That is no code that works. A code lives {MINUTES} minutes and works once.")
+        raise NotRecovered(Says.CODE_WRONG, minutes=MINUTES)
 
 
 def _count(by: Subject) -> None:

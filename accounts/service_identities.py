@@ -8,25 +8,19 @@ from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 
 from accounts import roles
+from accounts.errors import NotAllowed
 from accounts.models import Subject, Team
 from accounts.people import line
+from accounts.sentences import Says
 from accounts.signals import changed_by, coming_back, happened
 
 Kind = Subject.Kind
 
 
-class NotPermitted(Exception):
-    """Why it did not happen, in a sentence for the person who tried."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 def add(team: Team, name: str, *, by: Subject | str) -> Subject:
     """A new identity that this team owns. `by` is a person, or the word for whoever has the shell of the portal.
 
-    Raises NotPermitted (not a member, no name, a name that is taken).
+    Raises NotAllowed (not a member, no name, a name that is taken).
     """
     _permit(team, by)
     name = _named(name)
@@ -41,7 +35,7 @@ def add(team: Team, name: str, *, by: Subject | str) -> Subject:
 
 
 def rename(service: Subject, name: str, *, by: Subject) -> Subject:
-    """Another name for the same identity: what it holds stays. Raises NotPermitted."""
+    """Another name for the same identity: what it holds stays. Raises NotAllowed."""
     team = _team_of(service)
     _permit(team, by)
     name = _named(name)
@@ -56,12 +50,12 @@ def rename(service: Subject, name: str, *, by: Subject) -> Subject:
 
 
 def switch_off(service: Subject, *, by: Subject) -> Subject:
-    """The gate refuses it from the next call on; what it holds is closed. Raises NotPermitted."""
+    """The gate refuses it from the next call on; what it holds is closed. Raises NotAllowed."""
     return _switch(service, active=False, by=by)
 
 
 def switch_on(service: Subject, *, by: Subject) -> Subject:
-    """It may be asked for again; what it held before stays closed. Raises NotPermitted."""
+    """It may be asked for again; what it held before stays closed. Raises NotAllowed."""
     return _switch(service, active=True, by=by)
 
 
@@ -105,25 +99,25 @@ def _switch(service: Subject, *, active: bool, by: Subject) -> Subject:
 
 def _permit(team: Team, by: Subject | str) -> None:
     if isinstance(by, Subject) and not may_manage(team, by):
-        raise NotPermitted(f"Only members of team {team.slug} and admins look after its service identities.")
+        raise NotAllowed(Says.NOT_OF_TEAM, team=team.slug)
 
 
 def _team_of(service: Subject) -> Team:
     if service.kind != Kind.SERVICE or service.team is None:
-        raise NotPermitted(f"{service.name} is a person.")
+        raise NotAllowed(Says.NOT_A_SERVICE, name=service.name)
     return service.team
 
 
 def _named(name: str) -> str:
     if not line(name):
-        raise NotPermitted("Give it a name that says what it runs, like “etl worker”.")
+        raise NotAllowed(Says.NO_NAME)
     return line(name)
 
 
 def _taken(error: IntegrityError, team: Team, name: str) -> Exception:
     if "subject_service_once" not in str(error):
         return error
-    return NotPermitted(f"Team {team.slug} has a service identity called {name} already.")
+    return NotAllowed(Says.NAME_TAKEN, team=team.slug, name=name)
 
 
 def _tell(

@@ -109,12 +109,12 @@ def recover_page(request: HttpRequest) -> HttpResponse:
     try:
         recover.use_code(request.POST.get("code", "")[:100], by=request.user)
     except recover.TooManyTries as error:
-        context["error"] = str(error)
+        context["error"] = error.reason
         response = render(request, "recover.html", context, status=429)
         response["Retry-After"] = str(error.seconds)
         return response
     except recover.NotRecovered as error:
-        context["error"] = str(error)
+        context["error"] = error.reason
         return render(request, "recover.html", context, status=422)
     messages.success(request, "You are an admin now. That is in the record.")
     return redirect("home")

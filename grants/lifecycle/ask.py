@@ -11,13 +11,14 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts import service_identities
+from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
 from grants import clock
 from grants.audit import Verb, record
 from grants.catalog.models import Resource
 from grants.lifecycle import hold
-from grants.lifecycle.errors import Conflict, NotAllowed
 from grants.lifecycle.models import Request, RequestItem
+from grants.lifecycle.sentences import Says, denied
 from grants.lifecycle.stages import Judges, StageView
 from grants.lifecycle.states import State, move
 from grants.policy import rules, versions
@@ -43,7 +44,12 @@ class Preview:
     drain_until: datetime | None  # until when `work` may still report; None: nothing does
     lapses_at: datetime
     policy_version: int  # 0: none is in force
-    problem: str  # why it can't be sent, in a sentence; "" when it can
+    refusal: NotAllowed | None  # why it can't be sent
+
+    @property
+    def problem(self) -> str:
+        """The same in a sentence; "" when it can be sent."""
+        return self.refusal.reason if self.refusal else ""
 
 
 def preview(
@@ -72,7 +78,7 @@ def preview(
         drain_until=ends_at + drain if ends_at and drain else None,
         lapses_at=now + timedelta(days=settings.ENV.request_lapses_days),
         policy_version=judges.policy.number if judges.policy else 0,
-        problem=_problem(ruling, stages, duration),
+        refusal=_refusal(ruling, stages, duration),
     )
 
 
@@ -94,12 +100,11 @@ def ask(
     if sent := _sent_before(asked):
         return sent
     seen = preview(items, by=by, beneficiary=beneficiary, duration=duration)
-    if isinstance(seen.ruling, Denied) or seen.problem:
-        raise NotAllowed(seen.problem)
+    if seen.refusal:
+        raise seen.refusal
+    assert isinstance(seen.ruling, Allowed)  # else it is refused
     if not seen.ruling.reason_min <= len(asked.reason) <= REASON_MAX:
-        raise NotAllowed(
-            f"Say why in {seen.ruling.reason_min} to {REASON_MAX} characters; this has {len(asked.reason)}."
-        )
+        raise NotAllowed(Says.REASON_LENGTH, least=seen.ruling.reason_min, most=REASON_MAX, has=len(asked.reason))
     try:
         with transaction.atomic():
             return _file(asked, seen, seen.ruling)
@@ -120,45 +125,43 @@ class _Asked(NamedTuple):
 
 def _rule(judges: Judges, items: Sequence[Wanted], by: Subject, beneficiary: Subject) -> Ruling:
     if not items:
-        return Denied("no_items", "Choose what you want access to.")
+        return denied(Says.NO_ITEMS)
     if len(items) > ITEMS_MAX:
-        return Denied("too_many", f"A request holds {ITEMS_MAX} items at most.")
+        return denied(Says.TOO_MANY, most=ITEMS_MAX)
     if len({(item.resource.pk, item.level) for item in items}) < len(items):
-        return Denied("twice", "The same thing is in the request twice.")
+        return denied(Says.TWICE)
     if retired := [item.resource.name for item in items if item.resource.retired_at]:
-        return Denied("retired", f"{', '.join(retired)} is gone from its orchestrator.")
+        return denied(Says.RETIRED, names=", ".join(retired))
     if not by.active:
-        return Denied("inactive", "Your account is switched off.")
+        return denied(Says.YOU_INACTIVE)
     if not service_identities.acts_for(by, beneficiary):
-        return Denied("on_behalf", "You can ask for yourself, and for service identities of your own teams.")
+        return denied(Says.ON_BEHALF)
     if not beneficiary.active:
-        return Denied("inactive", f"{beneficiary.name} is switched off.")
+        return denied(Says.INACTIVE, name=beneficiary.name)
     person = versions.asker_of(beneficiary)
     if judges.policy is None or person is None:
-        return Denied("no_policy", "No policy is in force, so nothing can be asked for. Tell an admin.")
+        return denied(Says.NO_POLICY)
     asked = [(versions.facts_of(item.resource), item.level) for item in items]
     return rules.rule_on_all(judges.policy, asked, person)
 
 
-def _problem(ruling: Ruling, stages: Sequence[StageView], duration: timedelta | None) -> str:
+def _refusal(ruling: Ruling, stages: Sequence[StageView], duration: timedelta | None) -> NotAllowed | None:
     if isinstance(ruling, Denied):
-        return ruling.reason
+        return NotAllowed(Says.DENIED, reason=ruling.reason, why=ruling.code)
     if duration is None or duration < timedelta(minutes=1):
-        return "Ask for one minute or more."
+        return NotAllowed(Says.TOO_SHORT)
     if duration > ruling.longest:
         rule = ruling.because.get("longest", "")
-        return f"The longest here is {_words(ruling.longest)}, by rule {rule}: choose that or less."
+        return NotAllowed(Says.TOO_LONG, longest=_words(ruling.longest), rule=rule)
     for view in stages:
         if view.short:
             can = len(view.approvers)
             if can >= view.stage.need:
-                return (
-                    f"Too few can approve all of this ({view.stage.title}, after the stages before): a person counts"
-                    " once per request. Ask for the items one by one."
-                )
-            who = "Nobody can" if not can else f"Only {can} of the {view.stage.need} needed can"
-            return f"{who} approve this now ({view.stage.title}). Tell an admin: the policy or the teams must change."
-    return ""
+                return NotAllowed(Says.TOO_FEW_FOR_ALL, stage=view.stage.title)
+            if not can:
+                return NotAllowed(Says.NOBODY_APPROVES, stage=view.stage.title)
+            return NotAllowed(Says.TOO_FEW_APPROVE, stage=view.stage.title, can=can, need=view.stage.need)
+    return None
 
 
 def _words(length: timedelta) -> str:
@@ -212,19 +215,17 @@ def _sent_before(asked: _Asked) -> Request | None:
     same = same and request.beneficiary_id == asked.beneficiary.pk
     if same and request.duration == asked.duration and request.reason == asked.reason:
         return request
-    raise Conflict(f"This form was sent already, as {request.ref}, with other contents. Open a new one.")
+    raise Conflict(Says.SENT_BEFORE, request=request.ref)
 
 
 def _why_refused(error: IntegrityError, asked: _Asked) -> Exception:
     if "item_one_pending_ask" not in str(error):
         return error
-    who = "You" if asked.beneficiary == asked.by else "Your team"
+    already = Says.YOU_ASKED_ALREADY if asked.beneficiary == asked.by else Says.TEAM_ASKED_ALREADY
     for item in asked.items:
         pending = RequestItem.objects.filter(
             beneficiary=asked.beneficiary, resource=item.resource, level=item.level, state=State.PENDING
         ).first()
         if pending:
-            return NotAllowed(
-                f"{who} asked for {item.level} on {item.resource.name} already: R-{pending.request_id} is pending."
-            )
-    return Conflict("Somebody decided this a moment ago. Send it again.")
+            return NotAllowed(already, level=item.level, name=item.resource.name, request=f"R-{pending.request_id}")
+    return Conflict(Says.JUST_DECIDED)

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import JSONField, OuterRef, Q, QuerySet
 from django.db.models.functions import JSONObject
 
+from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
 from accounts.once import once
 from accounts.written import Given, Written, a_row, among, read_along, rows
@@ -21,10 +22,10 @@ from grants.audit import Event, Verb, record
 from grants.catalog.models import Resource
 from grants.clock import StintNow
 from grants.lifecycle import hold
-from grants.lifecycle.errors import Conflict, NotAllowed
 from grants.lifecycle.models import Decision, Request, RequestItem
+from grants.lifecycle.sentences import Says
 from grants.lifecycle.stages import Judges, StageView, current
-from grants.lifecycle.states import State, move
+from grants.lifecycle.states import State, closed, move
 from grants.policy import rules, versions
 from grants.policy.reach import owned_by_given
 from grants.policy.rulings import Allowed, Denied, Source
@@ -63,7 +64,7 @@ def deny(request: Request, *, by: Subject, note: str = "") -> Request:
         mine = votes.filter(approver=by).first()
         view = current(judges.of(request)) if mine else _stage_for(judges, request, by)
         if view is None:
-            raise Conflict(f"{request.ref} has all its approvals already.")
+            raise Conflict(Says.ALL_APPROVED, request=request.ref)
         if mine:
             votes.filter(approver=by).update(superseded=True)
         decision = _decide(request, view, by, Decision.Verdict.DENY, note, judges, now)
@@ -75,7 +76,7 @@ def deny(request: Request, *, by: Subject, note: str = "") -> Request:
 def withdraw(request: Request, *, by: Subject) -> Request:
     """Take a pending request back. Raises NotAllowed for anybody but the one who asked, Conflict when decided."""
     if by.pk != request.requester_id:
-        raise NotAllowed("Only who asked can withdraw a request.")
+        raise NotAllowed(Says.NOT_YOURS_TO_WITHDRAW)
     with transaction.atomic():
         request, now = _lock(request)
         move(request, State.WITHDRAWN, now=now)
@@ -191,25 +192,25 @@ def _lock(request: Request) -> tuple[Request, datetime]:
 def _open(request: Request, now: datetime) -> None:
     if request.state != State.PENDING:
         last = request.decisions.filter(superseded=False).select_related("approver").order_by("-pk").first()
-        by = f" by {last.approver.name}" if last and request.state in (State.APPROVED, State.DENIED) else ""
-        raise Conflict(f"{request.ref} is {request.get_state_display().lower()} already{by}.")
+        decided = last is not None and request.state in (State.APPROVED, State.DENIED)
+        raise closed(request, last.approver.name if last and decided else "")
     if now >= request.lapses_at:
-        raise Conflict(f"{request.ref} has lapsed: nobody decided in time.")
+        raise Conflict(Says.LAPSED, request=request.ref)
 
 
 def _stage_for(judges: Judges, request: Request, by: Subject) -> StageView:
     """The stage this person may decide now. Raises NotAllowed, or Conflict for who has approved, with the reason."""
     if by.pk == request.requester_id:
-        raise NotAllowed("You asked for this yourself, so somebody else decides.")
+        raise NotAllowed(Says.OWN_REQUEST)
     if by.pk == request.beneficiary_id:
-        raise NotAllowed("This is for you, so somebody else decides.")
+        raise NotAllowed(Says.OWN_ACCESS)
     if judges.policy is None:
-        raise NotAllowed("No policy is in force, so nothing can be decided. Tell an admin.")
+        raise NotAllowed(Says.NOTHING_DECIDES)
     view = current(judges.of(request))
     if view is None or by.pk not in {approver.pk for approver in view.approvers}:
-        raise NotAllowed("You are not among those who are asked." if view else "All approvals are there.")
+        raise NotAllowed(Says.NOT_ASKED if view else Says.NO_STAGE)
     if has_voted(request, by):
-        raise Conflict("You have approved this already; somebody else must, too.")
+        raise Conflict(Says.VOTED)
     return view
 
 
@@ -219,17 +220,17 @@ def _still_allowed(judges: Judges, request: Request) -> Allowed:
     items = list(request.items.select_related("resource__connection"))
     gone = [item.resource.name for item in items if item.resource.retired_at]
     if gone:
-        raise NotAllowed(f"{', '.join(gone)} is gone from its orchestrator, so it can't be granted.")
+        raise NotAllowed(Says.GONE, names=", ".join(gone))
     person = versions.asker_of(beneficiary)
     if person is None or judges.policy is None:
-        where = "" if beneficiary.kind == Subject.Kind.SERVICE else " at the identity provider"
-        raise NotAllowed(f"{beneficiary.name} is switched off{where}.")
+        service = beneficiary.kind == Subject.Kind.SERVICE
+        raise NotAllowed(Says.INACTIVE if service else Says.SWITCHED_OFF_THERE, name=beneficiary.name)
     asked = [(versions.facts_of(item.resource), item.level) for item in items]
     ruling = rules.rule_on_all(judges.policy, asked, person)
     if isinstance(ruling, Denied):
-        raise NotAllowed(f"The policy has changed since this was asked: {ruling.reason}")
+        raise NotAllowed(Says.POLICY_CHANGED, reason=ruling.reason, why=ruling.code)
     if request.duration > ruling.longest:
-        raise NotAllowed("The policy has changed since this was asked: it is longer than a rule now allows.")
+        raise NotAllowed(Says.POLICY_SHORTER)
     return ruling
 
 
@@ -244,7 +245,7 @@ def _decide(
 ) -> Decision:
     note = note.strip()
     if len(note) > NOTE_MAX:
-        raise NotAllowed(f"A note has {NOTE_MAX} characters at most; this has {len(note)}.")
+        raise NotAllowed(Says.NOTE_LENGTH, most=NOTE_MAX, has=len(note))
     return Decision.objects.create(
         request=request,
         requester_id=request.requester_id,

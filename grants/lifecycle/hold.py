@@ -11,14 +11,15 @@ from django.db.models import QuerySet
 from django.db.models.functions import Coalesce, Least
 
 from accounts import roles, service_identities
+from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
 from grants import clock, due
 from grants.audit import Event, Verb, record, record_all
 from grants.catalog.levels import SERVICES_ONLY, Level
 from grants.clock import StintNow
 from grants.lifecycle import bindings
-from grants.lifecycle.errors import Conflict, NotAllowed
 from grants.lifecycle.models import Grant, Request
+from grants.lifecycle.sentences import Says
 from grants.policy import versions
 
 EndReason = Grant.EndReason
@@ -64,14 +65,14 @@ def token_job(subject_id: int) -> str:
 def give_back(grant: Grant, *, by: Subject) -> Grant:
     """The holder, or the team of an identity, is done early. Raises NotAllowed for others, Conflict when over."""
     if not service_identities.acts_for(by, grant.beneficiary):
-        raise NotAllowed("Only who holds an access can give it back.")
+        raise NotAllowed(Says.NOT_HELD)
     return _end(grant, EndReason.GIVEN_BACK, Verb.GRANT_GIVEN_BACK, by)
 
 
 def revoke(grant: Grant, *, by: Subject) -> Grant:
     """An owner or an admin takes the access back. Raises NotAllowed, or Conflict when it is over already."""
     if not may_revoke(grant, by):
-        raise NotAllowed("Only an owner of the resource or an admin can revoke this.")
+        raise NotAllowed(Says.NOT_REVOCABLE)
     return _end(grant, EndReason.REVOKED, Verb.GRANT_REVOKED, by)
 
 
@@ -117,7 +118,7 @@ def _end(grant: Grant, reason: Grant.EndReason, verb: Verb, by: Subject) -> Gran
         grant = Grant.objects.select_for_update(no_key=True, of=("self",)).get(pk=grant.pk)
         now = clock.now()
         if grant.closed_at or grant.over_at <= now:
-            raise Conflict(f"{grant.ref} is over already.")
+            raise Conflict(Says.OVER, grant=grant.ref)
         Grant.objects.filter(pk=grant.pk, closed_at=None).update(ended_at=now, closed_at=now, end_reason=reason)
         bindings.due_now([grant])
         record(verb, by=by, on=[grant], grant=grant.pk)

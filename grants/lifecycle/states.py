@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from grants.lifecycle.errors import Conflict
+from accounts.errors import Conflict
 from grants.lifecycle.models import Request
+from grants.lifecycle.sentences import Says
 
 State = Request.State
 
@@ -18,11 +19,19 @@ MOVES: dict[str, frozenset[str]] = {
 }
 
 
+def closed(request: Request, by: str = "") -> Conflict:
+    """The error for a request that is no longer pending; `by`: the name of the person who decided it."""
+    state = request.get_state_display().lower()
+    if by:
+        return Conflict(Says.CLOSED_BY, request=request.ref, state=state, name=by)
+    return Conflict(Says.CLOSED, request=request.ref, state=state)
+
+
 def move(request: Request, to: Request.State, *, now: datetime) -> None:
     """Move a request by one conditional UPDATE. Raises Conflict when it is not where `to` can be reached from."""
     origins = [state for state, targets in MOVES.items() if to in targets]
     moved = Request.objects.filter(pk=request.pk, state__in=origins).update(state=to, closed_at=now)
     if not moved:
         request.refresh_from_db()
-        raise Conflict(f"{request.ref} is {request.get_state_display().lower()} already.")
+        raise closed(request)
     request.state, request.closed_at = to, now

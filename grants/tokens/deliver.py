@@ -18,15 +18,16 @@ from django.db import transaction
 from django.db.models.functions import Coalesce
 
 from accounts import service_identities
+from accounts.errors import NotAllowed
 from accounts.models import Subject
 from grants import clock, due
 from grants.audit import Verb, record
-from grants.lifecycle.errors import NotAllowed
 from grants.lifecycle.hold import DELIVERY, token_job
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.tokens.mint import read
 from grants.tokens.models import Credential
+from grants.tokens.sentences import Says
 
 LOOK_AGAIN = timedelta(minutes=1)  # a file may vanish without anybody telling
 SOON = timedelta(seconds=1)
@@ -170,4 +171,4 @@ def _remove_others(subject_id: int, kept: Iterable[Path]) -> None:
 
 def _permit(service: Subject, by: Subject | str) -> None:
     if service.team is None or not (isinstance(by, str) or service_identities.may_manage(service.team, by)):
-        raise NotAllowed("Only members of the owning team and admins have tokens delivered to a service identity.")
+        raise NotAllowed(Says.NOT_DELIVERED)

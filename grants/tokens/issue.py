@@ -11,15 +11,16 @@ from django.db import transaction
 from django.db.models import Max, Q, QuerySet, Sum
 
 from accounts import service_identities
+from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
 from grants import clock, due
 from grants.audit import Verb, record
 from grants.catalog.levels import SERVICES_ONLY, Level
 from grants.lifecycle import hold
-from grants.lifecycle.errors import Conflict, NotAllowed
 from grants.lifecycle.models import Grant
 from grants.tokens.mint import mint
 from grants.tokens.models import Credential
+from grants.tokens.sentences import Says
 from grants.tokens.usage import PASSED
 
 USUAL = timedelta(hours=1)
@@ -89,7 +90,7 @@ def issue(grant: Grant, *, by: Subject, lasts: timedelta | None = None) -> Issue
         _permit(grant, by, now)
         live = live_of(grant, now).count()
         if live >= LIVE_MAX:
-            raise NotAllowed(f"{live} tokens of {grant.ref} work already. Revoke those that nobody needs.")
+            raise NotAllowed(Says.TOO_MANY, live=live, grant=grant.ref)
         issued = make(grant, by=by, until=_until(grant, lasts, now), now=now)
         record(Verb.TOKEN_ISSUED, by=by, on=[issued.credential], grant=grant.pk, subject=grant.beneficiary_id)
     return issued
@@ -119,7 +120,7 @@ def revoke(credential: Credential, *, by: Subject) -> Credential:
     """The token is refused from the next call on; the grant stays. Raises NotAllowed or Conflict (over already)."""
     grant = _grant_of(credential)
     if not may_revoke(credential, by):
-        raise NotAllowed("Only who uses this token, an owner of the resource or an admin can revoke it.")
+        raise NotAllowed(Says.NOT_REVOCABLE)
     with transaction.atomic():
         old = _lock_credential(credential)
         now = clock.now()
@@ -185,28 +186,28 @@ def _permit(grant: Grant, by: Subject, now: datetime) -> None:
     holder = grant.beneficiary
     if not service_identities.acts_for(by, holder):  # no admin either: they have no rights at the gate
         if holder.kind == Subject.Kind.SERVICE:
-            raise NotAllowed(f"Only members of the team that owns {holder.name} get its tokens.")
-        raise NotAllowed("Only who holds an access gets tokens for it.")
+            raise NotAllowed(Says.NOT_OF_TEAM, name=holder.name)
+        raise NotAllowed(Says.NOT_HELD)
     if not holder.active:
-        raise NotAllowed(f"{holder.name} is switched off.")
+        raise NotAllowed(Says.INACTIVE, name=holder.name)
     if not grant.is_live_at(now):
-        raise Conflict(f"{grant.ref} is over already." if now >= grant.over_at else f"{grant.ref} has not begun.")
+        raise Conflict(Says.GRANT_OVER if now >= grant.over_at else Says.NOT_BEGUN, grant=grant.ref)
 
 
 def _until(grant: Grant, lasts: timedelta | None, now: datetime) -> datetime:
     if lasts is not None and lasts < SHORTEST:
-        raise NotAllowed("A token lasts one minute or more.")
+        raise NotAllowed(Says.TOO_SHORT)
     return ends_at(grant, lasts, now)
 
 
 def _still_works(credential: Credential, now: datetime) -> None:
     if credential.is_over_at(now):
-        raise Conflict("This token is over already." if credential.revoked_at is None else "It was revoked already.")
+        raise Conflict(Says.OVER if credential.revoked_at is None else Says.REVOKED)
 
 
 def _grant_of(credential: Credential) -> Grant:
     if credential.grant is None:
-        raise NotAllowed("A browser session ends by signing out.")
+        raise NotAllowed(Says.IS_SESSION)
     return credential.grant
 
 

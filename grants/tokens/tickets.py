@@ -13,13 +13,14 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from accounts.errors import NotAllowed
 from accounts.models import Subject
 from grants import clock
 from grants.audit import Verb, record
 from grants.catalog.models import Connection
-from grants.lifecycle.errors import NotAllowed
 from grants.tokens.mint import mint
 from grants.tokens.models import SESSION_LASTS, TICKET_LASTS, Credential
+from grants.tokens.sentences import Says
 
 Kind = Credential.Kind
 
@@ -30,14 +31,14 @@ def hand_over(subject: Subject, connection: Connection, nonce_digest: bytes, *, 
     Raises NotAllowed: a machine, somebody who left, a connection that no gate serves, a session that is over.
     """
     if not subject.active or subject.kind != Subject.Kind.PERSON:
-        raise NotAllowed("Only people with an account that is switched on go through the gate with a browser.")
+        raise NotAllowed(Says.PEOPLE_ONLY)
     if not connection.host:
-        raise NotAllowed(f"{connection.slug} has no gate: its `host` is not set.")
+        raise NotAllowed(Says.NO_GATE, connection=connection.slug)
     with transaction.atomic():
         now = clock.now()
         over = min(until or now + SESSION_LASTS, now + timedelta(seconds=settings.SESSION_COOKIE_AGE))
         if over <= now:
-            raise NotAllowed("Your session is over. Sign in again.")
+            raise NotAllowed(Says.SESSION_OVER)
         minted = mint(Kind.TICKET)
         ticket = Credential.objects.create(
             kind=Kind.TICKET,

@@ -11,6 +11,7 @@ from grants.catalog.levels import LEVELS_OF
 from grants.catalog.models import Resource
 from grants.lifecycle import who
 from grants.lifecycle.models import Grant, RequestItem
+from grants.lifecycle.sentences import Says, denied
 from grants.policy import rules, versions
 from grants.policy.language import Policy
 from grants.policy.rulings import Allowed, Denied, Person, Ruling
@@ -85,9 +86,9 @@ class Asker:
 
     def _rule(self, resource: Resource, level: str) -> Ruling:
         if self.policy is None or self.person is None:
-            return Denied("no_policy", "No policy is in force, so nothing can be asked for. Tell an admin.")
+            return denied(Says.NO_POLICY)
         if resource.retired_at:
-            return Denied("retired", f"{resource.name} is gone from its orchestrator.")
+            return denied(Says.RETIRED, names=resource.name)
         return rules.rule_on(self.policy, versions.facts_of(resource), self.person, level)
 
 

@@ -12,10 +12,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import service_identities
+from accounts.errors import Conflict, UserError
 from accounts.models import Subject
 from grants import clock
 from grants.lifecycle import bindings, decide, hold, who
-from grants.lifecycle.errors import Conflict, LifecycleError
 from grants.lifecycle.models import Grant, Request
 from grants.tokens import issue, usage
 from grants.web import along, gate_words, record, role_words, timeline, words
@@ -54,8 +54,8 @@ def give_back(request: HttpRequest, pk: int) -> HttpResponse:
     held = visible_grant(request, pk)
     try:
         hold.give_back(held, by=signed_in(request))
-    except LifecycleError as error:
-        return problem_page(request, held, error)
+    except UserError as error:
+        return refused_page(request, held, error)
     messages.success(request, f"{held.ref} is over. {_can(held)} is refused from now on.")
     return redirect("access") if request.POST.get("back") == "access" else redirect("grant", pk)
 
@@ -73,8 +73,8 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
         return render(request, "grant_revoke.html", {"grant": held, "now": now, "can": _can(held)})
     try:
         hold.revoke(held, by=signed_in(request))
-    except LifecycleError as error:
-        return problem_page(request, held, error)
+    except UserError as error:
+        return refused_page(request, held, error)
     messages.success(request, f"Revoked {held.ref}. The next call is refused.")
     return redirect("grant", pk)
 
@@ -87,11 +87,16 @@ def visible_grant(request: HttpRequest, pk: int) -> Grant:
     return get_object_or_404(grants.select_related(*related).prefetch_related(*told), pk=pk)
 
 
-def problem_page(request: HttpRequest, held: Grant, problem: LifecycleError) -> HttpResponse:
+def refused_page(request: HttpRequest, held: Grant, error: UserError) -> HttpResponse:
+    """The grant's page, with why the action did not happen."""
+    return problem_page(request, held, error.reason, status=409 if isinstance(error, Conflict) else 403)
+
+
+def problem_page(request: HttpRequest, held: Grant, problem: str, *, status: int) -> HttpResponse:
     """The grant as it is now, and why what was tried did not happen."""
     held = visible_grant(request, held.pk)
-    context = _context(signed_in(request), held) | {"problem": problem.reason}
-    return render(request, "grant.html", context, status=409 if isinstance(problem, Conflict) else 403)
+    context = _context(signed_in(request), held) | {"problem": problem}
+    return render(request, "grant.html", context, status=status)
 
 
 def _context(viewer: Subject, held: Grant) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from accounts import service_identities
+from accounts.errors import Conflict, UserError
 from accounts.models import Subject
 from grants import clock
 from grants.catalog.models import Resource
 from grants.catalog.search import search
 from grants.lifecycle import who
 from grants.lifecycle.ask import Preview, Wanted, ask, preview
-from grants.lifecycle.errors import Conflict, LifecycleError
 from grants.lifecycle.models import Request
 from grants.policy.rulings import Allowed
 from grants.web import words
@@ -137,7 +137,7 @@ def _send(sheet: Sheet) -> Request | None:
             reason=form.cleaned_data["reason"],
             idempotency_key=sheet.key,
         )
-    except LifecycleError as error:
+    except UserError as error:
         sheet.problem = error.reason
         if isinstance(error, Conflict):
             sheet.key = new_key()  # what is sent next is another request

@@ -11,9 +11,9 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
 from accounts import sessions
+from accounts.errors import NotAllowed
 from accounts.once import anew
 from grants.catalog.models import Connection
-from grants.lifecycle.errors import NotAllowed
 from grants.tokens import tickets
 from grants.web import gate_words
 from grants.web.signed_in import signed_in

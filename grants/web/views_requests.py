@@ -14,10 +14,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.errors import Conflict, UserError
 from accounts.models import Subject
 from grants import clock
 from grants.lifecycle import decide, who
-from grants.lifecycle.errors import Conflict, LifecycleError
 from grants.lifecycle.models import Decision, Grant, Request
 from grants.lifecycle.stages import Judges, StageView, current
 from grants.web import along, history, record, timeline, words
@@ -120,7 +120,7 @@ def _decide(request: HttpRequest, pk: int, act: Callable[..., Request], done: st
     note = form.cleaned_data["note"]
     try:
         act(asked, by=signed_in(request), note=note)
-    except LifecycleError as error:
+    except UserError as error:
         status = 409 if isinstance(error, Conflict) else 403
         return _page(request, _visible(request, pk), note=note, problem=error.reason, status=status)
     said = done.format(ref=asked.ref, thing=_thing(asked), name=asked.beneficiary.name)

@@ -15,10 +15,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import roles, service_identities
+from accounts.errors import NotAllowed
 from accounts.models import Subject, Team
-from accounts.service_identities import NotPermitted
 from grants import clock
-from grants.lifecycle.errors import NotAllowed
 from grants.lifecycle.models import Grant, Request
 from grants.tokens import deliver
 from grants.web import along
@@ -45,7 +44,7 @@ def services(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             made = service_identities.add(form.cleaned_data["team"], form.cleaned_data["name"], by=me)
-        except NotPermitted as error:
+        except NotAllowed as error:
             form.add_error("name", error.reason)
         else:
             messages.success(request, f"Added {made.name}. Ask for what it needs.")
@@ -94,7 +93,7 @@ def delivery(request: HttpRequest, pk: int) -> HttpResponse:
 def _do(request: HttpRequest, one: Subject, told: str, act: Callable[[Subject], object]) -> HttpResponse:
     try:
         act(signed_in(request))
-    except (NotPermitted, NotAllowed) as error:
+    except NotAllowed as error:
         return _page(request, one, problem=error.reason)
     messages.success(request, told)
     return redirect("service", one.pk)

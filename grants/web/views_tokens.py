@@ -14,16 +14,16 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from accounts.errors import UserError
 from grants import clock
 from grants.lifecycle import who
-from grants.lifecycle.errors import LifecycleError, NotAllowed
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.tokens.issue import Issued
 from grants.tokens.models import Credential
 from grants.web import gate_words, words
 from grants.web.signed_in import signed_in
-from grants.web.views_access import problem_page, visible_grant
+from grants.web.views_access import problem_page, refused_page, visible_grant
 
 
 class LastsForm(forms.Form):
@@ -39,7 +39,7 @@ def new(request: HttpRequest, pk: int) -> HttpResponse:
     held, form = visible_grant(request, pk), LastsForm(request.POST)
     minutes = form.cleaned_data["minutes"] if form.is_valid() else None
     if form.errors:
-        return problem_page(request, held, NotAllowed("Choose how long the token lasts."))
+        return problem_page(request, held, "Choose how long the token lasts.", status=403)
     lasts = timedelta(minutes=minutes) if minutes else None
     return _shown(request, held, lambda: issue.issue(held, by=signed_in(request), lasts=lasts))
 
@@ -57,8 +57,8 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     held = _grant(old)
     try:
         issue.revoke(old, by=signed_in(request))
-    except LifecycleError as error:
-        return problem_page(request, held, error)
+    except UserError as error:
+        return refused_page(request, held, error)
     messages.success(request, f"Revoked the token {old.key_id[:6]}…. Its next call is refused.")
     return redirect("grant", held.pk)
 
@@ -66,8 +66,8 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
 def _shown(request: HttpRequest, held: Grant, make: Callable[[], Issued]) -> HttpResponse:
     try:
         issued = make()
-    except LifecycleError as error:
-        return problem_page(request, held, error)
+    except UserError as error:
+        return refused_page(request, held, error)
     return render(request, "token.html", _context(held, issued))
 
 

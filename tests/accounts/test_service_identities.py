@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 
 from accounts import service_identities
+from accounts.errors import NotAllowed
 from accounts.models import Identity, Subject, Team
-from accounts.service_identities import NotPermitted
 from accounts.sso import Backend
 from grants import clock
 from grants.audit.models import AuditEvent
@@ -35,13 +35,13 @@ def test_a_member_makes_one_and_the_record_says_so(cast: Cast, ingest: Team) -> 
 
 def test_strangers_cannot_and_admins_can(cast: Cast, ingest: Team) -> None:
     for who in (cast.chiara, cast.oscar, cast.olga):
-        with pytest.raises(NotPermitted, match="team ingest"):
+        with pytest.raises(NotAllowed, match="team ingest"):
             service_identities.add(ingest, "mine", by=who)
     worker = service_identities.add(ingest, "worker", by=cast.priya)
     for act in (service_identities.switch_off, service_identities.switch_on):
-        with pytest.raises(NotPermitted):
+        with pytest.raises(NotAllowed):
             act(worker, by=cast.chiara)
-    with pytest.raises(NotPermitted):
+    with pytest.raises(NotAllowed):
         service_identities.rename(worker, "mine", by=cast.chiara)
     # An admin looks after it, and has no part in what it holds.
     assert not service_identities.acts_for(cast.priya, worker)
@@ -53,18 +53,18 @@ def test_names_are_told_apart_within_a_team(cast: Cast, ingest: Team) -> None:
     second = service_identities.add(ingest, "agent", by=cast.ada)
     service_identities.add(Team.objects.get(slug="platform"), "worker", by=cast.chiara)
     for wrong in ("worker", "", " \t", "\x00"):
-        with pytest.raises(NotPermitted):
+        with pytest.raises(NotAllowed):
             service_identities.add(ingest, wrong, by=cast.ada)
-        with pytest.raises(NotPermitted):
+        with pytest.raises(NotAllowed):
             service_identities.rename(second, wrong, by=cast.ada)
     assert service_identities.rename(first, "etl", by=cast.ben).name == "etl"
 
 
 def test_a_person_is_no_machine(cast: Cast) -> None:
     for act in (service_identities.switch_off, service_identities.switch_on):
-        with pytest.raises(NotPermitted, match="is a person"):
+        with pytest.raises(NotAllowed, match="is a person"):
             act(cast.ben, by=cast.priya)
-    with pytest.raises(NotPermitted, match="is a person"):
+    with pytest.raises(NotAllowed, match="is a person"):
         service_identities.rename(cast.ben, "x", by=cast.priya)
 
 

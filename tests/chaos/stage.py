@@ -24,10 +24,10 @@ import pytest
 from django.db import DatabaseError, connection
 from pytest_django import DjangoDbBlocker
 
+from accounts.errors import Conflict
 from accounts.models import IdP, Subject
 from grants.audit.export import make_key
 from grants.lifecycle import ask, decide, hold
-from grants.lifecycle.errors import Conflict
 from grants.lifecycle.models import Grant, Request
 from portal.demo.__main__ import WORKER, base_env
 from portal.demo.process import Parts, listens

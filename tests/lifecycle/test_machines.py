@@ -10,12 +10,12 @@ import pytest
 from django.core import mail
 
 from accounts import service_identities
+from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
 from grants import clock
 from grants.audit.models import AuditEvent
 from grants.lifecycle import decide, hold, who
 from grants.lifecycle.ask import Wanted, ask, preview
-from grants.lifecycle.errors import Conflict, NotAllowed
 from grants.lifecycle.models import Grant, RoleBinding
 from grants.notifications.mail import messages
 from grants.policy import versions

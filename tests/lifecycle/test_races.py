@@ -13,12 +13,12 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
+from accounts.errors import UserError
 from grants import clock, tasks
 from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
 from grants.due import DueJob
 from grants.lifecycle import decide, hold
-from grants.lifecycle.errors import LifecycleError
 from grants.lifecycle.models import Grant, Request
 from grants.tokens import deliver
 from grants.tokens.mint import read
@@ -74,7 +74,7 @@ def test_many_clicks_of_one_approver_are_one_decision(cast: Cast) -> None:
     request = cast.asks()
     results = at_once(*[lambda: decide.approve(request, by=cast.chiara)] * 6)
     assert sum(isinstance(result, Request) for result in results) == 1
-    assert all(isinstance(result, Request | LifecycleError) for result in results), results
+    assert all(isinstance(result, Request | UserError) for result in results), results
     assert (Grant.objects.count(), request.decisions.count()) == (1, 1)
 
 
@@ -88,7 +88,7 @@ def test_approve_deny_and_withdraw_at_once_have_one_outcome(cast: Cast) -> None:
             lambda r=request: decide.withdraw(r, by=cast.ada),
         )
         assert sum(isinstance(result, Request) for result in results) == 1, results
-        assert all(isinstance(result, Request | LifecycleError) for result in results), results
+        assert all(isinstance(result, Request | UserError) for result in results), results
         request.refresh_from_db()
         assert request.grants.count() == (request.state == "approved")
     assert verify().whole
@@ -106,7 +106,7 @@ def test_give_back_and_revoke_at_once_end_it_once(cast: Cast) -> None:
     grant = decide.approve(cast.asks(), by=cast.chiara).grants.get()
     results = at_once(lambda: hold.give_back(grant, by=cast.ada), lambda: hold.revoke(grant, by=cast.chiara))
     assert sum(isinstance(result, Grant) for result in results) == 1
-    assert sum(isinstance(result, LifecycleError) for result in results) == 1
+    assert sum(isinstance(result, UserError) for result in results) == 1
 
 
 @pytest.mark.usefixtures("commits")

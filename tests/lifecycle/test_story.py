@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import transaction
 
+from accounts.errors import Conflict, NotAllowed
 from accounts.models import Membership, Subject
 from grants import clock
 from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
 from grants.lifecycle import decide, hold, who
 from grants.lifecycle.ask import Wanted, ask, preview
-from grants.lifecycle.errors import Conflict, NotAllowed
 from grants.lifecycle.models import Grant, Request
 from grants.lifecycle.stages import Judges
 from grants.policy import versions

@@ -14,11 +14,11 @@ from django.db import transaction
 from psycopg import sql
 from pytest_django import Settings
 
+from accounts.errors import UserError
 from grants import tasks
 from grants.audit import Verb, record
 from grants.catalog.models import Connection
 from grants.lifecycle import decide, hold
-from grants.lifecycle.errors import LifecycleError
 from grants.tokens import deliver, issue, tickets
 from grants.tokens.mint import mint, read
 from tests.cast import Cast
@@ -79,7 +79,7 @@ def test_a_credential_is_kept_as_its_digest_alone(
     ):
         try:
             failing()
-        except LifecycleError:
+        except UserError:
             told.append(traceback.format_exc())
     hold.revoke(run, by=cast.chiara)
 

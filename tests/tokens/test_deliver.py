@@ -14,11 +14,11 @@ import pytest
 from pytest_django import Settings
 
 from accounts import service_identities
+from accounts.errors import NotAllowed
 from grants import clock, due, sweeper, tasks
 from grants.audit.models import AuditEvent
 from grants.due import DueJob
 from grants.lifecycle import decide, hold
-from grants.lifecycle.errors import NotAllowed
 from grants.lifecycle.models import Grant
 from grants.policy import versions
 from grants.tokens import deliver, issue

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from accounts import service_identities
+from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
 from grants import clock
 from grants.audit.models import AuditEvent
 from grants.lifecycle import decide, hold
-from grants.lifecycle.errors import Conflict, NotAllowed
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.tokens.mint import read

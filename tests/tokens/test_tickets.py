@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.test import Client
 
 from accounts import directory
+from accounts.errors import NotAllowed
 from accounts.idp import default
 from accounts.models import Subject
 from grants import clock
@@ -23,7 +24,6 @@ from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
 from grants.catalog.models import Connection
 from grants.lifecycle import decide
-from grants.lifecycle.errors import NotAllowed
 from grants.tokens import tickets
 from grants.tokens.mint import Minted, mint, read
 from grants.tokens.models import Credential

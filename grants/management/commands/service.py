@@ -9,12 +9,12 @@ from uuid import uuid4
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import service_identities
+from accounts.errors import UserError
 from accounts.models import Subject, Team
 from grants import clock
 from grants.catalog.levels import WORDS
 from grants.catalog.models import Resource
 from grants.lifecycle.ask import Wanted, ask
-from grants.lifecycle.errors import LifecycleError
 from grants.lifecycle.models import Grant, Request
 from grants.tokens.deliver import begin
 
@@ -61,7 +61,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no team {slug}. Teams come with the people of the identity provider.")
         try:
             service = service_identities.add(team, name, by="cli")
-        except service_identities.NotPermitted as error:
+        except UserError as error:
             raise CommandError(error.reason) from None
         self.stdout.write(f"{service.name} of {slug}: added, {service.ref}")
 
@@ -80,7 +80,7 @@ class Command(BaseCommand):
                 reason=options["why"],
                 idempotency_key=uuid4().hex,
             )
-        except LifecycleError as error:
+        except UserError as error:
             raise CommandError(error.reason) from None
         granted = asked.state == Request.State.APPROVED
         self.stdout.write(f"{asked.ref} is granted." if granted else f"{asked.ref} waits for a decision.")
