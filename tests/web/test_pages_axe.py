@@ -41,8 +41,8 @@ from grants.lifecycle.models import Grant, Request
 from grants.provisioning.settle import settle
 from grants.tokens import issue
 from tests.cast import Cast
-from tests.identity.test_sync import Stub
 from tests.conftest import connect
+from tests.identity.test_sync import Stub
 from tests.provisioning.fake import FakeIdP
 from tests.tokens.scene import asks_for, working
 from tests.web.scene import busy_day
