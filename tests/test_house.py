@@ -50,6 +50,14 @@ def test_the_root_holds_no_binary() -> None:
             path.read_text(encoding="utf-8")  # raises for what is no text
 
 
+def test_only_the_registry_and_its_own_folder_know_a_kind_of_orchestrator() -> None:
+    gate = ROOT / "grants/gate"
+    outside = [path for path in gate.rglob("*.py") if gate / "prefect" not in path.parents]
+    assert len(outside) > 30
+    knowing = [str(path.relative_to(gate)) for path in outside if "prefect" in path.read_text().lower()]
+    assert knowing == ["registry.py"]
+
+
 # Where bytes leave for other servers: each has a deadline for the whole exchange, and a limit on what comes back.
 OUTGOING = {
     "httpcore.ConnectionPool": ["grants/adapters/transport.py"],

@@ -12,12 +12,10 @@ from aiohttp import http_parser
 from grants.adapters import trust
 from grants.gate.bounds.aside import GIVES_WAY
 from grants.gate.feed.memory import MemoryUnreadable
-from grants.gate.prefect.kind import PREFECT
+from grants.gate.registry import KINDS
 from portal import log
 from portal.env import read_gate_env
 from portal.gate.process import Gate
-
-KINDS = {"prefect": PREFECT}
 
 
 def main() -> int:

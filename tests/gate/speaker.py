@@ -25,7 +25,7 @@ class Speaker:
         self.targets.append(request.raw_path)
         if "refuse" in request.raw_path:
             return web.Response(status=403)
-        ws = web.WebSocketResponse(protocols=("prefect",), max_msg_size=1 << 24)
+        ws = web.WebSocketResponse(protocols=("toy",), max_msg_size=1 << 24)
         await ws.prepare(request)
         self.open.add(ws)
         try:

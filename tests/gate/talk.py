@@ -40,7 +40,7 @@ async def talking(
 
 @asynccontextmanager
 async def opened(
-    door: Gate, path: str, token: str | None, *, protocols: tuple[str, ...] = ("prefect",), sign_in: object = None
+    door: Gate, path: str, token: str | None, *, protocols: tuple[str, ...] = ("toy",), sign_in: object = None
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     head = {"Host": "toy.test"} | ({"Authorization": f"Bearer {token}"} if token else {})
     async with (

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from grants.catalog.levels import Key, Level
 from grants.gate.bounds.addresses import Addresses
 from grants.gate.decision import types
-from grants.gate.decision.kinds import Kind, Sockets, Started
+from grants.gate.decision.kinds import Entrance, Kind, Sockets, Started
 from grants.gate.decision.limits import LARGE, Limits
 from grants.gate.decision.types import (
     ANY,
@@ -24,6 +25,7 @@ from grants.gate.decision.types import (
     Body,
     Code,
     Credential,
+    Drain,
     Drains,
     Found,
     Grant,
@@ -38,7 +40,6 @@ from grants.gate.decision.types import (
     Send,
     Snapshot,
     Upstream,
-    Visible,
 )
 from grants.gate.doors.connection import Server
 from grants.gate.doors.enter import Enter
@@ -56,26 +57,51 @@ class Scope(types.Scope):
 SERVER = Key("toy", "server", "server")
 VIEW, RUN, WORK = Level.VIEW, Level.RUN, Level.WORK
 ROUTES = (
-    Route("GET", "/api/health", None),
-    Route("GET", "/api/me", ANY, tells_nothing=True),
-    Route("GET", "/api/things/{name}", VIEW),
-    Route("HEAD", "/api/things/{name}", VIEW),
-    Route("POST", "/api/things/filter", ANY, body=Body.JSON, scope=Scope.THINGS),
-    Route("POST", "/api/things/{name}", RUN, body=Body.JSON, most=LARGE),
-    Route("POST", "/api/things/{name}/create_run", RUN, body=Body.JSON),
-    Route("POST", "/api/things/{name}/poll", WORK, body=Body.JSON, drains=Drains.EMPTY),
-    Route("POST", "/api/things/{name}/report", WORK, body=Body.JSON, drains=Drains.RUN),
-    Route("DELETE", "/api/things/{name}", RUN),
-    Route("POST", "/api/things/{name}/upload", RUN, body=Body.STREAM, most=1 << 28),
-    Route("POST", "/api/things/{name}/note", RUN, body=Body.STREAM),
+    Route("GET", "/v9/health", None),
+    Route("GET", "/v9/me", ANY, tells_nothing=True),
+    Route("GET", "/v9/things/{name}", VIEW),
+    Route("HEAD", "/v9/things/{name}", VIEW),
+    Route("POST", "/v9/things/filter", ANY, body=Body.JSON, scope=Scope.THINGS),
+    Route("POST", "/v9/things/{name}", RUN, body=Body.JSON, most=LARGE),
+    Route("POST", "/v9/things/{name}/create_run", RUN, body=Body.JSON),
+    Route("POST", "/v9/things/{name}/poll", WORK, body=Body.JSON, drains=Drains.EMPTY),
+    Route("POST", "/v9/things/{name}/report", WORK, body=Body.JSON, drains=Drains.RUN),
+    Route("DELETE", "/v9/things/{name}", RUN),
+    Route("POST", "/v9/things/{name}/upload", RUN, body=Body.STREAM, most=1 << 28),
+    Route("POST", "/v9/things/{name}/note", RUN, body=Body.STREAM),
     Route("GET", "/{page}", ANY, tells_nothing=True),
     Route("GET", "/pages/{page}", ANY, tells_nothing=True),
-    Route("WS", "/api/things/{name}/in", WORK, drains=Drains.RUN),
-    Route("WS", "/api/things/{name}/out", VIEW, scope=Scope.THINGS),
-    Route("WS", "/api/things/{name}/talk", RUN),
-    Route("WS", "/api/feed", ANY, scope=Scope.THINGS, drains=Drains.ALWAYS),
+    Route("WS", "/v9/things/{name}/in", WORK, drains=Drains.RUN),
+    Route("WS", "/v9/things/{name}/out", VIEW, scope=Scope.THINGS),
+    Route("WS", "/v9/things/{name}/talk", RUN),
+    Route("WS", "/v9/feed", ANY, scope=Scope.THINGS, drains=Drains.ALWAYS),
 )
 RUNS = {"early": "2020-01-01T00:00:00+00:00", "never": None, "late": "2999-01-01T00:00:00+00:00"}
+
+
+class Shown(NamedTuple):
+    """What a toy's lists show: pools alone."""
+
+    pools: frozenset[str]
+
+    def covers(self, other: Shown) -> bool:
+        return self.pools >= other.pools
+
+
+class Key9(NamedTuple):
+    """How the gate is let in at a toy: with its key, as a bearer."""
+
+    entrance: Entrance
+
+    async def headers(self) -> Mapping[str, str]:
+        key = self.entrance.secret()
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    async def sign_in(self) -> Json:
+        return {"type": "auth", "token": self.entrance.secret()}
+
+    def refused(self) -> None:
+        self.entrance.forget_secret()
 
 
 class Lookups:
@@ -90,11 +116,28 @@ class Lookups:
             return Known((Key("toy", "pool", "mine"), SERVER), {"started": RUNS[one.id]}) if one.id in RUNS else None
         return Known((Key("toy", "pool", one.id), SERVER), {})
 
-    async def sight(self, visible: Visible, *, queues: bool = True) -> Visible:
+    async def visible_ids(self, visible: Shown, scope: types.Scope) -> Shown:
         return visible
 
     def wrote(self, match: Match) -> None:
         self.wrote_to.append(match.route.template)
+
+
+def _may_finish(match: Match, wanted: Collection[Lookup], found: Found, drain: Drain) -> bool:
+    """A report on a run that had begun by the end."""
+    begun = [found[one] for one in wanted if one.kind == "flow_run"]
+    if match.route.drains is not Drains.RUN:
+        return match.route.drains is Drains.ALWAYS
+    return bool(begun) and all(
+        known is not None
+        and known.facts["started"] is not None
+        and datetime.fromisoformat(known.facts["started"]) <= drain.ended
+        for known in begun
+    )
+
+
+def _shown(live: Sequence[Grant]) -> Shown:
+    return Shown(frozenset(grant.resource.id for grant in live if VIEW in grant.level))
 
 
 def _needs(match: Match, body: Json) -> tuple[Lookup, ...]:
@@ -110,12 +153,12 @@ def _asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     return tuple(Ask(known.lineage if known else (SERVER,), match.route.need) for known in found.values())
 
 
-def _narrow(match: Match, body: Json, sight: Visible, found: Found) -> Narrowed:
+def _narrow(match: Match, body: Json, shown: Shown, found: Found) -> Narrowed:
     if isinstance(body, dict) and body.get("type") == "forbidden":
         return Refusal(403, Code.LIST, why="Not like this.")
-    if not sight.pools and match.route.method != "WS":
+    if not shown.pools and match.route.method != "WS":
         return Answer([])
-    return Send(match.route.method, match.target.raw, {**(body or {}), "only": sorted(sight.pools)})
+    return Send(match.route.method, match.target.raw, {**(body or {}), "only": sorted(shown.pools)})
 
 
 def _frame_needs(match: Match, number: int, message: Json) -> tuple[Lookup, ...]:
@@ -129,25 +172,32 @@ def _frame_asks(match: Match, number: int, message: Json, found: Found) -> tuple
 
 
 TOY = Kind(
+    name="toy",
     routes=ROUTES,
     needs=_needs,
     asks=_asks,
     named=lambda match, body, visible: (),
     narrow=_narrow,
     lookups=Lookups,
+    authorize=Key9,
+    may_finish=_may_finish,
+    visible=_shown,
+    visible_in_drain=lambda had: Shown(frozenset(key.id for key in had)),
+    page_policy="default-src 'self'; img-src *",
+    api="/v9",
+    things=MappingProxyType({"pool": "toy box"}),
     sockets=Sockets(
-        protocol="prefect",
+        protocol="toy",
         first=lambda said: (
             said.get("token") if isinstance(said, dict) and said.get("type") == "auth" else Refusal(400, Code.BODY)
         ),
-        sign_in=lambda secret: {"type": "auth", "token": secret},
         needs=_frame_needs,
         asks=_frame_asks,
         sends=lambda match, number, message: message,
-        loose=frozenset({"/api/things/{name}/in"}),
-        anonymous="Show the credential in a header: PREFECT_CLIENT_CUSTOM_HEADERS.",
+        loose=frozenset({"/v9/things/{name}/in"}),
+        anonymous="Show the credential in a header: TOY_HEADERS.",
     ),
-    started=Started(frozenset({"/api/things/{name}/create_run"}), lambda body: (body["id"],)),
+    started=Started(frozenset({"/v9/things/{name}/create_run"}), lambda body: (body["id"],)),
     headers=frozenset({"x-toy-version"}),
 )
 
@@ -176,7 +226,7 @@ class Papers:
     def __init__(self, port: int = 0, secret_ref: str = "") -> None:
         self.grants: dict[int, Grant] = {}
         self.credentials: dict[bytes, Credential] = {}
-        self.upstream = Upstream("toy", "toy", "toy.test", f"http://127.0.0.1:{port}/api", "test", secret_ref, 7)
+        self.upstream = Upstream("toy", "toy", "toy.test", f"http://127.0.0.1:{port}/v9", "test", secret_ref, 7)
         self.active = {1}
         self.version = 1
 

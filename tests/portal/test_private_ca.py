@@ -26,7 +26,8 @@ from grants.adapters.http import Http
 from grants.adapters.proxies import proxy_of
 from grants.gate.decision.limits import Limits
 from grants.gate.decision.types import Upstream
-from grants.gate.doors.upstream import Client, Unanswered
+from grants.gate.doors.upstream import Client, Orchestrator, Unanswered
+from grants.gate.prefect.kind import PREFECT
 from portal.env import BadSettings, read_env, read_gate_env
 from portal.env_values import database_with
 from tests.accounts.conftest import begin, browser, code_of, op, op_server, signed_in  # noqa: F401 (fixtures)
@@ -141,7 +142,7 @@ def test_the_gate_before_a_prefect_with_a_private_certificate(
     async def ask(port: int) -> object:
         prefect = Upstream("p", "prefect", "p.test", f"https://localhost:{port}/api", "staging", "")
         async with Client(Limits(), scheme="https") as client:
-            return (await client.json(prefect, "GET", "/api/x"))[1]
+            return (await Orchestrator(client, prefect, PREFECT).json("GET", "/api/x"))[1]
 
     with in_front(authority.server("localhost"), upstream) as port:
         if believed:
@@ -271,7 +272,7 @@ def test_https_goes_through_the_proxy(authority: Authority, upstream: int, monke
     async def ask() -> object:
         prefect = Upstream("p", "prefect", "p.test", "https://sso.test/api", "staging", "")
         async with Client(Limits(), scheme="https") as client:
-            return (await client.json(prefect, "GET", "/api/x"))[1]
+            return (await Orchestrator(client, prefect, PREFECT).json("GET", "/api/x"))[1]
 
     with in_front(authority.server("sso.test"), upstream) as port, accepting(proxy(seen, port)) as proxied:
         for name in ("HTTPS_PROXY", "https_proxy"):

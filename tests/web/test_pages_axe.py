@@ -35,6 +35,7 @@ from grants.catalog.levels import Key, Level
 from grants.catalog.models import Connection
 from grants.gate.decision.types import Ask, Code, Refusal
 from grants.gate.doors.refusals import Context, render
+from grants.gate.prefect.kind import PREFECT
 from grants.identity.directory import sync_directory
 from grants.lifecycle import decide
 from grants.lifecycle.models import Grant, Request
@@ -225,7 +226,12 @@ def test_what_opens_the_gate_is_accessible(scene: Cast, visit: Open, look: str) 
     judge(page, look, "token")
     lacks = Ask((Key("prefect-prod", "deployment", "d"),), Level.RUN, ("deployment", "orders/backfill"))
     for label, refusal in (("refused", Refusal(403, Code.NO_GRANT, lacks)), ("trouble", Refusal(503, Code.STALE))):
-        context = Context(portal="https://stint.example.org", method="GET", path="/api/flow_runs/x/logs/download")
+        context = Context(
+            portal="https://stint.example.org",
+            method="GET",
+            path="/api/flow_runs/x/logs/download",
+            things=PREFECT.things,
+        )
         status, headers, body = render(refusal, html=True, context=context)
         page.route(f"**/{label}", partial(answer_with, status=status, headers=headers, body=body))
         check(page, f"/{label}", look, label, status=status)

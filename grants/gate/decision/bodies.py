@@ -24,8 +24,8 @@ _NOT_BRACKETS = bytes(sign for sign in range(256) if sign not in b"[]{}")
 def refused_kind(headers: Mapping[str, str], *, empty: bool) -> Refusal | None:
     """A body that is not plainly JSON: what a form or a text field can send from another site is none.
 
-    A program that shows its credential in a header may leave the type out, as Prefect's client did at least in 3.6
-    (POST /task_runs/): no page of another site can send that header unasked.
+    A program that shows its credential in a header may leave the type out, as clients of some
+    orchestrators do: no page of another site can send that header unasked.
     """
     if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         return Refusal(415, Code.BODY, why="A body that is looked into comes uncompressed.")

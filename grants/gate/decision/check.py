@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,20 +13,11 @@ from grants.gate.decision.types import (
     Ask,
     Code,
     Drain,
-    Drains,
-    Found,
     Grant,
-    Lookup,
-    Match,
     Principal,
     Refusal,
     Snapshot,
-    Visible,
 )
-
-_RUNS = frozenset({"flow_run", "task_run", "artifact"})  # kinds of Lookup that name a run
-_EVENTS = frozenset({"/api/events", "/api/events/in"})  # where a worker also tells of itself
-_MAKES = "/api/flow_runs/"  # a part of a run that had started, unless it is a deployment's: that is a new one
 
 
 class _Used(NamedTuple):
@@ -63,36 +54,11 @@ def check(snapshot: Snapshot, principal: Principal, asks: Sequence[Ask], now: da
             ended=min(grant.until for grant in draining),
             until=min([principal.until, *(one.until for one in used), *(grant.drain_until for grant in draining)]),
         )
-    visible, seen_until = _visible(held, _connection(asks), now)
+    shows = _live_at(held, _connection(asks), now)
     ends = [principal.until, *(one.until for one in used)]
     if any(ask.need == ANY for ask in asks):
-        ends += seen_until  # what a list shows changes with the first of them
-    return Allow(_ids(one.grant for one in used), min(ends), visible)
-
-
-def may_finish(match: Match, wanted: Collection[Lookup], found: Found, drain: Drain) -> bool:
-    """Whether a call reports on runs that had started when the access ended: on one at least, and on no other."""
-    if match.route.drains is Drains.ALWAYS:
-        return True
-    if match.route.drains is not Drains.RUN:
-        return False
-    if match.route.template == _MAKES and any(lookup.kind == "deployment" for lookup in wanted):
-        return False
-    runs = [lookup for lookup in wanted if lookup.kind in _RUNS]
-    begun = [_begun(found, lookup, drain.ended) for lookup in runs]
-    if not runs:
-        return match.route.template in _EVENTS
-    # A task run that Prefect has not written yet begins now, in a flow run that is named beside it.
-    return all(known is not False for known in begun) and any(begun)
-
-
-def _begun(found: Found, lookup: Lookup, ended: datetime) -> bool | None:
-    """None: a task run or artifact that the orchestrator does not know."""
-    known = found.get(lookup)
-    if known is None:
-        return None if lookup.kind != "flow_run" else False
-    started = known.facts.get("started")
-    return isinstance(started, str) and datetime.fromisoformat(started) <= ended
+        ends += [grant.until for grant in shows]  # what a list shows changes with the first of them
+    return Allow(_ids(one.grant for one in used), min(ends), shows)
 
 
 def _held(snapshot: Snapshot, principal: Principal) -> Iterator[Grant]:
@@ -161,20 +127,10 @@ def _connection(asks: Sequence[Ask]) -> str:
     return next((key.connection for ask in asks for key in ask.lineage), "")
 
 
-def _visible(held: Sequence[Grant], connection: str, now: datetime) -> tuple[Visible, list[datetime]]:
-    live = [grant for grant in held if grant.starts_at <= now < grant.until and grant.resource.connection == connection]
-
-    def ids(kind: str, level: Level) -> frozenset[str]:
-        return frozenset(grant.resource.id for grant in live if grant.resource.kind == kind and level in grant.level)
-
-    visible = Visible(
-        all=bool(ids("server", Level.VIEW)),
-        pools=ids("pool", Level.VIEW),
-        deployments=ids("deployment", Level.VIEW),
-        blocks=ids("block", Level.VIEW),
-        secrets=ids("block", Level.SECRET),
+def _live_at(held: Sequence[Grant], connection: str, now: datetime) -> tuple[Grant, ...]:
+    return tuple(
+        grant for grant in held if grant.starts_at <= now < grant.until and grant.resource.connection == connection
     )
-    return visible, [grant.until for grant in live]
 
 
 def _ids(grants: Iterator[Grant] | Sequence[Grant]) -> tuple[int, ...]:

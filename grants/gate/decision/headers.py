@@ -35,14 +35,6 @@ _NOT_DOWN = frozenset({
     "x-content-type-options",
 })  # fmt: skip
 
-# Pages of the orchestrator may talk to nobody but this host: not to those who count their visitors, and not to where
-# a script that got into a run's log would send what it found. They need inline styles, scripts and workers made here.
-PAGE_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' 'wasm-unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
-    "connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
-
 type Raw = Iterable[tuple[bytes, bytes]]
 
 
@@ -100,15 +92,15 @@ def up(
         lower = name.lower()
         if (lower in _UP or lower in also) and lower not in listed:
             head.add(name, value)
-    # Prefect writes its own address into pages, redirects and events' next pages: it has to be ours.
+    # Orchestrators write their own address into pages, redirects and links to next pages: it has to be ours.
     head["Host"] = upstream.host
     head["X-Forwarded-Proto"] = scheme
     head.update(secret)
     return head
 
 
-def down(headers: CIMultiDictProxy[str], *, page: bool, api: bool) -> CIMultiDict[str]:
-    """The head for the caller, made anew. A page gets PAGE_POLICY; what an API answers is kept in no cache."""
+def down(headers: CIMultiDictProxy[str], *, page_policy: str | None, api: bool) -> CIMultiDict[str]:
+    """The head for the caller, made anew. `page_policy` is for a page; what an API answers is kept in no cache."""
     listed = {name.strip().lower() for value in headers.getall("Connection", ()) for name in value.split(",")}
     head: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
@@ -117,8 +109,8 @@ def down(headers: CIMultiDictProxy[str], *, page: bool, api: bool) -> CIMultiDic
             head.add(name, value)
     head["X-Content-Type-Options"] = "nosniff"
     head["Referrer-Policy"] = "same-origin"
-    if page:
-        head["Content-Security-Policy"] = PAGE_POLICY
+    if page_policy is not None:
+        head["Content-Security-Policy"] = page_policy
     if api:
         head["Cache-Control"] = "no-store"
     else:

@@ -10,8 +10,8 @@ RESERVE = 96  # open files that are no caller's: the admin port, the database, l
 COMPUTED = 16 * 1024  # what the orchestrator works on for the caller: schemas, templates, times
 SMALL = 64 * 1024  # one thing and its fields
 LISTED = 256 * 1024  # what asks for a list, or names many things
-DEFINED = 1024 * 1024  # definitions, states with their errors, parameters (of which Prefect takes 512 KiB)
-LARGE = 4 * 1024 * 1024  # logs, which Prefect's clients send by 4 MB; artifacts, events, a hundred runs at once
+DEFINED = 1024 * 1024  # definitions, states with their errors, parameters (up to 512 KiB)
+LARGE = 4 * 1024 * 1024  # logs, which clients send by 4 MB; artifacts, events, a hundred runs at once
 
 
 class Limits(NamedTuple):

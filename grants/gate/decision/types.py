@@ -159,7 +159,7 @@ class Upstream(NamedTuple):
 
     slug: str
     kind: str
-    host: str  # Host header by which clients reach it: "prefect.example.org", "127.0.0.1:4200"
+    host: str  # Host header by which clients reach it: "flows.example.org", "127.0.0.1:4200"
     url: str  # of the orchestrator's API, "http://10.0.0.5:4200/api"
     environment: str
     secret_ref: str  # env:NAME or file:PATH of what only the gate knows
@@ -190,7 +190,7 @@ class Code(StrEnum):
     HEADERS = "headers"
     BODY = "body"
     TOO_LARGE = "too_large"
-    OLD_CLIENT = "old_client"  # its socket does not speak the subprotocol that Prefect's clients have come to send
+    OLD_CLIENT = "old_client"  # its socket does not speak the subprotocol that newer clients send
     HOST = "host"
     ROUTE = "route"  # no line of the table
     METHOD = "method"
@@ -234,27 +234,10 @@ def or_raise[T](answer: T | Refusal) -> T:
     return answer
 
 
-class Visible(NamedTuple):
-    """What a caller may see in lists: all of it, or what lies in these pools and deployments (upstream ids)."""
-
-    all: bool
-    pools: frozenset[str] = frozenset()
-    deployments: frozenset[str] = frozenset()
-    blocks: frozenset[str] = frozenset()  # with `view`
-    secrets: frozenset[str] = frozenset()  # with `secret`
-
-    def covers(self, other: Visible) -> bool:
-        """Whether all that `other` shows may be seen."""
-        pairs = zip(self[1:4], other[1:4], strict=True)
-        return self.secrets >= other.secrets and (
-            self.all or (not other.all and all(mine >= theirs for mine, theirs in pairs))
-        )
-
-
 class Allow(NamedTuple):
     grants: tuple[int, ...]  # that were needed, for the record
     until: datetime  # the earliest end among them and the credential's
-    visible: Visible
+    shows: tuple[Grant, ...]  # live ones of the orchestrator that is called: what lists may show
 
 
 class Drain(NamedTuple):

@@ -10,9 +10,9 @@ from multidict import CIMultiDictProxy
 from grants.catalog.levels import Level
 from grants.gate.bounds.aside import aside
 from grants.gate.bounds.turns import Turns
-from grants.gate.decision.check import check, holds, may_finish
+from grants.gate.decision.check import check, holds
 from grants.gate.decision.credentials import authenticate, known_by
-from grants.gate.decision.kinds import Served
+from grants.gate.decision.kinds import Visible
 from grants.gate.decision.lookup import LookupFailed
 from grants.gate.decision.types import (
     Allow,
@@ -28,9 +28,9 @@ from grants.gate.decision.types import (
     Refusal,
     Refused,
     Snapshot,
-    Visible,
     or_raise,
 )
+from grants.gate.doors.upstream import Served
 from grants.gate.feed.snapshot import Feed, now_of
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -60,56 +60,52 @@ class Passed:
     outcome: Allow | Drain
 
 
-class Judge:
+class Authorizer:
     """The only place where the gateway gets a yes from. Each raises Refused."""
 
     def __init__(self, feed: Feed, *, scheme: str) -> None:
         self.feed, self.scheme = feed, scheme  # by which browsers reach the gate: a page's origin begins with it
         self._turns = Turns()
 
-    def known(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         return or_raise(self.feed.fresh() or (BEHIND if self.feed.behind else STALE))
 
-    def who(self, call: Call) -> Principal:
-        snapshot, kind = self.known(), call.served.kind
+    def principal_of(self, call: Call) -> Principal:
+        snapshot, kind = self.snapshot(), call.served.kind
         said = authenticate(
             snapshot, call.served.upstream, call.headers.items(), now_of(snapshot), method=call.match.route.method,
             target=call.match.target, scheme=self.scheme,
         )  # fmt: skip
-        if (
-            isinstance(said, Refusal)
-            and said.code is Code.CREDENTIAL
-            and call.match.route.template.startswith(kind.api)
-        ):
+        if isinstance(said, Refusal) and said.code is Code.CREDENTIAL and kind.is_api(call.match.route.template):
             said = said._replace(why=kind.anonymous)
         call.principal = or_raise(said)
         return call.principal
 
-    def same(self, call: Call, token: str) -> bool:
+    def opened_with(self, call: Call, token: str) -> bool:
         """Whether a token in a socket's sign-in is the credential that the socket was opened with."""
-        snapshot = self.known()
+        snapshot = self.snapshot()
         known = known_by(snapshot, call.served.upstream, token, now_of(snapshot))
-        return not isinstance(known, Refusal) and known.credential == self.who(call).credential
+        return not isinstance(known, Refusal) and known.credential == self.principal_of(call).credential
 
-    async def judge(self, call: Call, body: Json, *, opening: bool = False) -> Passed:
+    async def decide(self, call: Call, body: Json, *, opening: bool = False) -> Passed:
         """A request with its body, or the `opening` of a socket."""
         kind = call.served.kind
         found = await self._found(call, or_raise(await aside(call.size, kind.needs, call.match, body)))
         asks = or_raise(await aside(call.size, kind.asks, call.match, body, found))
-        return self.granted(call, asks, found, opening=opening)
+        return self.decide_now(call, asks, found, opening=opening)
 
-    async def frame(self, call: Call, number: int, message: Json) -> Passed:
+    async def decide_on_message(self, call: Call, number: int, message: Json) -> Passed:
         """A message of the caller's on a socket."""
         words = call.served.kind.sockets
         found = await self._found(call, or_raise(await aside(call.size, words.needs, call.match, number, message)))
         asks = or_raise(await aside(call.size, words.asks, call.match, number, message, found))
-        return self.granted(call, asks, found)
+        return self.decide_now(call, asks, found)
 
-    def granted(self, call: Call, asks: tuple[Ask, ...], found: Found, *, opening: bool = False) -> Passed:
+    def decide_now(self, call: Call, asks: tuple[Ask, ...], found: Found, *, opening: bool = False) -> Passed:
         """By what is known now: looking up took its time, and so does a socket that is open."""
-        snapshot = self.known()
+        snapshot = self.snapshot()
         now = now_of(snapshot)
-        principal = self.who(call)
+        principal = self.principal_of(call)
         outcome = check(snapshot, principal, asks, now)
         if isinstance(outcome, Refusal):
             raise Refused(outcome)
@@ -118,25 +114,22 @@ class Judge:
             if not now < until:
                 raise Refused(Refusal(403, Code.ENDED, asks[0]))
             outcome = outcome._replace(until=min(outcome.until, until))
-        if isinstance(outcome, Drain) and not _passes(call.match, outcome, found, opening=opening):
+        if isinstance(outcome, Drain) and not _passes(call, outcome, found, opening=opening):
             raise Refused(Refusal(403, Code.DRAINED, asks[0]))
         return Passed(asks, found, outcome)
 
-    def sees(self, outcome: Allow | Drain) -> Visible:
-        """A worker in its drain sees what its access had been to: it has to find its own runs."""
+    def visible(self, call: Call, outcome: Allow | Drain) -> Visible:
+        """What lists may show; in the drain of an access, what that had been to."""
+        kind = call.served.kind
         if isinstance(outcome, Allow):
-            return outcome.visible
-        snapshot = self.known()
+            return kind.visible(outcome.shows)
+        snapshot = self.snapshot()
         had = [snapshot.grants[grant].resource for grant in outcome.grants if grant in snapshot.grants]
-        return Visible(
-            all=any(key.kind == "server" for key in had),
-            pools=frozenset(key.id for key in had if key.kind == "pool"),
-            deployments=frozenset(key.id for key in had if key.kind == "deployment"),
-        )
+        return kind.visible_in_drain(had)
 
     def works(self, call: Call) -> bool:
         """Whether the caller may work on something of this orchestrator, or is in the drain of it."""
-        snapshot, principal = self.known(), call.principal
+        snapshot, principal = self.snapshot(), call.principal
         now = now_of(snapshot)
         grants = (snapshot.grants.get(pk) for pk in snapshot.grants_of.get(principal.subject if principal else 0, ()))
         return any(
@@ -151,7 +144,7 @@ class Judge:
         """Whether nothing is lost of what was shown. A token has one grant, and ends or drains with it."""
         if call.principal is None or call.principal.only_grant is not None:
             return True
-        return self.sees(now.outcome).covers(self.sees(before.outcome))
+        return self.visible(call, now.outcome).covers(self.visible(call, before.outcome))
 
     async def _found(self, call: Call, wanted: tuple[Lookup, ...]) -> Found:
         if not wanted:
@@ -169,8 +162,8 @@ class Judge:
 
     def _may_ask(self, call: Call) -> None:
         """Who is granted nothing here would be refused whatever is found: others wait for the same lookups."""
-        snapshot = self.known()
-        if not holds(snapshot, self.who(call), call.served.upstream.slug, now_of(snapshot)):
+        snapshot = self.snapshot()
+        if not holds(snapshot, self.principal_of(call), call.served.upstream.slug, now_of(snapshot)):
             raise Refused(Refusal(403, Code.NO_GRANT))
 
 
@@ -182,9 +175,9 @@ def _good_until(snapshot: Snapshot, principal: Principal) -> datetime:
     return grant.drain_until if grant is not None else _NEVER
 
 
-def _passes(match: Match, drain: Drain, found: Found, *, opening: bool) -> bool:
+def _passes(call: Call, drain: Drain, found: Found, *, opening: bool) -> bool:
     """Whether a route passes in the drain: one that is answered EMPTY does, for that is the gateway's to say."""
-    drains = match.route.drains
+    drains = call.match.route.drains
     if drains is Drains.EMPTY or (opening and drains is Drains.RUN):
         return True  # a socket that is kept for reports names no run itself: its frames do
-    return may_finish(match, found.keys(), found, drain)
+    return call.served.kind.may_finish(call.match, found.keys(), found, drain)

@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from grants.gate.bounds.aside import CALLER, aside, dumped, parsed
 from grants.gate.bounds.callers import STRANGERS, Callers, Hand
 from grants.gate.decision import headers as heads
-from grants.gate.decision.kinds import Kind, Served
+from grants.gate.decision.kinds import Kind
 from grants.gate.decision.limits import Limits
 from grants.gate.decision.lookup import LookupFailed
 from grants.gate.decision.table import Table
@@ -38,14 +38,14 @@ from grants.gate.decision.types import (
 )
 from grants.gate.doors import refusals
 from grants.gate.doors.answers import abort, pass_on, send
-from grants.gate.doors.authorizer import STALE, Call, Judge, Passed
+from grants.gate.doors.authorizer import STALE, Authorizer, Call, Passed
 from grants.gate.doors.connection import known
 from grants.gate.doors.enter import PREFIX, Enter
 from grants.gate.doors.incoming import Stream, read_json, too_long
 from grants.gate.doors.metrics import ANSWERED, DECIDED, SPENT
 from grants.gate.doors.narrowing import narrowed
 from grants.gate.doors.sockets import Sockets
-from grants.gate.doors.upstream import Asking, Client, Unanswered, whole
+from grants.gate.doors.upstream import Asking, Client, Orchestrator, Served, Unanswered, whole
 from grants.gate.doors.usage import Usage
 from grants.gate.feed.snapshot import Feed, now_of
 
@@ -69,9 +69,9 @@ class Gateway:
         self, feed: Feed, kinds: Mapping[str, Kind], client: Client, usage: Usage, enter: Enter, limits: Limits
     ) -> None:
         self.feed, self.client, self.usage, self.enter, self.limits = feed, client, usage, enter, limits
-        self.judge = Judge(feed, scheme=client.scheme)
+        self.authorizer = Authorizer(feed, scheme=client.scheme)
         self.callers = Callers(limits)
-        self.sockets = Sockets(self.judge, client, usage, limits, self.callers)
+        self.sockets = Sockets(self.authorizer, client, usage, limits, self.callers)
         self._kinds = kinds
         self._served: dict[str, Served] = {}
 
@@ -99,7 +99,7 @@ class Gateway:
         version = (request.version.major, request.version.minor)
         if refusal := heads.refused(request.method, version, request.raw_headers, request.raw_path):
             raise Refused(refusal)
-        snapshot = self.judge.known()
+        snapshot = self.authorizer.snapshot()
         seen.target = or_raise(canonical(request.raw_path.encode("utf-8", "surrogateescape")))
         seen.upstream = snapshot.upstreams.get(request.headers["Host"].lower())
         if seen.upstream is None:
@@ -117,7 +117,7 @@ class Gateway:
     async def _decide(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         subject = STRANGERS
         if call.match.route.need is not None:
-            principal = self.judge.who(call)  # nobody's body is waited for before it is known whose it is
+            principal = self.authorizer.principal_of(call)  # nobody's body is waited for before it is known whose it is
             subject = principal.subject
             self.sockets.passers.heard(request.remote, principal.credential)
             known(request, subject)
@@ -132,7 +132,7 @@ class Gateway:
         route = call.match.route
         if route.need is None:
             return await self._send(request, call, Send(request.method, call.match.target.raw, body), None)
-        passed = await self.judge.judge(call, body)
+        passed = await self.authorizer.decide(call, body)
         if isinstance(passed.outcome, Drain) and route.drains is Drains.EMPTY:
             return await self._say(request, call, Answer([]), 0)
         if not route.scope:
@@ -151,7 +151,7 @@ class Gateway:
         return None
 
     async def _narrowed(self, request: web.BaseRequest, call: Call, body: Json, passed: Passed) -> web.StreamResponse:
-        step = await narrowed(self.judge, call, body, passed)
+        step = await narrowed(self.authorizer, call, body, passed)
         if isinstance(step, Send):
             return await self._send(request, call, step, passed)
         size = call.size
@@ -164,11 +164,11 @@ class Gateway:
 
         And the bytes that it was made from.
         """
-        upstream, answers, size = call.served.upstream, [], call.size
+        answers, size = [], call.size
         head = {name: call.headers[name] for name in call.served.kind.headers if name in call.headers}
         for ask in step.sends:
-            status, answer, length = await self.client.json(
-                upstream, ask.method, ask.target, ask.body, headers=head, size=call.size
+            status, answer, length = await call.served.orchestrator.json(
+                ask.method, ask.target, ask.body, headers=head, size=call.size
             )
             size += length
             if not 200 <= status < 300:
@@ -196,7 +196,7 @@ class Gateway:
             request.headers,
             served.upstream,
             scheme=self.client.scheme,
-            secret=self.client.authorization(served.upstream),
+            secret=await served.orchestrator.authorization(),
             also=served.kind.headers,
         )
         if _is_read(call):
@@ -213,7 +213,7 @@ class Gateway:
         self._count(call, "ok")
         try:
             with self._coming(call, passed, stream):
-                upstream = await self.client.send(served.upstream, step.method, step.target, headers=head, data=data)
+                upstream = await served.orchestrator.send(step.method, step.target, headers=head, data=data)
         except Unanswered:
             if stream is not None and stream.failure is not None:
                 raise Refused(stream.failure) from None
@@ -235,8 +235,9 @@ class Gateway:
     async def _return(
         self, request: web.BaseRequest, call: Call, upstream: aiohttp.ClientResponse, passed: Passed | None
     ) -> web.StreamResponse:
-        api = call.match.target.path.startswith(call.served.kind.api + "/")
-        head = heads.down(upstream.headers, page=upstream.content_type == "text/html", api=api)
+        kind = call.served.kind
+        page_policy = kind.page_policy if upstream.content_type == "text/html" else None
+        head = heads.down(upstream.headers, page_policy=page_policy, api=kind.is_api(call.match.target.path))
         if not heads.stays(head.get("Location"), call.served.upstream):
             raise Unanswered(Refusal(503, Code.UPSTREAM, why="The orchestrator answered with another address."))
         if upstream.status < 300 and _is_read(call):
@@ -267,13 +268,17 @@ class Gateway:
             raise ConnectionError(refusal.code)
         self._count_refused(seen, refusal)
         path = seen.target.path if seen.target else ""
-        page = heads.wants_page(request.method, request.headers, api=refusals.is_api(path))
+        kind = self._kinds.get(seen.upstream.kind) if seen.upstream else None
+        # Where it is not known which orchestrator was meant, programs of any kind may have called.
+        api = kind.is_api(path) if kind else any(one.is_api(path) for one in self._kinds.values())
+        page = heads.wants_page(request.method, request.headers, api=api)
         sign_in = cookie = ""
         if page and seen.served and seen.target and "Authorization" not in request.headers:
             sign_in, cookie = self.enter.hand_off(request, seen.served.upstream, seen.target)
         snapshot = self.feed.fresh()
         context = refusals.Context(
-            portal=self.enter.portal, snapshot=snapshot, method=request.method, path=path, sign_in=sign_in,
+            portal=self.enter.portal, snapshot=snapshot, method=request.method, path=path,
+            things=kind.things if kind else {}, sign_in="" if api else sign_in,
             principal=seen.call.principal if seen.call else None, now=now_of(snapshot) if snapshot else None,
         )  # fmt: skip
         status, head, body = refusals.render(refusal, html=page, context=context)
@@ -320,8 +325,10 @@ class Gateway:
             kind = self._kinds.get(upstream.kind)
             if kind is None:
                 raise Refused(Refusal(503, Code.UPSTREAM, why=f"This gate serves no {upstream.kind}."))
-            lookups = kind.lookups(upstream.slug, Asking(self.client, upstream))
-            served = self._served[upstream.slug] = Served(upstream, kind, Table(kind.routes, upstream.slug), lookups)
+            orchestrator = Orchestrator(self.client, upstream, kind)
+            lookups = kind.lookups(upstream.slug, Asking(orchestrator))
+            table = Table(kind.routes, upstream.slug)
+            served = self._served[upstream.slug] = Served(upstream, kind, table, lookups, orchestrator)
         return served
 
 

@@ -6,7 +6,9 @@ Never a Basic prompt, never a redirect on an API path, and no name but those tha
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -43,7 +45,6 @@ _SAYS = {
     " has looked at it.",
     Code.UPSTREAM: "The orchestrator does not answer. Try again in a moment.",
 }
-_THINGS = {"deployment": "deployment", "pool": "work pool", "server": "server", "block": "block", "dag": "DAG"}
 _TITLES = {
     400: "This call could not be understood",
     401: "Sign in to go on",
@@ -65,7 +66,8 @@ class Context(NamedTuple):
     now: datetime | None = None  # the snapshot's; None without one
     method: str = ""
     path: str = ""  # as the caller wrote it, canonical; "" where it had no one meaning
-    sign_in: str = ""  # where a browser gets a session; "" where it can't
+    sign_in: str = ""  # where a browser gets a session; "" where it can't, and on a path that programs call
+    things: Mapping[str, str] = MappingProxyType({})  # kinds of resources, in words
 
 
 type Rendered = tuple[int, dict[str, str], bytes]
@@ -76,24 +78,20 @@ def render(refusal: Refusal, *, html: bool, context: Context) -> Rendered:
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
     if refusal.status in (429, 503):
         headers["Retry-After"] = str(RETRY_SECONDS)
-    if html and context.sign_in and refusal.code in _SIGN_IN and not is_api(context.path):
+    if html and context.sign_in and refusal.code in _SIGN_IN:
         return 302, {**headers, "Location": context.sign_in}, b""
     link = request_link(refusal.ask, context) if refusal.status == 403 else ""
     if html:
         headers |= {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": page.CSP}
         return refusal.status, headers, _page(refusal, link, context).encode()
-    detail = sentence(refusal) + (f" Ask for it: {link}" if link else "")
+    detail = sentence(refusal, context.things) + (f" Ask for it: {link}" if link else "")
     headers["Content-Type"] = "application/json"
     return refusal.status, headers, json.dumps({"detail": detail, "code": refusal.code.value}).encode()
 
 
-def is_api(path: str) -> bool:
-    return path == "/api" or path.startswith("/api/")
-
-
-def sentence(refusal: Refusal) -> str:
+def sentence(refusal: Refusal, things: Mapping[str, str]) -> str:
     """Why, for people."""
-    said = _access(refusal) if refusal.code in {Code.NO_GRANT, Code.ENDED} else _SAYS[refusal.code]
+    said = _access(refusal, things) if refusal.code in {Code.NO_GRANT, Code.ENDED} else _SAYS[refusal.code]
     return f"{said} {refusal.why}" if refusal.why else said
 
 
@@ -119,22 +117,22 @@ def request_link(ask: Ask | None, context: Context) -> str:
     return f"{portal}/requests/new?{urlencode(query)}" if query else f"{portal}/catalog"
 
 
-def _access(refusal: Refusal) -> str:
-    thing = _thing(refusal.ask)
+def _access(refusal: Refusal, things: Mapping[str, str]) -> str:
+    thing = _thing(refusal.ask, things)
     level = _word(refusal.ask.need) if refusal.ask is not None else "access"
     if refusal.code is Code.ENDED:
         return f"Your access to {thing} has ended: this needs {level}."
     return f"You do not have {level} on {thing}."
 
 
-def _thing(ask: Ask | None) -> str:
+def _thing(ask: Ask | None, things: Mapping[str, str]) -> str:
     if ask is None:
         return "this"
     if ask.named is not None:
         kind, name = ask.named
-        return f"{_THINGS.get(kind, kind)} {name}"
+        return f"{things.get(kind, kind)} {name}"
     kind = next((key.kind for key in ask.lineage), "")
-    return f"this {_THINGS[kind]}" if kind in _THINGS else "anything here"
+    return f"this {things[kind]}" if kind in things else "anything here"
 
 
 def _word(level: Level) -> str:
@@ -143,10 +141,16 @@ def _word(level: Level) -> str:
 
 def _page(refusal: Refusal, link: str, context: Context) -> str:
     asked = refusal.ask if refusal.code in {Code.NO_GRANT, Code.ENDED} else None
+    things, versus = context.things, None
+    title, lead = _TITLES.get(refusal.status, "Refused"), sentence(refusal, things)
+    if asked is not None:
+        title = _access(refusal, things).partition(":")[0].rstrip(".")
+        lead = "Nothing was changed. The call never reached the orchestrator."
+        versus = page.Versus(_had(asked, context), _word(asked.need), f"on {_thing(asked, things)}")
     return page.refused(
-        title=_access(refusal).partition(":")[0].rstrip(".") if asked else _TITLES.get(refusal.status, "Refused"),
-        lead=sentence(refusal) if not asked else "Nothing was changed. The call never reached the orchestrator.",
-        versus=page.Versus(_had(asked, context), _word(asked.need), f"on {_thing(asked)}") if asked else None,
+        title=title,
+        lead=lead,
+        versus=versus,
         link=link,
         call=f"{context.method} {context.path}".strip(),
         code=refusal.code.value,

@@ -12,10 +12,11 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from grants.gate.bounds.aside import dumped, parsed
 from grants.gate.bounds.callers import STRANGERS, Callers
 from grants.gate.decision.bodies import dump
+from grants.gate.decision.kinds import Visible
 from grants.gate.decision.limits import Limits
-from grants.gate.decision.types import Answer, Code, Json, Refusal, Refused, Send, Visible
+from grants.gate.decision.types import Answer, Code, Json, Refusal, Refused, Send
 from grants.gate.doors.answers import cut
-from grants.gate.doors.authorizer import Call, Judge, Passed
+from grants.gate.doors.authorizer import Authorizer, Call, Passed
 from grants.gate.doors.narrowing import narrowed
 from grants.gate.doors.usage import Usage
 
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 type Upward = aiohttp.ClientWebSocketResponse[bool]
 type Downward = web.WebSocketResponse[bool]
 
-OVER = 1008  # for Prefect's clients final: they do not come back with the same credential
+OVER = 1008  # final: clients do not come back with the same credential
 AGAIN = 1011  # they try again
 
 
@@ -54,16 +55,16 @@ class Relay:
     def __init__(
         self,
         call: Call,
-        judge: Judge,
+        authorizer: Authorizer,
         usage: Usage,
         limits: Limits,
         callers: Callers,
         down: Downward,
         up: Upward,
-        secret: str,
+        sign_in: Json,
     ) -> None:
-        self.call, self.judge, self.usage, self.limits, self.callers = call, judge, usage, limits, callers
-        self.down, self.up, self.secret = down, up, secret
+        self.call, self.authorizer, self.usage, self.limits, self.callers = call, authorizer, usage, limits, callers
+        self.down, self.up, self.sign_in = down, up, sign_in
         self._end: asyncio.Future[Goodbye] = asyncio.get_running_loop().create_future()
         self.over = asyncio.Event()
         self.held: Living | None = None
@@ -109,7 +110,7 @@ class Relay:
                     number += 1
                     if goodbye := await self._said(number, message.data):
                         return goodbye
-                case WSMsgType.PING | WSMsgType.PONG:  # Prefect's clients ping before they sign in
+                case WSMsgType.PING | WSMsgType.PONG:  # some clients ping before they sign in
                     await self._send(self.up, message.data, message.type)
                 case WSMsgType.BINARY:
                     return _refusing(WSCloseCode.UNSUPPORTED_DATA, "text only")
@@ -132,10 +133,10 @@ class Relay:
         token = said if isinstance(said, Refusal) else words.first(said)
         if isinstance(token, Refusal):
             return _refusing(WSCloseCode.PROTOCOL_ERROR, "no sign-in")
-        if token and not self.judge.same(self.call, token):
+        if token and not self.authorizer.opened_with(self.call, token):
             self._count(Code.UNKNOWN)
             return _refusing(OVER, "another credential than the handshake's")
-        await self._send(self.up, dump(words.sign_in(self.secret)), WSMsgType.TEXT)
+        await self._send(self.up, dump(self.sign_in), WSMsgType.TEXT)
         return None
 
     async def _frame(self, number: int, raw: bytes) -> Goodbye | None:
@@ -147,7 +148,7 @@ class Relay:
             self._count(refusal.code)
             if refusal.status >= 500:
                 return _refusing(AGAIN, "try again")
-            self.usage.refused(self.call.served.upstream, self.call, refusal, self.judge.feed.fresh())
+            self.usage.refused(self.call.served.upstream, self.call, refusal, self.authorizer.feed.fresh())
             if route.template in self.call.served.kind.sockets.loose:
                 return None
             return _refusing(OVER, refusal.code)
@@ -161,14 +162,14 @@ class Relay:
         if isinstance(body, Refusal):
             raise Refused(body)
         self.call.size = len(raw)
-        passed = await self.judge.frame(self.call, number, body)
+        passed = await self.authorizer.decide_on_message(self.call, number, body)
         body = self.call.served.kind.sockets.sends(self.call.match, number, body)
         if not self.call.match.route.scope:
             return await dumped(body, len(raw))
-        step = await narrowed(self.judge, self.call, body, passed)
+        step = await narrowed(self.authorizer, self.call, body, passed)
         if self.held is not None:
             self.held.passed = passed  # from now on it lives by what this asked for, and shows what could be seen now
-        self._shown = _Shown(number, body, self.judge.sees(passed.outcome), _words(step))
+        self._shown = _Shown(number, body, self.authorizer.visible(self.call, passed.outcome), _words(step))
         if isinstance(step, Send):
             return await dumped(step.body, len(raw))
         assert isinstance(step, Answer)
@@ -182,10 +183,10 @@ class Relay:
             if shown is None:
                 continue
             try:
-                passed = await self.judge.frame(self.call, shown.number, shown.body)
-                if not self.judge.sees(passed.outcome).covers(shown.visible):
+                passed = await self.authorizer.decide_on_message(self.call, shown.number, shown.body)
+                if not self.authorizer.visible(self.call, passed.outcome).covers(shown.visible):
                     continue  # a worker in its drain hears on; whose access is over is cut elsewhere
-                step = await narrowed(self.judge, self.call, shown.body, passed)
+                step = await narrowed(self.authorizer, self.call, shown.body, passed)
             except Refused as error:
                 if error.refusal.status >= 500:
                     continue

@@ -19,11 +19,11 @@ from grants.gate.bounds.recent_callers import Passers
 from grants.gate.decision import headers as heads
 from grants.gate.decision.limits import LISTED, Limits
 from grants.gate.decision.types import Code, Refusal, Refused, Snapshot
-from grants.gate.doors.authorizer import STALE, Call, Judge, Passed
+from grants.gate.doors.authorizer import STALE, Authorizer, Call, Passed
 from grants.gate.doors.connection import known
 from grants.gate.doors.metrics import OPEN_SOCKETS
 from grants.gate.doors.relay import Relay
-from grants.gate.doors.upstream import Client, Unanswered, proxy_to, url_of
+from grants.gate.doors.upstream import Client, Unanswered, proxy_to
 from grants.gate.doors.usage import Usage
 from grants.gate.feed.snapshot import now_of
 
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 _AT_ONCE = 100  # of what is open, looked at in one step
 LOOK_SECONDS = 0.25  # how often it is looked whether an access has ended
 LARGEST_FRAME = 4 * 1024 * 1024  # of the orchestrator's, which nobody looks into
-LARGEST_SAID = 2 * 1024 * 1024  # of a caller's: Prefect takes events of 1.5 MB
+LARGEST_SAID = 2 * 1024 * 1024  # of a caller's: an event may have 1.5 MB
 
 
 @dataclass(eq=False, slots=True)
@@ -56,14 +56,14 @@ class _Opener(NamedTuple):
 
 
 class Sockets:
-    def __init__(self, judge: Judge, client: Client, usage: Usage, limits: Limits, callers: Callers) -> None:
-        self.judge, self.client, self.usage, self.limits, self.callers = judge, client, usage, limits, callers
+    def __init__(self, authorizer: Authorizer, client: Client, usage: Usage, limits: Limits, callers: Callers) -> None:
+        self.authorizer, self.client, self.usage, self.limits, self.callers = authorizer, client, usage, limits, callers
         self.passers = Passers()
         self._held: set[Held] = set()
         self._open: Counter[_Opener] = Counter()
         self._relays: set[Relay] = set()
         self._looked = 0
-        judge.feed.listeners.append(self._changed)
+        authorizer.feed.listeners.append(self._changed)
 
     # Opening.
 
@@ -85,10 +85,10 @@ class Sockets:
         CALLER.set(subject)
         known(request, subject)
         with self._counted(call):  # first: to judge one may take questions to the orchestrator
-            passed = await self.judge.judge(call, None, opening=True)
+            passed = await self.authorizer.decide(call, None, opening=True)
+            sign_in = await call.served.orchestrator.sign_in()
             up = await self._connect(request, call)
-            secret = self.client.secret(call.served.upstream)
-            relay = Relay(call, self.judge, self.usage, self.limits, self.callers, down, up, secret)
+            relay = Relay(call, self.authorizer, self.usage, self.limits, self.callers, down, up, sign_in)
             self._relays.add(relay)
             try:
                 with self.held(call, passed, relay.end, after=0) as held:
@@ -100,7 +100,7 @@ class Sockets:
 
     def _who(self, request: web.BaseRequest, call: Call) -> int:
         try:
-            return self.judge.who(call).subject
+            return self.authorizer.principal_of(call).subject
         except Refused as error:
             if error.refusal.code is not Code.CREDENTIAL:
                 raise
@@ -114,9 +114,10 @@ class Sockets:
 
     async def _connect(self, request: web.BaseRequest, call: Call) -> aiohttp.ClientWebSocketResponse[bool]:
         upstream, kind = call.served.upstream, call.served.kind
-        secret = self.client.authorization(upstream)
+        orchestrator = call.served.orchestrator
+        secret = await orchestrator.authorization()
         head = heads.up(request.headers, upstream, scheme=self.client.scheme, secret=secret, also=kind.headers)
-        url = url_of(upstream, call.match.target.raw)
+        url = orchestrator.url_of(call.match.target.raw)
         try:
             return await self.client.session.ws_connect(
                 url, headers=head, protocols=(kind.sockets.protocol,), proxy=proxy_to(url),
@@ -132,7 +133,7 @@ class Sockets:
     @contextmanager
     def _counted(self, call: Call) -> Iterator[None]:
         assert call.principal is not None
-        opener = _Opener(call.principal.subject, works=self.judge.works(call))
+        opener = _Opener(call.principal.subject, works=self.authorizer.works(call))
         if not self._room(opener):
             raise Refused(Refusal(503, Code.STALE, why="Too many sockets are open at this gate."))
         self._open[opener] += 1
@@ -173,7 +174,7 @@ class Sockets:
         """Until cancelled: what time alone ends, and a feed that stopped. A change is seen at once, by `_changed`."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            snapshot = self.judge.feed.fresh()
+            snapshot = self.authorizer.feed.fresh()
             now = now_of(snapshot) if snapshot else None
             for held in tuple(self._held):
                 if now is None or now >= held.passed.outcome.until:
@@ -194,9 +195,9 @@ class Sockets:
             return
         route, passed = held.call.match.route, held.passed
         try:
-            held.passed = self.judge.granted(held.call, passed.asks, passed.found, opening=route.method == "WS")
+            held.passed = self.authorizer.decide_now(held.call, passed.asks, passed.found, opening=route.method == "WS")
             # What comes was cut down to what could be seen then: anybody may have a list, but not the one of before.
-            if route.scope and not self.judge.still_sees(held.call, held.passed, passed):
+            if route.scope and not self.authorizer.still_sees(held.call, held.passed, passed):
                 self._over(held, Refusal(403, Code.ENDED))
         except Refused as error:
             self._over(held, error.refusal)

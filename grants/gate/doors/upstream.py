@@ -15,19 +15,19 @@ from yarl import URL
 
 from grants.adapters import trust
 from grants.adapters.errors import Unavailable
-from grants.adapters.http import basic
 from grants.adapters.proxies import proxy_of
 from grants.adapters.secrets import resolve_secret
 from grants.gate.bounds.aside import dumped, loaded
 from grants.gate.decision.bodies import LARGEST_ANSWER
+from grants.gate.decision.kinds import Kind, Lookups
 from grants.gate.decision.limits import Limits
 from grants.gate.decision.lookup import LookupFailed
+from grants.gate.decision.table import Table
 from grants.gate.decision.types import Code, Json, Refusal, Upstream
 
 log = structlog.get_logger(__name__)
 
 SECRET_SECONDS = 5.0  # a changed secret is seen after that, and at once when the orchestrator refuses the old one
-API = "/api"  # what a connection's URL ends with, and canonical targets begin with
 
 
 class Unanswered(Exception):
@@ -59,7 +59,7 @@ class Secrets:
 
 
 class Client:
-    """Sends what was allowed. Nothing of a target is decoded, normalised or followed on the way."""
+    """The session that every orchestrator is asked by. Nothing of a target is decoded, normalised or followed."""
 
     def __init__(self, limits: Limits, *, scheme: str) -> None:
         self.limits, self.scheme = limits, scheme  # by which the gate itself is reached: "https"
@@ -89,21 +89,41 @@ class Client:
         assert self._session, "entered first"
         return self._session
 
-    def secret(self, upstream: Upstream) -> str:
-        """The auth string, "" where the orchestrator has none. Raises Unanswered."""
-        try:
-            return self.secrets.of(upstream.secret_ref)
-        except Unavailable as error:
-            log.error("no_secret", connection=upstream.slug, error=error.reason)
-            raise Unanswered(_trouble()) from None
 
-    def authorization(self, upstream: Upstream) -> Mapping[str, str]:
-        secret = self.secret(upstream)
-        return basic(secret) if secret else {}
+class Orchestrator:
+    """One connection, as the gate asks it: its address, and what lets the gate in."""
+
+    def __init__(self, client: Client, upstream: Upstream, kind: Kind) -> None:
+        self.client, self.upstream = client, upstream
+        # A canonical target begins with the API's prefix, or is beside it.
+        self._base = upstream.url.removesuffix("/").removesuffix(kind.api)
+        self._authorization = kind.authorize(_Entrance(self))
+
+    def url_of(self, target: str) -> URL:
+        """`encoded`: the one spelling that was decided on stays as it is."""
+        return URL(self._base + target, encoded=True)
+
+    async def authorization(self) -> Mapping[str, str]:
+        """Headers that let the gate in. Raises Unanswered."""
+        try:
+            return await self._authorization.headers()
+        except (Unavailable, LookupFailed) as error:
+            raise self._locked_out(error) from None
+
+    async def sign_in(self) -> Json:
+        """The gate's first message on a socket. Raises Unanswered."""
+        try:
+            return await self._authorization.sign_in()
+        except (Unavailable, LookupFailed) as error:
+            raise self._locked_out(error) from None
+
+    def _locked_out(self, error: Exception) -> Unanswered:
+        reason = error.reason if isinstance(error, Unavailable) else str(error)
+        log.error("no_authorization", connection=self.upstream.slug, error=reason)
+        return Unanswered(_trouble())
 
     async def send(
         self,
-        upstream: Upstream,
         method: str,
         target: str,
         *,
@@ -111,51 +131,57 @@ class Client:
         data: bytes | AsyncIterable[bytes] | None = None,
     ) -> aiohttp.ClientResponse:
         """The answer, its body unread. Raises Unanswered."""
-        try:
-            url = url_of(upstream, target)
-            answer = await self.session.request(
-                method, url, headers=headers, data=data, allow_redirects=False, proxy=proxy_to(url)
-            )
-        except TimeoutError:
-            raise Unanswered(Refusal(504, Code.UPSTREAM, why="The orchestrator does not answer.")) from None
-        except (aiohttp.ClientError, OSError) as error:
-            log.warning("upstream_failed", connection=upstream.slug, error=type(error).__name__)
-            raise Unanswered(_trouble()) from None
+        answer = await self._sent(method, target, headers, data)
         if answer.status == 401:  # our secret, not the caller's: a worker must not die of it
             answer.close()
-            self.secrets.forget(upstream.secret_ref)
-            log.error("upstream_refuses_the_gate", connection=upstream.slug)
+            self._authorization.refused()
+            log.error("upstream_refuses_the_gate", connection=self.upstream.slug)
             raise Unanswered(_trouble())
         if answer.status < 200:
             answer.close()
             raise Unanswered(_trouble())
         return answer
 
+    async def _sent(
+        self, method: str, target: str, headers: Mapping[str, str], data: bytes | AsyncIterable[bytes] | None
+    ) -> aiohttp.ClientResponse:
+        try:
+            url = self.url_of(target)
+            return await self.client.session.request(
+                method, url, headers=headers, data=data, allow_redirects=False, proxy=proxy_to(url)
+            )
+        except TimeoutError:
+            raise Unanswered(Refusal(504, Code.UPSTREAM, why="The orchestrator does not answer.")) from None
+        except (aiohttp.ClientError, OSError) as error:
+            log.warning("upstream_failed", connection=self.upstream.slug, error=type(error).__name__)
+            raise Unanswered(_trouble()) from None
+
     async def json(
         self,
-        upstream: Upstream,
         method: str,
         target: str,
         body: Json = None,
         *,
         headers: Mapping[str, str] | None = None,
         size: int = 0,
+        authorized: bool = True,
     ) -> tuple[int, Json, int]:
         """Ask something ourselves: status, what it says (None without a body), and its bytes. Raises Unanswered.
 
         `size` is of what the question was made from, in bytes.
         """
         head: CIMultiDict[str] = CIMultiDict(headers or {})
-        head.update({"Host": upstream.host, "X-Forwarded-Proto": self.scheme, "Accept": "application/json"})
-        head.update(self.authorization(upstream))
+        head.update({"Host": self.upstream.host, "X-Forwarded-Proto": self.client.scheme, "Accept": "application/json"})
+        if authorized:
+            head.update(await self.authorization())
         head["Accept-Encoding"] = "identity"
         data = None
         if body is not None:
             head["Content-Type"] = "application/json"
             data = await dumped(body, size)
         try:
-            async with asyncio.timeout(self.limits.answer):  # for all of it: nobody is waited for byte by byte
-                answer = await self.send(upstream, method, target, headers=head, data=data)
+            async with asyncio.timeout(self.client.limits.answer):  # for all of it: nobody is waited for byte by byte
+                answer = await self.send(method, target, headers=head, data=data)
                 try:
                     raw = await whole(answer)
                 finally:
@@ -171,15 +197,45 @@ class Client:
 class Asking(NamedTuple):
     """One orchestrator, as the lookups ask it."""
 
-    client: Client
-    upstream: Upstream
+    orchestrator: Orchestrator
 
     async def json(self, method: str, target: str, body: Json = None) -> tuple[int, Json]:
         try:
-            status, said, _ = await self.client.json(self.upstream, method, target, body)
+            status, said, _ = await self.orchestrator.json(method, target, body)
         except Unanswered as error:
             raise LookupFailed(error.refusal.why) from error
         return status, said
+
+
+class _Entrance(NamedTuple):
+    """One orchestrator, as a kind's authorization is let in there."""
+
+    orchestrator: Orchestrator
+
+    def secret(self) -> str:
+        return self.orchestrator.client.secrets.of(self.orchestrator.upstream.secret_ref)
+
+    def forget_secret(self) -> None:
+        self.orchestrator.client.secrets.forget(self.orchestrator.upstream.secret_ref)
+
+    async def ask(
+        self, method: str, target: str, body: Json = None, *, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Json]:
+        try:
+            status, said, _ = await self.orchestrator.json(method, target, body, headers=headers, authorized=False)
+        except Unanswered as error:
+            raise LookupFailed(error.refusal.why) from error
+        return status, said
+
+
+class Served(NamedTuple):
+    """One connection, and everything that the gate has for it."""
+
+    upstream: Upstream
+    kind: Kind
+    table: Table
+    lookups: Lookups
+    orchestrator: Orchestrator
 
 
 async def whole(answer: aiohttp.ClientResponse) -> bytes:
@@ -197,11 +253,6 @@ async def whole(answer: aiohttp.ClientResponse) -> bytes:
     except (aiohttp.ClientError, OSError):
         raise Unanswered(_trouble()) from None
     return b"".join(pieces)
-
-
-def url_of(upstream: Upstream, target: str) -> URL:
-    """`encoded`: the one spelling that was decided on stays as it is."""
-    return URL(upstream.url.removesuffix("/").removesuffix(API) + target, encoded=True)
 
 
 def proxy_to(url: URL) -> str | None:

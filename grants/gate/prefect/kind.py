@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from grants.gate.decision.kinds import Kind, Sockets, Started
 from grants.gate.decision.types import Json
+from grants.gate.prefect.authorization import AuthString
 from grants.gate.prefect.events import socket_messages as frames
 from grants.gate.prefect.guards.asks import asks, needs
+from grants.gate.prefect.guards.drain import may_finish
 from grants.gate.prefect.guards.replies import REPLIES
 from grants.gate.prefect.lists.narrow import named, narrow
-from grants.gate.prefect.lists.scopes import NEEDS_QUEUES
 from grants.gate.prefect.lookups.resolve import Lookups
+from grants.gate.prefect.lookups.visible_ids import visible, visible_in_drain
 from grants.gate.prefect.routes.table import ROUTES
 
 # The versions of clients are measured: docs/operations.md, "The versions that work".
@@ -37,17 +41,32 @@ def started(answer: Json) -> tuple[str, ...]:
     return tuple(run for run in ids if isinstance(run, str))
 
 
+# Pages of the server may talk to nobody but this host: not to those who count their visitors, and not to where a script
+# that got into a run's log would send what it found. They need inline styles, scripts and workers made here.
+_PAGE_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' 'wasm-unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
+    "connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+
 PREFECT = Kind(
+    name="prefect",
     routes=ROUTES,
     needs=needs,
     asks=asks,
     named=named,
     narrow=narrow,
     lookups=Lookups,
+    authorize=AuthString,
+    may_finish=may_finish,
+    visible=visible,
+    visible_in_drain=visible_in_drain,
+    page_policy=_PAGE_POLICY,
+    api="/api",
+    things=MappingProxyType({"deployment": "deployment", "pool": "work pool", "server": "server", "block": "block"}),
     sockets=Sockets(
         protocol="prefect",
         first=frames.first,
-        sign_in=lambda secret: {"type": "auth", "token": secret or None},
         needs=frames.socket_needs,
         asks=frames.socket_asks,
         sends=frames.socket_sends,
@@ -56,7 +75,6 @@ PREFECT = Kind(
         without_protocol=_WITHOUT_PROTOCOL,
     ),
     started=Started(_STARTS, started),
-    queues=frozenset(NEEDS_QUEUES),
     answers=REPLIES,
     anonymous=_ANONYMOUS,
     headers=frozenset({"x-prefect-api-version", "x-prefect-ui", "prefect-csrf-token", "prefect-csrf-client"}),

@@ -149,11 +149,11 @@ def test_while_a_large_body_is_read_others_are_answered(monkeypatch: pytest.Monk
             async with gate(papers) as door:
                 body = json.dumps({"text": "x" * LITTLE}).encode()
                 large = asyncio.create_task(
-                    door.ask("POST", "/api/things/mine", bearer(token), "Content-Type: application/json", body=body)
+                    door.ask("POST", "/v9/things/mine", bearer(token), "Content-Type: application/json", body=body)
                 )
                 try:
                     await until(reading.is_set)
-                    assert status(await door.ask("GET", "/api/me", bearer(token))) == 200
+                    assert status(await door.ask("GET", "/v9/me", bearer(token))) == 200
                 finally:
                     go_on.set()
                 assert status(await large) == 200
@@ -200,10 +200,14 @@ def test_messages_count_with_the_bodies_of_their_caller(monkeypatch: pytest.Monk
     async def story() -> None:
         async with (
             talking(limits=Limits(bodies_each=150_000)) as talk,
-            opened(talk.door, "/api/things/mine/talk", talk.token) as first,
-            opened(talk.door, "/api/things/mine/talk", talk.token) as second,
+            opened(talk.door, "/v9/things/mine/talk", talk.token) as first,
+            opened(talk.door, "/v9/things/mine/talk", talk.token) as second,
         ):
-            callers, judged, frame = talk.door.gateway.callers, asyncio.Event(), talk.door.gateway.judge.frame
+            callers, judged, frame = (
+                talk.door.gateway.callers,
+                asyncio.Event(),
+                talk.door.gateway.authorizer.decide_on_message,
+            )
             await until(lambda: len(talk.there.heard) == 2)
             assert callers._all_bytes == 0
 
@@ -211,7 +215,7 @@ def test_messages_count_with_the_bodies_of_their_caller(monkeypatch: pytest.Monk
                 await judged.wait()
                 return await frame(*args)
 
-            monkeypatch.setattr(talk.door.gateway.judge, "frame", slowly)
+            monkeypatch.setattr(talk.door.gateway.authorizer, "decide_on_message", slowly)
             await first.send_str('{"say":"' + "a" * 100_000 + '"}')
             await until(lambda: callers._bytes[1] > 100_000)
             await second.send_str('{"say":"' + "a" * 100_000 + '"}')
@@ -238,12 +242,12 @@ def test_a_long_answer_of_the_orchestrators_is_read_and_written_beside_the_loop(
         papers = Papers(listening.sockets[0].getsockname()[1])
         token = papers.token(papers.grant(Level.RUN))
         async with gate(papers) as door:
-            code, said, size = await door.gateway.client.json(papers.upstream, "POST", "/api/things/filter")
+            code, said, size = await door.gateway.served(papers.upstream).orchestrator.json("POST", "/v9/things/filter")
             assert (code, said, size) == (200, json.loads(rows), len(rows))
             assert work.loop == len(rows), "that was this test's own reading"
             work.loop = 0
             created = await door.ask(
-                "POST", "/api/things/mine/create_run", bearer(token), "Content-Type: application/json", body=b"{}"
+                "POST", "/v9/things/mine/create_run", bearer(token), "Content-Type: application/json", body=b"{}"
             )
             assert status(created) in (200, 503)
         listening.close()
@@ -258,7 +262,7 @@ def test_a_large_message_on_a_socket_is_read_and_written_beside_the_loop(work: W
     async def story() -> None:
         async with (
             talking() as talk,
-            opened(talk.door, "/api/things/mine/talk", talk.token) as ws,
+            opened(talk.door, "/v9/things/mine/talk", talk.token) as ws,
         ):
             await until(lambda: len(talk.there.heard) == 1)
             await ws.send_str('{"say":["' + "a" * 100_000 + '"]}')
@@ -271,7 +275,7 @@ def test_a_large_message_on_a_socket_is_read_and_written_beside_the_loop(work: W
 
 def test_a_message_that_is_too_long_closes_the_socket() -> None:
     async def story() -> None:
-        async with talking() as talk, opened(talk.door, "/api/things/mine/talk", talk.token) as ws:
+        async with talking() as talk, opened(talk.door, "/v9/things/mine/talk", talk.token) as ws:
             await until(lambda: len(talk.there.heard) == 1)
             await ws.send_str('"' + "a" * (2 * 1024 * 1024) + '"')
             while (message := await ws.receive(timeout=5)).type is not message.type.CLOSE:

@@ -22,7 +22,7 @@ from tests.gate.recorder import recorder
 from tests.gate.talk import until
 from tests.gate.toy import RUN, TOY, Lookups, Papers, bearer, gate, status
 
-HEAD = b"GET /api/me HTTP/1.1\r\nHost: toy.test\r\n"
+HEAD = b"GET /v9/me HTTP/1.1\r\nHost: toy.test\r\n"
 type Open = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -114,7 +114,7 @@ def test_strangers_have_calls_by_their_address() -> None:
         async with recorder() as rec, gate(Papers(rec.port), limits=Limits(calls_each=1), addresses=proxies) as door:
 
             async def health(address: str) -> int:
-                return status(await door.ask("GET", "/api/health", f"X-Forwarded-For: {address}"))
+                return status(await door.ask("GET", "/v9/health", f"X-Forwarded-For: {address}"))
 
             with door.gateway.callers.call("198.51.100.7"):
                 assert await health("198.51.100.7") == 429
@@ -148,10 +148,10 @@ def test_one_address_has_a_share_unless_it_is_a_proxys() -> None:
 
 
 @pytest.mark.parametrize(("code", "sent"), [
-    (401, b"GET /api/me HTTP/1.1\r\nHost: toy.test\r\n\r\n"),
-    (401, b"GET /api/me HTTP/1.1\r\nHost: toy.test\r\nAuthorization: Bearer nobody's\r\n\r\n"),
-    (404, b"GET /api/nothing/here HTTP/1.1\r\nHost: toy.test\r\n\r\n"),
-    (400, b"GET /api/me HTTP/1.1\r\nHost: other.test\r\n\r\n"),
+    (401, b"GET /v9/me HTTP/1.1\r\nHost: toy.test\r\n\r\n"),
+    (401, b"GET /v9/me HTTP/1.1\r\nHost: toy.test\r\nAuthorization: Bearer nobody's\r\n\r\n"),
+    (404, b"GET /v9/nothing/here HTTP/1.1\r\nHost: toy.test\r\n\r\n"),
+    (400, b"GET /v9/me HTTP/1.1\r\nHost: other.test\r\n\r\n"),
     (302, b"GET /page HTTP/1.1\r\nHost: toy.test\r\nAccept: text/html\r\n\r\n"),
 ])  # fmt: skip
 def test_a_stranger_who_is_refused_keeps_no_line(code: int, sent: bytes) -> None:
@@ -171,7 +171,7 @@ def test_who_is_known_and_refused_keeps_the_line() -> None:
             token = papers.token(papers.grant(RUN))
             async with gate(papers) as door, Crowd(door.port) as crowd:
                 reader, writer = await crowd.connect()
-                for target, code in ((b"/api/things/others", 403), (b"/api/me", 200)):
+                for target, code in ((b"/v9/things/others", 403), (b"/v9/me", 200)):
                     writer.write(
                         b"GET " + target + b" HTTP/1.1\r\nHost: toy.test\r\n" + bearer(token).encode() + b"\r\n\r\n"
                     )
@@ -189,7 +189,7 @@ def test_a_stranger_stays_no_longer_than_a_head_takes() -> None:
             gate(Papers(rec.port), limits=Limits(head=0.3, idle=60)) as door,
             Crowd(door.port) as crowd,
         ):
-            reader, _ = await crowd.connect(b"GET /api/health HTTP/1.1\r\nHost: toy.test\r\n\r\n")
+            reader, _ = await crowd.connect(b"GET /v9/health HTTP/1.1\r\nHost: toy.test\r\n\r\n")
             async with asyncio.timeout(5):
                 with suppress(ConnectionError):
                     assert status(await reader.read()) == 200
@@ -245,7 +245,7 @@ def test_a_hundred_who_never_read_wait_for_themselves() -> None:
                 greedy = []
                 for n in range(100):
                     ask = (
-                        b"GET /api/things/much HTTP/1.1\r\nHost: toy.test\r\n"
+                        b"GET /v9/things/much HTTP/1.1\r\nHost: toy.test\r\n"
                         + bearer(tokens[n % 4]).encode()
                         + b"\r\n\r\n"
                     )
@@ -253,7 +253,7 @@ def test_a_hundred_who_never_read_wait_for_themselves() -> None:
                     greedy[-1][1].transport.pause_reading()
                 await until(lambda: there.now == 5)
                 for _ in range(10):
-                    assert status(await door.ask("GET", "/api/things/mine", bearer(honest))) == 200
+                    assert status(await door.ask("GET", "/v9/things/mine", bearer(honest))) == 200
                 assert there.most == 5
                 waiting = greedy[50]
                 waiting[1].transport.resume_reading()
@@ -279,7 +279,7 @@ def test_one_callers_calls_and_bodies_are_counted() -> None:
                 callers = door.gateway.callers
 
                 async def begin(token: str, size: int) -> Open:
-                    head = f"POST /api/things/mine HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\nContent-Type: application/json\r\n"
+                    head = f"POST /v9/things/mine HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\nContent-Type: application/json\r\n"
                     return await crowd.connect(f"{head}Content-Length: {size + 1}\r\n\r\n".encode() + b" " * size)
 
                 async def refused(one: Open) -> int:
@@ -293,7 +293,7 @@ def test_one_callers_calls_and_bodies_are_counted() -> None:
                 assert await refused(await begin(tokens[0], 500)) == 503, "all that there may be"
                 second = await begin(tokens[1], 0)
                 await until(lambda: callers._calls[1] == 2)
-                assert status(await door.ask("GET", "/api/me", bearer(tokens[0]))) == 429
+                assert status(await door.ask("GET", "/v9/me", bearer(tokens[0]))) == 429
                 for one in (first, second, third):
                     one[1].write(b" ")
                     assert status(await one[0].readuntil(b"}")) == 200
@@ -335,7 +335,7 @@ def test_who_is_granted_nothing_causes_few_lookups_and_others_one_call_of_many_a
                     Names.names = Names.most = 0
                     body = json.dumps({"things": things}).encode()
                     head = bearer(tokens[who]), "Content-Type: application/json"
-                    return await door.ask("POST", "/api/things/mine", *head, body=body)
+                    return await door.ask("POST", "/v9/things/mine", *head, body=body)
 
                 refused = await ask("none", 11)
                 assert (status(refused), Names.names) == (403, 0)
@@ -344,7 +344,7 @@ def test_who_is_granted_nothing_causes_few_lookups_and_others_one_call_of_many_a
                 assert (status(await ask("some", 11)), Names.names) == (403, 11)
                 assert set(map(status, await asyncio.gather(*(ask("some", 11) for _ in range(8))))) == {403}
                 assert Names.most == 1
-                assert not door.gateway.judge._turns._lines
+                assert not door.gateway.authorizer._turns._lines
 
     run(story())
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grants.catalog.levels import WORDS, Key, Level
-from grants.gate.decision.check import check, may_finish
+from grants.gate.decision.check import check
 from grants.gate.decision.types import (
     ANY,
     Allow,
@@ -27,6 +27,8 @@ from grants.gate.decision.types import (
     Snapshot,
     Target,
 )
+from grants.gate.prefect.guards.drain import may_finish
+from grants.gate.prefect.lookups.visible_ids import visible as visible_to
 from tests.gate.worlds import HOUR, NOW, SERVER, grant, person, snapshot
 
 POOL = Key("prefect", "pool", "p1")
@@ -145,12 +147,12 @@ def test_any_subject_sees_what_it_was_granted_here_and_until_that_changes() -> N
     )
     assert isinstance(result, Allow)
     assert (result.grants, result.until) == ((), NOW + HOUR / 2)
-    visible = result.visible
+    visible = visible_to(result.shows)
     assert (visible.all, visible.pools, visible.deployments) == (False, {"p1"}, {"d1"})
     assert (visible.blocks, visible.secrets) == ({"b2"}, {"b1"})
     everything = said(grant(1, SERVER, Level.WORK), asks=signed_in)
     assert isinstance(everything, Allow)
-    assert everything.visible.all
+    assert visible_to(everything.shows).all
 
 
 ANYWHERE = {"": Ask((Key("prefect", "any", ""),), Level.RUN), "work": Ask((Key("prefect", "any", "work"),), Level.VIEW)}

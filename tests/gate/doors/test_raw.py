@@ -13,7 +13,7 @@ from tests.gate.raw_targets import raw_targets
 from tests.gate.recorder import Got, recorder
 from tests.gate.toy import RUN, Gate, Papers, bearer, gate, status
 
-WANTED = re.compile(r"/api/things/mine(/upload|/create_run)?|/api/(health|me)|/(pages/)?[^/]+")
+WANTED = re.compile(r"/v9/things/mine(/upload|/create_run)?|/v9/(health|me)|/(pages/)?[^/]+")
 IDENTITY = re.compile(
     r"(?i)cookie|authorization|forwarded|x[-_.]?(auth|real|remote|original|rewrite|http|method|user)|via|origin|prefect"
 )
@@ -28,7 +28,7 @@ HEADS = [
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nGET /",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nContent-Length: +5\r\n\r\nGET /",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nContent-Length: 5, 5\r\n\r\nGET /",
-    b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nContent-Length: 44\r\n\r\nGET /api/things/other HTTP/1.1\r\nHost: toy.test\r\n\r\n",
+    b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nContent-Length: 44\r\n\r\nGET /v9/things/other HTTP/1.1\r\nHost: toy.test\r\n\r\n",
     b"{m} {t} HTTP/1.0\r\nHost: toy.test\r\nTOKEN\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nHost: evil.test\r\nTOKEN\r\n\r\n",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nX: a\r\n b\r\n\r\n",
@@ -46,12 +46,12 @@ HEADS = [
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nTOKEN\r\n\r\n",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nX-API-Key: other\r\n\r\n",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nX_Auth_User: root\r\n\r\n",
-    b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nX-HTTP-Method-Override: DELETE\r\nX-Method-Override: DELETE\r\nX-Original-URL: /api/things/other\r\nX-Rewrite-Url: /api/things/other\r\n\r\n",
+    b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nX-HTTP-Method-Override: DELETE\r\nX-Method-Override: DELETE\r\nX-Original-URL: /v9/things/other\r\nX-Rewrite-Url: /v9/things/other\r\n\r\n",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nX-Forwarded-User: root\r\nX-Auth-Request-User: root\r\nX.Remote.User: root\r\nForwarded: for=1\r\nVia: x\r\nCookie: a=b\r\nPrefect-Automation-Id: 1\r\n\r\n",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nConnection: close, Host, Authorization\r\n\r\n",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-    b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Protocol: prefect\r\n\r\n",
+    b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Protocol: toy\r\n\r\n",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nExpect: 200-ok\r\n\r\n",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\n" + b"".join(b"X-%d: 1\r\n" % n for n in range(150)) + b"\r\n",
     b"{m} {t} HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nX: " + b"a" * 9000 + b"\r\n\r\n",
@@ -67,7 +67,7 @@ def _judged(got: list[Got], answers: list[bytes]) -> None:
     for one in got:
         path = unquote(one.target.partition("?")[0])
         assert WANTED.fullmatch(path), one.line
-        assert path == "/api/health" or "other" not in path, one.line
+        assert path == "/v9/health" or "other" not in path, one.line
         assert one.line.split(b" ")[0] in (b"GET", b"POST", b"DELETE", b"HEAD")
         assert one.all("Host") == ["toy.test"]
         assert not [name for name, _ in one.headers if IDENTITY.search(name) and name != "X-Forwarded-Proto"], (
@@ -103,7 +103,7 @@ def test_a_thousand_targets() -> None:
             papers = Papers(rec.port)
             token = papers.token(papers.grant(RUN))
             async with gate(papers, limits=QUICK) as door:
-                targets = raw_targets(["/api/things/other", "/api/things/mine/../other", "/api/things/mine"])
+                targets = raw_targets(["/v9/things/other", "/v9/things/mine/../other", "/v9/things/mine"])
                 assert len(targets) > 1000
                 dice = random.Random(5)
                 sent = [
@@ -128,11 +128,11 @@ def test_heads_that_two_may_read_in_two_ways() -> None:
                     head.replace(b"{m}", method).replace(b"{t}", target).replace(b"TOKEN", bearer(token).encode())
                     for head in HEADS
                     for method in (b"GET", b"POST", b"get", b"PURGE")
-                    for target in (b"/api/things/mine", b"/api/things/other", b"/api/things/mine/upload")
+                    for target in (b"/v9/things/mine", b"/v9/things/other", b"/v9/things/mine/upload")
                 ]
                 _judged(rec.got, await _sent(door, sent))
                 # The second of two on one connection is a request of its own, never a part of the first.
-                twice = b"GET /api/things/mine HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\n\r\nGET /api/things/other HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nConnection: close\r\n\r\n"
+                twice = b"GET /v9/things/mine HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\n\r\nGET /v9/things/other HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nConnection: close\r\n\r\n"
                 (answer,) = await _sent(door, [twice.replace(b"TOKEN", bearer(token).encode())])
                 assert re.findall(rb"HTTP/1\.1 (\d+)", answer) == [b"200", b"403"]
                 _judged(rec.got, [])

@@ -8,7 +8,8 @@ import pytest
 
 from grants.gate.decision.limits import Limits
 from grants.gate.decision.types import Upstream
-from grants.gate.doors.upstream import Client, Unanswered
+from grants.gate.doors.upstream import Client, Orchestrator, Unanswered
+from grants.gate.prefect.kind import PREFECT
 from tests.adapters import test_slow_servers as slow
 from tests.gate.loop import run
 
@@ -18,7 +19,7 @@ def test_a_lookup_ends_in_time(manner: slow.Manner) -> None:
     async def ask(url: str) -> object:
         prefect = Upstream("p", "prefect", "p.test", f"{url}/api", "staging", "")
         async with Client(Limits(answer=0.5), scheme="https") as client:
-            return await client.json(prefect, "GET", "/api/x")
+            return await Orchestrator(client, prefect, PREFECT).json("GET", "/api/x")
 
     with slow.serving(manner) as url:
         begun = time.monotonic()

@@ -26,7 +26,7 @@ def test_a_socket_ends_with_the_access(how: str, capsys: pytest.CaptureFixture[s
     async def story() -> None:
         async with (
             talking(seconds=0.6 if how == "time" else 3600) as (there, papers, token, door),
-            opened(door, "/api/things/mine/talk", token) as ws,
+            opened(door, "/v9/things/mine/talk", token) as ws,
         ):
             await ws.receive_json()
             began = time.monotonic()
@@ -69,8 +69,8 @@ def test_what_anybody_may_hear_ends_with_what_it_was_cut_down_to(how: str) -> No
             session = papers.token(kind="gate_session")
             async with gate(papers) as door, aiohttp.ClientSession() as client:
                 head = {"Host": "toy.test", "Cookie": f"{COOKIE}={session}", "Origin": "https://toy.test"}
-                url = f"http://127.0.0.1:{door.port}/api/feed"
-                async with client.ws_connect(url, headers=head, protocols=("prefect",)) as ws:
+                url = f"http://127.0.0.1:{door.port}/v9/feed"
+                async with client.ws_connect(url, headers=head, protocols=("toy",)) as ws:
                     await ws.send_json({"type": "auth", "token": None})
                     await ws.receive_json()
                     if how == "after":
@@ -99,7 +99,7 @@ def test_what_moved_out_of_sight_is_heard_no_longer() -> None:
             token = papers.token(papers.grant(VIEW))
             kind = TOY._replace(narrow=narrow)
             limits = Limits(moved=0.2)
-            async with gate(papers, kind=kind, limits=limits) as door, opened(door, "/api/feed", token) as ws:
+            async with gate(papers, kind=kind, limits=limits) as door, opened(door, "/v9/feed", token) as ws:
                 await ws.receive_json()
                 await ws.send_json({"type": "filter"})
                 assert (await ws.receive_json())["echo"]["only"] == ["moves", "stays"]
@@ -129,7 +129,7 @@ def test_an_orchestrator_that_is_away_closes_no_subscription() -> None:
             papers = Papers(there.port)
             token = papers.token(papers.grant(VIEW))
             door_of = gate(papers, kind=TOY._replace(narrow=narrow), limits=Limits(moved=0.1))
-            async with door_of as door, opened(door, "/api/feed", token) as ws:
+            async with door_of as door, opened(door, "/v9/feed", token) as ws:
                 await ws.receive_json()
                 await ws.send_json({"type": "filter"})
                 await ws.receive_json()
@@ -149,7 +149,7 @@ def test_what_a_worker_hears_it_hears_until_its_drain_is_over() -> None:
     async def story() -> None:
         async with (
             talking(WORK, seconds=0.5, drain=1, limits=Limits(moved=0.2)) as (there, papers, token, door),
-            opened(door, "/api/feed", token) as ws,
+            opened(door, "/v9/feed", token) as ws,
         ):
             await ws.receive_json()
             await ws.send_json({"type": "filter"})
@@ -177,8 +177,8 @@ def test_an_access_that_ends_while_the_socket_is_being_opened() -> None:
             door.gateway.sockets._connect = slowly  # type: ignore[method-assign]
             async with aiohttp.ClientSession() as session:
                 head = {"Host": "toy.test", "Authorization": f"Bearer {token}"}
-                url = f"http://127.0.0.1:{door.port}/api/things/mine/talk"
-                async with session.ws_connect(url, headers=head, protocols=("prefect",)) as ws:
+                url = f"http://127.0.0.1:{door.port}/v9/things/mine/talk"
+                async with session.ws_connect(url, headers=head, protocols=("toy",)) as ws:
                     gone = await ws.receive(timeout=5)
                     assert (gone.type, gone.data) == (WSMsgType.CLOSE, 1008)
             assert there.heard == []
@@ -188,7 +188,7 @@ def test_an_access_that_ends_while_the_socket_is_being_opened() -> None:
 
 def test_a_fault_of_ours_closes_one_socket_and_stops_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
-        async with talking() as (there, papers, token, door), opened(door, "/api/things/mine/talk", token) as ws:
+        async with talking() as (there, papers, token, door), opened(door, "/v9/things/mine/talk", token) as ws:
             await ws.receive_json()
             heard: list[int] = []
             door.feed.listeners.append(lambda snapshot, _whose: heard.append(snapshot.version))
@@ -206,7 +206,7 @@ def test_a_socket_for_reports_outlives_the_access_until_the_drain_is_over() -> N
     async def story() -> None:
         async with (
             talking(WORK, seconds=0.3, drain=1.2) as (there, papers, token, door),
-            opened(door, "/api/things/mine/in", token) as ws,
+            opened(door, "/v9/things/mine/in", token) as ws,
         ):
             await ws.receive_json()
             await ws.send_json({"run": "late"})

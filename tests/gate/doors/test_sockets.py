@@ -34,8 +34,8 @@ def test_a_conversation(tmp_path: Path) -> None:
             token = papers.token(papers.grant(RUN))
             async with gate(papers) as door:
                 for sign_in in (None, "", token):
-                    async with opened(door, "/api/things/%6dine/talk?a=%41", token, sign_in=sign_in) as ws:
-                        assert ws.protocol == "prefect"
+                    async with opened(door, "/v9/things/%6dine/talk?a=%41", token, sign_in=sign_in) as ws:
+                        assert ws.protocol == "toy"
                         assert await ws.receive_json() == {"type": "auth_success"}
                         await ws.send_str(' {"say" : "é", "n": 1.50} ')
                         assert await ws.receive_json() == {"echo": {"say": "é", "n": 1.5}}
@@ -45,16 +45,16 @@ def test_a_conversation(tmp_path: Path) -> None:
                         await ws.send_json({"say": "close"})
                         gone = await ws.receive()
                         assert (gone.type, gone.data, gone.extra) == (WSMsgType.CLOSE, 4001, "as you wish")
-                assert there.targets[0] == "/api/things/mine/talk?a=A"
+                assert there.targets[0] == "/v9/things/mine/talk?a=A"
                 assert [said for said in there.heard if said.get("type") == "auth"] == [
                     {"type": "auth", "token": "admin:pw"}
                 ] * 3
                 head = {name.lower(): value for name, value in there.heads[0].items()}
-                assert head["authorization"] == "Basic " + base64.b64encode(b"admin:pw").decode()
+                assert head["authorization"] == "Bearer admin:pw"
                 assert (head["host"], head["x-forwarded-proto"], head["sec-websocket-protocol"]) == (
                     "toy.test",
                     "https",
-                    "prefect",
+                    "toy",
                 )
                 assert token not in json.dumps([there.heads, there.heard])
 
@@ -64,13 +64,13 @@ def test_a_conversation(tmp_path: Path) -> None:
 def test_the_caller_closes() -> None:
     async def story() -> None:
         async with talking() as (there, papers, token, door):
-            async with opened(door, "/api/things/mine/talk", token) as ws:
+            async with opened(door, "/v9/things/mine/talk", token) as ws:
                 await ws.receive_json()
                 await ws.close(code=4003, message=b"enough")
                 assert ws.close_code == 4003
             await until(lambda: there.closed == [4003])
             # and one that just vanishes
-            async with opened(door, "/api/things/mine/talk", token) as ws:
+            async with opened(door, "/v9/things/mine/talk", token) as ws:
                 await ws.receive_json()
                 ws._response.connection.transport.abort()
             await until(lambda: len(there.closed) == 2)
@@ -82,14 +82,14 @@ def test_the_caller_closes() -> None:
 @pytest.mark.parametrize(
     ("path", "who", "protocols", "code"),
     [
-        ("/api/things/mine/talk", "nobody", ("prefect",), 401),
-        ("/api/things/mine/talk", "holder", (), 400),
-        ("/api/things/mine/talk", "holder", ("graphql",), 400),
-        ("/api/things/other/talk", "holder", ("prefect",), 403),
-        ("/api/things/mine/in", "holder", ("prefect",), 403),
-        ("/api/things/mine", "holder", ("prefect",), 405),
-        ("/api/nothing/here/at/all", "holder", ("prefect",), 404),
-        ("/api/things/refuse/talk", "refuse", ("prefect",), 503),
+        ("/v9/things/mine/talk", "nobody", ("toy",), 401),
+        ("/v9/things/mine/talk", "holder", (), 400),
+        ("/v9/things/mine/talk", "holder", ("graphql",), 400),
+        ("/v9/things/other/talk", "holder", ("toy",), 403),
+        ("/v9/things/mine/in", "holder", ("toy",), 403),
+        ("/v9/things/mine", "holder", ("toy",), 405),
+        ("/v9/nothing/here/at/all", "holder", ("toy",), 404),
+        ("/v9/things/refuse/talk", "refuse", ("toy",), 503),
     ],
 )
 def test_a_handshake_that_is_refused(path: str, who: str, protocols: tuple[str, ...], code: int) -> None:
@@ -116,25 +116,25 @@ def test_a_key_on_http_alone_is_told_so() -> None:
         async with talking() as (there, papers, token, door):
             handshake = (
                 "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol: prefect",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol: toy",
             )  # fmt: skip
             before = await door.raw(
                 (
-                    "\r\n".join(["GET /api/things/mine/talk HTTP/1.1", "Host: toy.test", *handshake]) + "\r\n\r\n"
+                    "\r\n".join(["GET /v9/things/mine/talk HTTP/1.1", "Host: toy.test", *handshake]) + "\r\n\r\n"
                 ).encode(),
                 seconds=1,
             )
-            assert (status(before), b"PREFECT_CLIENT_CUSTOM_HEADERS" in before) == (401, True)
+            assert (status(before), b"TOY_HEADERS" in before) == (401, True)
             assert not door.usage._counts, "nobody is known yet"
-            await door.ask("GET", "/api/me", bearer(token))
+            await door.ask("GET", "/v9/me", bearer(token))
             await door.raw(
                 (
-                    "\r\n".join(["GET /api/things/mine/talk HTTP/1.1", "Host: toy.test", *handshake]) + "\r\n\r\n"
+                    "\r\n".join(["GET /v9/things/mine/talk HTTP/1.1", "Host: toy.test", *handshake]) + "\r\n\r\n"
                 ).encode(),
                 seconds=1,
             )
             assert {(key.credential, key.route, key.code) for key in door.usage._counts} >= {
-                (1, "WS /api/things/{name}/talk", "key_only")
+                (1, "WS /v9/things/{name}/talk", "key_only")
             }
 
     run(story())
@@ -147,9 +147,9 @@ def test_a_client_that_is_too_old_is_told_so_and_counted() -> None:
         async with talking() as (_there, _papers, token, door):
             counted = DECIDED.labels("toy", "old_client")
             before = counted._value.get()
-            await door.ask("GET", "/api/me", bearer(token))
+            await door.ask("GET", "/v9/me", bearer(token))
             with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-                async with opened(door, "/api/things/mine/talk", token, protocols=()):
+                async with opened(door, "/v9/things/mine/talk", token, protocols=()):
                     pass
             assert caught.value.status == 400
             assert counted._value.get() == before + 1, "counted although nobody knows who it is"
@@ -191,7 +191,7 @@ def test_a_first_message_that_is_no_sign_in(first: str | bytes | None, code: int
             async with gate(papers, limits=Limits(head=0.3)) as door, aiohttp.ClientSession() as session:
                 head = {"Host": "toy.test", "Authorization": f"Bearer {token}"}
                 async with session.ws_connect(
-                    f"http://127.0.0.1:{door.port}/api/things/mine/talk", headers=head, protocols=("prefect",)
+                    f"http://127.0.0.1:{door.port}/v9/things/mine/talk", headers=head, protocols=("toy",)
                 ) as ws:
                     if isinstance(first, bytes):
                         await ws.send_bytes(first)
@@ -214,24 +214,24 @@ def test_messages_that_are_refused_do_not_arrive() -> None:
             papers.grant(RUN)
             work, talk = papers.token(1), papers.token(2)
             async with gate(papers) as door:
-                async with opened(door, "/api/things/mine/in", work) as ws:
+                async with opened(door, "/v9/things/mine/in", work) as ws:
                     await ws.receive_json()
                     await ws.send_json({"type": "forge"})
                     await ws.send_str('{"a":1,"a":2}')
                     await ws.send_json({"n": 1})
                     assert await ws.receive_json() == {"echo": {"n": 1}}
-                async with opened(door, "/api/things/mine/talk", talk) as ws:
+                async with opened(door, "/v9/things/mine/talk", talk) as ws:
                     await ws.receive_json()
                     await ws.send_json({"type": "forge"})
                     assert (await ws.receive()).type is WSMsgType.CLOSE
                     assert ws.close_code == 1008
-                async with opened(door, "/api/things/mine/out", talk) as ws:
+                async with opened(door, "/v9/things/mine/out", talk) as ws:
                     await ws.receive_json()
                     await ws.send_json({"type": "filter"})
                     assert (await ws.receive_json())["echo"]["only"] is not None
                     await ws.send_json({"type": "forbidden"})
                     assert (await ws.receive()).data == 1008
-                async with opened(door, "/api/things/mine/talk", talk) as ws:
+                async with opened(door, "/v9/things/mine/talk", talk) as ws:
                     await ws.receive_json()
                     await ws.send_bytes(b"{}")
                     assert (await ws.receive()).data == 1003
@@ -252,9 +252,9 @@ def test_a_peer_that_never_reads_is_cut_all_the_same() -> None:
             await loop.sock_connect(line, ("127.0.0.1", door.port))
             key = base64.b64encode(os.urandom(16)).decode()
             head = [
-                "GET /api/things/mine/talk HTTP/1.1", "Host: toy.test", bearer(token), "Upgrade: websocket",
+                "GET /v9/things/mine/talk HTTP/1.1", "Host: toy.test", bearer(token), "Upgrade: websocket",
                 "Connection: Upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}",
-                "Sec-WebSocket-Protocol: prefect",
+                "Sec-WebSocket-Protocol: toy",
             ]  # fmt: skip
             frames = b"".join(
                 _frame(json.dumps(said).encode()) for said in ({"type": "auth", "token": None}, {"say": "flood"})
@@ -291,11 +291,11 @@ def test_no_more_sockets_than_there_is_room_for() -> None:
             papers = Papers(there.port)
             one, other = papers.token(papers.grant(RUN)), papers.token(papers.grant(RUN))
             async with gate(papers, limits=Limits(sockets=10, sockets_other=2)) as door:
-                async with opened(door, "/api/things/mine/talk", one), opened(door, "/api/things/mine/talk", other):
+                async with opened(door, "/v9/things/mine/talk", one), opened(door, "/v9/things/mine/talk", other):
                     for token in (one, other):
-                        await _no_room(door, "/api/things/mine/talk", token)
+                        await _no_room(door, "/v9/things/mine/talk", token)
                 await until(lambda: door.gateway.sockets._open.total() == 0)
-                async with opened(door, "/api/things/mine/talk", one) as ws:
+                async with opened(door, "/v9/things/mine/talk", one) as ws:
                     await ws.receive_json()
 
     run(story())
@@ -312,11 +312,11 @@ def test_who_works_has_room_whatever_others_open() -> None:
             limits = Limits(sockets=6, sockets_each=2, sockets_other=2)
             async with gate(papers, limits=limits) as door, AsyncExitStack() as sockets:
                 for reader in (readers[0], readers[0], readers[1]):
-                    await sockets.enter_async_context(opened(door, "/api/things/mine/talk", reader))
-                await _no_room(door, "/api/things/mine/talk", readers[2])
+                    await sockets.enter_async_context(opened(door, "/v9/things/mine/talk", reader))
+                await _no_room(door, "/v9/things/mine/talk", readers[2])
                 for worker in (workers[0], workers[0], workers[1]):
-                    await sockets.enter_async_context(opened(door, "/api/things/mine/in", worker))
-                await _no_room(door, "/api/things/mine/in", workers[0])
+                    await sockets.enter_async_context(opened(door, "/v9/things/mine/in", worker))
+                await _no_room(door, "/v9/things/mine/in", workers[0])
 
     run(story())
 
@@ -330,7 +330,7 @@ async def _no_room(door: Gate, path: str, token: str) -> None:
 
 def test_the_orchestrator_dies() -> None:
     async def story() -> None:
-        async with talking() as (there, papers, token, door), opened(door, "/api/things/mine/talk", token) as ws:
+        async with talking() as (there, papers, token, door), opened(door, "/v9/things/mine/talk", token) as ws:
             await ws.receive_json()
             for one in tuple(there.open):
                 one._req.transport.abort()

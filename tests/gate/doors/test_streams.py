@@ -38,7 +38,7 @@ def test_200_mib_down_and_up(capsys: pytest.CaptureFixture[str]) -> None:
             async with gate(papers) as door:
                 before, most, began = held(), 0, time.perf_counter()
                 reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
-                writer.write(f"GET /api/things/large HTTP/1.1\r\nHost: toy.test\r\n{bearer(down)}\r\n\r\n".encode())
+                writer.write(f"GET /v9/things/large HTTP/1.1\r\nHost: toy.test\r\n{bearer(down)}\r\n\r\n".encode())
                 head = await reader.readuntil(b"\r\n\r\n")
                 assert status(head) == 200
                 left = LARGE
@@ -51,7 +51,7 @@ def test_200_mib_down_and_up(capsys: pytest.CaptureFixture[str]) -> None:
                     reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
                     length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {LARGE}"
                     writer.write(
-                        f"POST /api/things/mine/upload HTTP/1.1\r\nHost: toy.test\r\n{bearer(up)}\r\n{length}\r\n\r\n".encode()
+                        f"POST /v9/things/mine/upload HTTP/1.1\r\nHost: toy.test\r\n{bearer(up)}\r\n{length}\r\n\r\n".encode()
                     )
                     piece = b"%x\r\n%s\r\n" % (MIB, b"x" * MIB) if chunked else b"x" * MIB
                     for _ in range(LARGE // MIB):
@@ -78,10 +78,10 @@ SLOW = Limits(head=0.5, body=0.5, write=0.5, answer=0.5, idle=0.8)
     "sent",
     [
         b"",
-        b"GET /api/health HTTP/1.1\r\nHost: to",
-        b"POST /api/things/mine HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
-        b"POST /api/things/mine/upload HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nContent-Length: 10\r\n\r\nx",
-        b"GET /api/health HTTP/1.1\r\nHost: toy.test\r\n\r\nGET /api/health HTTP/1.1\r\nHos",
+        b"GET /v9/health HTTP/1.1\r\nHost: to",
+        b"POST /v9/things/mine HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
+        b"POST /v9/things/mine/upload HTTP/1.1\r\nHost: toy.test\r\nTOKEN\r\nContent-Length: 10\r\n\r\nx",
+        b"GET /v9/health HTTP/1.1\r\nHost: toy.test\r\n\r\nGET /v9/health HTTP/1.1\r\nHos",
     ],
     ids=["nothing", "half a head", "half a body", "half a stream", "half a second head"],
 )
@@ -112,7 +112,7 @@ def test_a_trickle_is_not_progress_for_ever() -> None:
             token = papers.token(papers.grant(RUN))
             async with gate(papers, limits=SLOW) as door:
                 reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
-                head = f"POST /api/things/mine HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+                head = f"POST /v9/things/mine HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
                 writer.write(head.encode())
                 answer = asyncio.create_task(reader.read(65536))
                 for _ in range(30):
@@ -139,7 +139,7 @@ def test_a_body_that_is_not_whole_when_the_access_ends_does_nothing(chunked: boo
             async with gate(papers) as door:
                 reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
                 length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 100"
-                head = f"POST /api/things/mine/upload HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\n{length}\r\n\r\n"
+                head = f"POST /v9/things/mine/upload HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\n{length}\r\n\r\n"
                 writer.write(head.encode())
                 answer = asyncio.create_task(reader.read(65536))
                 for n in range(30):
@@ -175,7 +175,7 @@ def test_who_does_not_read_is_cut(what: str) -> None:
                 line.setblocking(False)
                 loop = asyncio.get_running_loop()
                 await loop.sock_connect(line, ("127.0.0.1", door.port))
-                one = f"GET /api/things/{what} HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\n\r\n".encode()
+                one = f"GET /v9/things/{what} HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\n\r\n".encode()
                 with pytest.raises((ConnectionError, TimeoutError)):
                     async with asyncio.timeout(8):
                         for _ in range(1 if what == "large" else 40_000):
@@ -207,7 +207,7 @@ def test_a_body_that_is_longer_than_its_route_takes_does_nothing(path: str, *, c
                     body = b"%x\r\n%s\r\n0\r\n\r\n" % (size, text) if chunked else text
                     answer = await door.ask(
                         "POST",
-                        f"/api/things/mine/{path}",
+                        f"/v9/things/mine/{path}",
                         bearer(token),
                         "Content-Type: application/json",
                         length,
@@ -228,7 +228,7 @@ def test_an_expected_continue_comes_after_the_yes() -> None:
                 for path, kind in (("mine", "application/json"), ("mine/upload", "text/plain")):
                     reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
                     head = (
-                        f"POST /api/things/{path} HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\nContent-Type: {kind}\r\n"
+                        f"POST /v9/things/{path} HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\nContent-Type: {kind}\r\n"
                         "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
                     )
                     writer.write(head.encode())
@@ -239,7 +239,7 @@ def test_an_expected_continue_comes_after_the_yes() -> None:
                     writer.close()
                     refused = await door.ask(
                         "POST",
-                        f"/api/things/{path.replace('mine', 'other')}",
+                        f"/v9/things/{path.replace('mine', 'other')}",
                         bearer(token),
                         f"Content-Type: {kind}",
                         "Expect: 100-continue",
@@ -263,7 +263,7 @@ def test_a_long_answer_ends_with_the_access() -> None:
             token = papers.token(papers.grant(VIEW, "large", seconds=0.6))
             async with gate(papers, limits=Limits(after_end=0.5)) as door:
                 reader, writer = await asyncio.open_connection("127.0.0.1", door.port, limit=4096)
-                writer.write(f"GET /api/things/large HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\n\r\n".encode())
+                writer.write(f"GET /v9/things/large HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\n\r\n".encode())
                 began, got = time.monotonic(), 0
                 with pytest.raises(ConnectionError):
                     while piece := await reader.read(4096):
@@ -280,7 +280,7 @@ def test_a_long_answer_ends_with_the_access() -> None:
 @pytest.mark.parametrize(("of", "lives"), [("early", True), ("late", False)])
 def test_a_long_answer_in_the_drain(of: str, lives: bool) -> None:
     """What a worker still may say of a run is answered to the end; of one that never started, no longer."""
-    slow = Route("POST", "/api/things/{name}/stuck", WORK, body=Body.JSON, drains=Drains.RUN)
+    slow = Route("POST", "/v9/things/{name}/stuck", WORK, body=Body.JSON, drains=Drains.RUN)
 
     async def story() -> None:
         async with recorder() as rec:
@@ -291,7 +291,7 @@ def test_a_long_answer_in_the_drain(of: str, lives: bool) -> None:
                 reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
                 said = json.dumps({"run": of}).encode()
                 head = (
-                    f"POST /api/things/mine/stuck HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\n"
+                    f"POST /v9/things/mine/stuck HTTP/1.1\r\nHost: toy.test\r\n{bearer(token)}\r\n"
                     f"Content-Type: application/json\r\nContent-Length: {len(said)}\r\n\r\n"
                 )
                 writer.write(head.encode() + said)

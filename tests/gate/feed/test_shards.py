@@ -73,7 +73,7 @@ def test_whose_access_a_change_touches() -> None:
 
 def test_what_is_open_is_looked_at_for_its_own_changes_only() -> None:
     async def story() -> None:
-        async with talking() as talk, socket(talk.door, "/api/things/mine/talk", talk.token):
+        async with talking() as talk, socket(talk.door, "/v9/things/mine/talk", talk.token):
             await until(lambda: len(talk.there.heard) == 1)
             sockets, looked = talk.door.gateway.sockets, []
             look = sockets._look

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grants.gate.decision.table import plain
 from grants.gate.prefect.kind import PREFECT
-from grants.gate.prefect.lists.scopes import Scope
+from grants.gate.prefect.scopes import Scope
 
 SCOPE_OF = {
     (route.method, plain(route.template)): route.scope for route in PREFECT.routes if isinstance(route.scope, Scope)

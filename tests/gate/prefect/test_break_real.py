@@ -12,9 +12,10 @@ from grants.catalog.levels import Key, Level
 from grants.gate.decision.check import check
 from grants.gate.decision.table import match
 from grants.gate.decision.target import canonical
-from grants.gate.decision.types import Allow, Json, Match, Refusal, Visible
+from grants.gate.decision.types import Allow, Json, Match, Refusal
 from grants.gate.prefect.guards.asks import asks, needs
 from grants.gate.prefect.kind import PREFECT
+from grants.gate.prefect.lookups.visible_ids import Granted
 from grants.gate.prefect.routes.table import table
 from tests.gate.prefect.world import Seen, World, leaked, running_world
 from tests.gate.worlds import NOW, grant, person, snapshot
@@ -186,8 +187,8 @@ def test_a_list_of_blocks_shows_none_that_others_are_made_of(world: World) -> No
     keyring, word = world.blocks["alpha-keyring"], world.bravo.word.encode()
     inner = world.blocks["bravo"].encode()
     for visible, shown in (
-        (Visible(all=False, blocks=frozenset({keyring})), []),
-        (Visible(all=False, blocks=frozenset({keyring, world.blocks["bravo"]})), [keyring]),
+        (Granted(all=False, blocks=frozenset({keyring})), []),
+        (Granted(all=False, blocks=frozenset({keyring, world.blocks["bravo"]})), [keyring]),
     ):
         by_type = "/block_types/slug/keyring/block_documents"
         for seen in (

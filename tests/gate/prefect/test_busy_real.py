@@ -12,7 +12,7 @@ import pytest
 
 from grants.catalog.levels import Level
 from grants.gate.decision.limits import COMPUTED
-from grants.gate.decision.types import Visible
+from grants.gate.prefect.lookups.visible_ids import Granted
 from tests.gate.prefect.test_break_real import call, deployed
 from tests.gate.prefect.world import NOTHING, World, running_world
 
@@ -38,8 +38,8 @@ def answers(world: World) -> Iterator[None]:
     assert world.upstream.do("GET", f"/deployments/{world.alpha.own}")["id"] == world.alpha.own
 
 
-@pytest.mark.parametrize("visible", [NOTHING, Visible(all=True)], ids=["nobody", "all"])
-def test_no_regular_expression_of_a_callers_is_tried(world: World, visible: Visible) -> None:
+@pytest.mark.parametrize("visible", [NOTHING, Granted(all=True)], ids=["nobody", "all"])
+def test_no_regular_expression_of_a_callers_is_tried(world: World, visible: Granted) -> None:
     told = {"type": "string", "pattern": EVIL}
     for schema in (
         {"type": "object", "properties": {"a": told}},

@@ -9,8 +9,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from grants.gate.decision.types import Json, Refusal, Send, Visible
+from grants.gate.decision.types import Json, Refusal, Send
 from grants.gate.prefect.lists.narrow import named, narrow
+from grants.gate.prefect.lookups.visible_ids import Granted
 from tests.gate.prefect.world import AUTH, NOTHING, World, leaked, match_of, token
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]
 def test_events_are_those_of_ones_own(world: World) -> None:
     alpha, bravo, sees = world.alpha, world.bravo, world.sees(world.alpha)
 
-    def events(visible: Visible, body: Json) -> list[str]:
+    def events(visible: Granted, body: Json) -> list[str]:
         """All pages, as the UI walks them."""
         page = world.call(visible, "POST", "/events/filter", body)
         names, total = [], page.json["total"]
@@ -35,7 +36,7 @@ def test_events_are_those_of_ones_own(world: World) -> None:
 
     mine = {"filter": {"event": {"prefix": [alpha.word]}}, "limit": 50}
     assert len(events(sees, mine)) == 61
-    assert events(Visible(all=False, deployments=frozenset({alpha.own})), mine) == [f"{alpha.word}.run"]
+    assert events(Granted(all=False, deployments=frozenset({alpha.own})), mine) == [f"{alpha.word}.run"]
     for nothing in (
         {"filter": {"event": {"prefix": [bravo.word]}}},
         {"filter": {"any_resource": {"id": [f"prefect.work-pool.{bravo.pool}"]}}},
@@ -89,7 +90,7 @@ def test_a_page_token_is_only_as_good_as_its_bearer(world: World) -> None:
 def test_subscriptions_are_narrowed_on_a_real_socket(world: World) -> None:
     alpha, bravo = world.alpha, world.bravo
 
-    def backfill(visible: Visible, message: Json) -> list[str]:
+    def backfill(visible: Granted, message: Json) -> list[str]:
         narrowed = subscription(world, visible, "/api/events/out", message)
         assert isinstance(narrowed, Send)
         heard: list[str] = []
@@ -125,10 +126,10 @@ def test_subscriptions_are_narrowed_on_a_real_socket(world: World) -> None:
             assert isinstance(subscription(world, world.sees(alpha), path, message), Refusal), message
 
 
-def subscription(world: World, visible: Visible, path: str, message: Json) -> object:
+def subscription(world: World, visible: Granted, path: str, message: Json) -> object:
     match = match_of("WS", path, path)
     wanted = named(match, message, visible)
     if isinstance(wanted, Refusal):
         return wanted
     found = world.loop.run(world.lookups.resolve(wanted))
-    return narrow(match, message, world.loop.run(world.lookups.sight(visible)), found)
+    return narrow(match, message, world.loop.run(world.lookups.visible_ids(visible)), found)

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grants.gate.decision.types import Json, Visible
+from grants.gate.decision.types import Json
 from grants.gate.prefect.lists.narrow import _LISTS as LISTS
+from grants.gate.prefect.lookups.visible_ids import Granted
 from tests.gate.prefect.served import SCOPE_OF
 from tests.gate.prefect.world import HISTORY, NOTHING, Seen, World, leaked, token
 
@@ -43,7 +44,7 @@ NOT_NARROWED = {
 # What an answer's schema says when there may be several things in it, or a figure about them.
 SEVERAL = re.compile(r'"type": "(array|integer|number|object)"|Page|Paginat|anyOf|CountByState')
 SINCE = {"task_runs": {"start_time": {"after_": "2020-01-01T00:00:00Z"}}}
-EVERYTHING = Visible(all=True)
+EVERYTHING = Granted(all=True)
 
 
 @functools.cache
@@ -96,7 +97,7 @@ def variable_probe(world: World) -> Json:
     return {"schema": {"type": "object", "properties": {"x": {"type": "integer"}}}, "values": {"x": value}}
 
 
-def through(world: World, visible: Visible, line: tuple[str, str], body: Json = ...) -> Seen:
+def through(world: World, visible: Granted, line: tuple[str, str], body: Json = ...) -> Seen:
     path, usual, query = calls(world)[line]
     return world.call(
         visible, line[0], path, usual if body is ... else body, template=line[1].removeprefix("/api"), **query
@@ -130,8 +131,8 @@ def test_a_lists_keys_are_those_that_the_installed_server_knows(world: World) ->
 @pytest.mark.parametrize("line", [line for line in SCOPE_OF if line[0] != "WS"], ids=" ".join)
 def test_nobody_sees_what_is_anothers(world: World, line: tuple[str, str]) -> None:
     alpha, bravo = world.alpha, world.bravo
-    one = Visible(all=False, deployments=frozenset({alpha.own}))
-    for visible in (world.sees(alpha), one, NOTHING, Visible(all=False, blocks=frozenset({world.blocks["alpha"]}))):
+    one = Granted(all=False, deployments=frozenset({alpha.own}))
+    for visible in (world.sees(alpha), one, NOTHING, Granted(all=False, blocks=frozenset({world.blocks["alpha"]}))):
         seen = through(world, visible, line)
         assert seen.status < 500
         asked = json.dumps(calls(world)[line]).encode()
@@ -271,7 +272,7 @@ def some_filters(world: World) -> st.SearchStrategy[Json]:
 def test_no_filter_reveals_what_is_anothers(world: World, data: st.DataObject) -> None:
     visible = data.draw(
         st.sampled_from(
-            [world.sees(world.alpha), Visible(all=False, deployments=frozenset({world.alpha.shared})), NOTHING]
+            [world.sees(world.alpha), Granted(all=False, deployments=frozenset({world.alpha.shared})), NOTHING]
         )
     )
     path = data.draw(

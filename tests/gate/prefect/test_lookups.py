@@ -11,10 +11,11 @@ import pytest
 
 from grants.catalog.levels import Key
 from grants.gate.decision.lookup import LookupFailed, Memory, Table
-from grants.gate.decision.types import Json, Known, Lookup, Route, Visible
+from grants.gate.decision.types import Json, Known, Lookup, Route
 from grants.gate.prefect.lookups import resolve as module
 from grants.gate.prefect.lookups.invalidation import moved
 from grants.gate.prefect.lookups.resolve import Lookups
+from grants.gate.prefect.lookups.visible_ids import Granted
 
 SERVER = Key("prod", "server", "server")
 
@@ -495,7 +496,7 @@ def test_memory_is_bounded_and_keeps_what_is_used() -> None:
     asyncio.run(story())
 
 
-def test_sight_is_pools_deployments_and_queues_of_every_page(prefect: Prefect) -> None:
+def test_visible_ids_are_pools_deployments_and_queues_of_every_page(prefect: Prefect) -> None:
     pool, other = prefect.pool(1, "p"), prefect.pool(2, "q")
     mine = [prefect.deployment(n, "p", n) for n in range(10, 18)]
     foreign = prefect.deployment(30, "q")
@@ -504,35 +505,35 @@ def test_sight_is_pools_deployments_and_queues_of_every_page(prefect: Prefect) -
         {"id": uid(61), "name": "a namesake's", "work_pool_id": uid(5)},
     ]
     prefect.queues = queues
-    visible = Visible(all=False, pools=frozenset({pool, uid(77)}), deployments=frozenset({foreign, uid(78)}))
+    visible = Granted(all=False, pools=frozenset({pool, uid(77)}), deployments=frozenset({foreign, uid(78)}))
     clock = Clock()
 
     async def story() -> None:
         lookups = Lookups("prod", prefect, clock)
-        sight = await lookups.sight(visible)
-        assert sight.pools == {pool}  # the other is gone
-        assert sight.queues == {uid(60)}
-        assert sight.deployments == {**{key: key for key in mine}, foreign: uid(90)}
+        shown = await lookups.visible_ids(visible)
+        assert shown.pools == {pool}  # the other is gone
+        assert shown.queues == {uid(60)}
+        assert shown.deployments == {**{key: key for key in mine}, foreign: uid(90)}
         asked = len(prefect.asked)
-        assert await lookups.sight(visible) is sight
+        assert await lookups.visible_ids(visible) is shown
         assert len(prefect.asked) == asked
         prefect.rows["deployments"].pop(mine[0])
         clock.now = 30
-        assert mine[0] not in (await lookups.sight(visible)).deployments
-        assert (await lookups.sight(Visible(all=True))).deployments == {}
-        assert sight.sees((Key("prod", "pool", pool),))
-        assert not sight.sees((Key("prod", "pool", other), SERVER))
-        assert not sight.sees((Key("prod", "block", pool), SERVER))
+        assert mine[0] not in (await lookups.visible_ids(visible)).deployments
+        assert (await lookups.visible_ids(Granted(all=True))).deployments == {}
+        assert shown.sees((Key("prod", "pool", pool),))
+        assert not shown.sees((Key("prod", "pool", other), SERVER))
+        assert not shown.sees((Key("prod", "block", pool), SERVER))
 
     asyncio.run(story())
 
 
-def test_a_sight_that_cannot_be_made_out_is_a_failure(prefect: Prefect) -> None:
+def test_visible_ids_that_cannot_be_made_out_is_a_failure(prefect: Prefect) -> None:
     prefect.answers["/api/deployments/filter"] = (200, {"detail": "?"})
     pool = prefect.pool(1, "p")
 
     async def story() -> None:
         with pytest.raises(LookupFailed):
-            await Lookups("prod", prefect).sight(Visible(all=False, pools=frozenset({pool})))
+            await Lookups("prod", prefect).visible_ids(Granted(all=False, pools=frozenset({pool})))
 
     asyncio.run(story())

@@ -9,8 +9,10 @@ import pytest
 
 from grants.catalog.levels import Key
 from grants.gate.decision.lookup import LookupFailed
-from grants.gate.decision.types import Known, Lookup, Visible
+from grants.gate.decision.types import Known, Lookup
 from grants.gate.prefect.lookups.resolve import Lookups
+from grants.gate.prefect.lookups.visible_ids import Granted
+from grants.gate.prefect.scopes import Scope
 from tests.gate.prefect.world import Upstream, World
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]
@@ -153,14 +155,14 @@ def test_without_the_auth_string_nothing_is_known(world: World) -> None:
         with pytest.raises(LookupFailed):
             world.loop.run(stranger.resolve([wanted]))
     with pytest.raises(LookupFailed):
-        world.loop.run(stranger.sight(Visible(all=False, pools=frozenset({world.alpha.pool}))))
+        world.loop.run(stranger.visible_ids(Granted(all=False, pools=frozenset({world.alpha.pool}))))
     upstream.http.close()
 
 
-def test_a_queue_and_its_pool_by_sight(world: World) -> None:
-    sight = world.loop.run(world.lookups.sight(world.sees(world.alpha)))
-    assert sight.pools == {world.alpha.pool}
-    assert world.alpha.queue in sight.queues
-    assert world.bravo.queue not in sight.queues
-    assert sight.deployments == {world.alpha.own: world.alpha.flow, world.alpha.shared: world.flow}
-    assert world.loop.run(world.lookups.sight(world.sees(world.alpha), queues=False)).queues == frozenset()
+def test_a_queue_and_its_pool_by_visible_ids(world: World) -> None:
+    shown = world.loop.run(world.lookups.visible_ids(world.sees(world.alpha)))
+    assert shown.pools == {world.alpha.pool}
+    assert world.alpha.queue in shown.queues
+    assert world.bravo.queue not in shown.queues
+    assert shown.deployments == {world.alpha.own: world.alpha.flow, world.alpha.shared: world.flow}
+    assert world.loop.run(world.lookups.visible_ids(world.sees(world.alpha), Scope.FLOWS)).queues == frozenset()

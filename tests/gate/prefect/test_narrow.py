@@ -25,11 +25,10 @@ from grants.gate.decision.types import (
     Route,
     Send,
     Target,
-    Visible,
 )
 from grants.gate.prefect.lists.narrow import named, narrow, reads_variables
-from grants.gate.prefect.lists.scopes import Scope
-from grants.gate.prefect.lookups.visible_ids import NOBODY, Sight
+from grants.gate.prefect.lookups.visible_ids import NOBODY, Granted, VisibleIds
+from grants.gate.prefect.scopes import Scope
 from tests.gate.prefect.served import SCOPE_OF
 
 
@@ -41,10 +40,10 @@ P, D, E, Q, RUN, SUB, FOREIGN, TASK, FLOW = (uid(n) for n in range(1, 10))
 SERVER = Key("prod", "server", "server")
 MINE = (Key("prod", "deployment", D), Key("prod", "pool", P), SERVER)
 THEIRS = (Key("prod", "deployment", uid(90)), Key("prod", "pool", uid(91)), SERVER)
-VISIBLE = Visible(all=False, pools=frozenset({P}), deployments=frozenset({E}))
-SIGHT = Sight(VISIBLE, frozenset({P}), {D: FLOW, E: FLOW}, frozenset({Q}))
-NOTHING = Sight(Visible(all=False))
-ALL = Sight(Visible(all=True))
+VISIBLE = Granted(all=False, pools=frozenset({P}), deployments=frozenset({E}))
+SHOWN = VisibleIds(VISIBLE, frozenset({P}), {D: FLOW, E: FLOW}, frozenset({Q}))
+NOTHING = VisibleIds(Granted(all=False))
+ALL = VisibleIds(Granted(all=True))
 FOUND: Found = {
     Lookup("flow_run_place", RUN): Known(MINE, {}),
     Lookup("flow_run_place", SUB): Known(MINE, {}),
@@ -62,11 +61,11 @@ def match_of(path: str, query: tuple[tuple[str, str], ...] = ()) -> Match:
     return Match(route, {}, Target(f"/api/{path}", f"/api/{path}", query, f"/api/{path}"))
 
 
-def sent(path: str, body: Json, sight: Sight = SIGHT) -> Json:
+def sent(path: str, body: Json, shown: VisibleIds = SHOWN) -> Json:
     match = match_of(path)
-    wanted = named(match, body, sight.visible)
+    wanted = named(match, body, shown.granted)
     assert not isinstance(wanted, Refusal)
-    outcome = narrow(match, body, sight, {key: known for key, known in FOUND.items() if key in wanted})
+    outcome = narrow(match, body, shown, {key: known for key, known in FOUND.items() if key in wanted})
     assert isinstance(outcome, Send), outcome
     assert (outcome.method, outcome.target) == (match.route.method, match.target.raw)
     return outcome.body
@@ -75,7 +74,7 @@ def sent(path: str, body: Json, sight: Sight = SIGHT) -> Json:
 def refused(path: str, body: Json) -> tuple[int, Code]:
     match = match_of(path)
     wanted = named(match, body, VISIBLE)
-    outcome = wanted if isinstance(wanted, Refusal) else narrow(match, body, SIGHT, {})
+    outcome = wanted if isinstance(wanted, Refusal) else narrow(match, body, SHOWN, {})
     assert isinstance(outcome, Refusal), outcome
     assert outcome.why
     return outcome.status, outcome.code
@@ -208,7 +207,7 @@ def test_what_cannot_be_narrowed_is_refused(path: str, body: Json, why: tuple[in
 
 def test_what_is_the_servers_is_empty_or_refused() -> None:
     for (method, template), scope in SCOPE_OF.items():
-        outcome = narrow(match_of(template.removeprefix("/api/")), {}, SIGHT, {})
+        outcome = narrow(match_of(template.removeprefix("/api/")), {}, SHOWN, {})
         if scope is Scope.SERVER_LIST:
             assert outcome == Answer([])
         if scope is Scope.SERVER_COUNT:
@@ -223,7 +222,7 @@ def test_who_sees_all_is_passed_as_it_came_but_for_secrets() -> None:
         if scope is Scope.SCHEMA_VALUES:
             continue  # cut down for everybody
         match = match_of(template.removeprefix("/api/"), (("include_secrets", "true"),))
-        assert named(match, body, ALL.visible) == ()
+        assert named(match, body, ALL.granted) == ()
         outcome = narrow(match, body, ALL, {})
         assert isinstance(outcome, Send)
         if scope not in {Scope.BLOCK, Scope.BLOCKS, Scope.BLOCKS_OF_TYPE}:
@@ -238,7 +237,7 @@ def test_who_sees_all_is_passed_as_it_came_but_for_secrets() -> None:
 
 def test_the_next_runs_are_asked_for_flow_by_flow() -> None:
     other = uid(77)
-    outcome = narrow(match_of("ui/flows/next-runs"), {"flow_ids": [other, FLOW]}, SIGHT, {})
+    outcome = narrow(match_of("ui/flows/next-runs"), {"flow_ids": [other, FLOW]}, SHOWN, {})
     assert isinstance(outcome, Fold)
     (send,) = outcome.sends
     assert send.body["deployments"] == {"id": any_(D, E)}
@@ -255,7 +254,7 @@ def test_the_next_runs_are_asked_for_flow_by_flow() -> None:
     shown = {name: value for name, value in row.items() if name != "parameters"}
     assert outcome.fold([[row]]) == {other: None, FLOW: shown}
     assert outcome.fold([[]]) == {other: None, FLOW: None}
-    assert narrow(match_of("ui/flows/count-deployments"), {"flow_ids": [other, FLOW]}, SIGHT, {}) == Answer(
+    assert narrow(match_of("ui/flows/count-deployments"), {"flow_ids": [other, FLOW]}, SHOWN, {}) == Answer(
         {other: 0, FLOW: 2}
     )
 
@@ -286,7 +285,7 @@ def test_events_have_to_involve_what_is_visible(asked: Json, resources: Json) ->
     token = {"filter": filters, "count": 7, "page_size": 500, "offset": 50}
     text = base64.b64encode(base64.b64encode(json.dumps(token).encode())).decode()
     match = match_of("events/filter/next", (("page-token", text), ("other", "1")))
-    outcome = narrow(match, None, SIGHT, FOUND)
+    outcome = narrow(match, None, SHOWN, FOUND)
     assert isinstance(outcome, Send)
     path, _, value = outcome.target.partition("?page-token=")
     assert path == "/api/events/filter/next"
@@ -297,7 +296,7 @@ def test_events_have_to_involve_what_is_visible(asked: Json, resources: Json) ->
 def test_two_page_tokens_are_no_page_token() -> None:
     text = base64.b64encode(base64.b64encode(b'{"filter":{},"count":1,"page_size":1,"offset":0}')).decode()
     for query in ((), (("page-token", text), ("page-token", text)), (("page-token", "A" * (2 << 20)),)):
-        assert isinstance(narrow(match_of("events/filter/next", query), None, SIGHT, {}), Refusal)
+        assert isinstance(narrow(match_of("events/filter/next", query), None, SHOWN, {}), Refusal)
 
 
 def document(key: str, *inner: Json) -> Json:
@@ -326,13 +325,13 @@ def document(key: str, *inner: Json) -> Json:
 def test_a_secret_passes_only_if_all_that_is_in_the_answer_may_be_read(
     secrets: set[str], answer: Json, clear: bool
 ) -> None:
-    sight = Sight(Visible(all=False, blocks=frozenset({Q}), secrets=frozenset(secrets)))
+    shown = VisibleIds(Granted(all=False, blocks=frozenset({Q}), secrets=frozenset(secrets)))
     for path, query in (
         ("block_documents/{id}", "true"),
         ("block_types/slug/{slug}/block_documents/name/{block_document_name}", "whatever"),
     ):
         outcome = narrow(
-            match_of(path, (("include_secrets", "false"), ("a", "b c"), ("include_secrets", query))), None, sight, {}
+            match_of(path, (("include_secrets", "false"), ("a", "b c"), ("include_secrets", query))), None, shown, {}
         )
         assert isinstance(outcome, Fold)
         assert [send.target.partition("?")[2] for send in outcome.sends] == [
@@ -340,7 +339,7 @@ def test_a_secret_passes_only_if_all_that_is_in_the_answer_may_be_read(
             "a=b+c&include_secrets=true",
         ]
         assert outcome.fold(["masked", answer]) == (answer if clear else "masked")
-    listed = narrow(match_of("block_documents/filter"), {"include_secrets": 1}, sight, {})
+    listed = narrow(match_of("block_documents/filter"), {"include_secrets": 1}, shown, {})
     assert isinstance(listed, Fold)
     assert [send.body["include_secrets"] for send in listed.sends] == [False, True]
     assert {tuple(send.body["block_documents"]["id"]["any_"]) for send in listed.sends} == {
@@ -353,10 +352,10 @@ def test_a_secret_passes_only_if_all_that_is_in_the_answer_may_be_read(
 
 @pytest.mark.parametrize("value", ["false", "False", "0", "no", "off", "f", "n"])
 def test_who_asks_for_no_secrets_asks_once(value: str) -> None:
-    sight = Sight(Visible(all=False, secrets=frozenset({P})))
-    outcome = narrow(match_of("block_documents/{id}", (("include_secrets", value),)), None, sight, {})
+    shown = VisibleIds(Granted(all=False, secrets=frozenset({P})))
+    outcome = narrow(match_of("block_documents/{id}", (("include_secrets", value),)), None, shown, {})
     assert outcome == Send("GET", "/api/block_documents/{id}?include_secrets=false")
-    listed: Any = narrow(match_of("block_documents/filter"), {"include_secrets": value}, sight, {})
+    listed: Any = narrow(match_of("block_documents/filter"), {"include_secrets": value}, shown, {})
     (send,) = listed.sends
     assert send.body["include_secrets"] is False
 
@@ -395,11 +394,11 @@ def test_what_makes_a_filter_costly_is_refused_to_everybody(path: str, body: Any
 
 
 @pytest.mark.parametrize("path", ["flow_runs/history", "task_runs/history"])
-@pytest.mark.parametrize("sight", [ALL, SIGHT], ids=["all", "some"])
-def test_a_history_has_few_intervals(path: str, sight: Sight) -> None:
+@pytest.mark.parametrize("shown", [ALL, SHOWN], ids=["all", "some"])
+def test_a_history_has_few_intervals(path: str, shown: VisibleIds) -> None:
     def asked(start: Any, end: Any, seconds: Any) -> int:
         body = {"history_start": start, "history_end": end, "history_interval_seconds": seconds}
-        outcome = narrow(match_of(path), body, sight, {})
+        outcome = narrow(match_of(path), body, shown, {})
         return outcome.status if isinstance(outcome, Refusal) else 200
 
     day = "2026-11-27T12:00:00.000Z", "2026-11-28T12:00:00+00:00"

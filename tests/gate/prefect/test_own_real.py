@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from grants.gate.decision.types import Json, Visible
+from grants.gate.decision.types import Json
 from grants.gate.prefect.lookups.resolve import Lookups
+from grants.gate.prefect.lookups.visible_ids import Granted
 from tests.gate.prefect.world import HISTORY, Team, World, ids, leaked, match_of
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]
@@ -46,13 +47,13 @@ def test_everything_of_ones_own_is_there_and_counts_agree(world: World) -> None:
 
 def test_one_deployment_is_one_deployment(world: World) -> None:
     alpha = world.alpha
-    one = Visible(all=False, deployments=frozenset({alpha.shared}))
+    one = Granted(all=False, deployments=frozenset({alpha.shared}))
     assert ids(world.call(one, "POST", "/deployments/filter", {})) == {alpha.shared}
     assert ids(world.call(one, "POST", "/flow_runs/filter", {})) == {alpha.ids["shared-run"], alpha.ids["shared-next"]}
     assert ids(world.call(one, "POST", "/flows/filter", {})) == {world.flow}
     assert world.call(one, "POST", "/work_pools/filter", {}).json == []
     assert world.call(one, "POST", "/work_queues/filter", {}).json == []
-    both = Visible(all=False, pools=frozenset({alpha.pool}), deployments=frozenset({world.bravo.own}))
+    both = Granted(all=False, pools=frozenset({alpha.pool}), deployments=frozenset({world.bravo.own}))
     assert ids(world.call(both, "POST", "/deployments/filter", {})) == {alpha.own, alpha.shared, world.bravo.own}
 
 
@@ -121,7 +122,7 @@ def test_sub_flows_show_where_they_or_their_parents_are_named(world: World) -> N
 def test_a_graph_names_ones_own(world: World) -> None:
     alpha, bravo, sees = world.alpha, world.bravo, world.sees(world.alpha)
 
-    def labels(visible: Visible, run: str) -> set[str]:
+    def labels(visible: Granted, run: str) -> set[str]:
         template = "/flow_runs/{id}/graph-v2"
         graph = world.call(visible, "GET", f"/flow_runs/{run}/graph-v2", template=template).json
         return {node["label"] for _, node in graph["nodes"]}
@@ -130,8 +131,8 @@ def test_a_graph_names_ones_own(world: World) -> None:
     crossed = {f"{bravo.word}-flow / {bravo.word}-{name}" for name in ("crossed", "crossed-pool")}
     assert labels(sees, alpha.ids["own-run"]) == sub
     assert labels(sees, alpha.ids["shared-run"]) == {"a run elsewhere"}
-    assert labels(Visible(all=True), alpha.ids["shared-run"]) == crossed
-    both = Visible(all=False, pools=frozenset({alpha.pool, bravo.pool}))
+    assert labels(Granted(all=True), alpha.ids["shared-run"]) == crossed
+    both = Granted(all=False, pools=frozenset({alpha.pool, bravo.pool}))
     assert labels(both, alpha.ids["shared-run"]) == crossed
 
 
@@ -193,12 +194,12 @@ def test_a_moved_deployment_moves(world: World) -> None:
     alpha, lookups = world.alpha, Lookups("prod", world.upstream)
     moving = world.make("/deployments/", name="moving", flow_id=world.flow, work_pool_name=alpha.pool_name)
     sees = world.sees(alpha)
-    assert moving in world.loop.run(lookups.sight(sees)).deployments
+    assert moving in world.loop.run(lookups.visible_ids(sees)).deployments
     world.upstream.do("PATCH", f"/deployments/{moving}", {"work_pool_name": world.bravo.pool_name})
     lookups.wrote(match_of("POST", "/api/flows/filter", "/api/flows/filter"))
-    assert moving in world.loop.run(lookups.sight(sees)).deployments  # remembered: nothing was written here
+    assert moving in world.loop.run(lookups.visible_ids(sees)).deployments  # remembered: nothing was written here
     patched = match_of("POST", "/api/flows/filter", "/api/flows/filter")
     patched = patched._replace(route=patched.route._replace(method="PATCH", template="/api/deployments/{id:uuid}"))
     lookups.wrote(patched)
-    assert moving not in world.loop.run(lookups.sight(sees)).deployments
+    assert moving not in world.loop.run(lookups.visible_ids(sees)).deployments
     world.upstream.do("DELETE", f"/deployments/{moving}")

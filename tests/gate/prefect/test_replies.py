@@ -58,8 +58,8 @@ def test_the_gate_tells_what_the_kind_makes_of_it() -> None:
 
     async def story() -> None:
         answers = {
-            "/api/things/{name}": lambda _match, answer, _found: {"was": answer},
-            "/api/things/{name}/create_run": lambda _match, _answer, _found: Refusal(403, Code.GUARD, why="Not yours."),
+            "/v9/things/{name}": lambda _match, answer, _found: {"was": answer},
+            "/v9/things/{name}/create_run": lambda _match, _answer, _found: Refusal(403, Code.GUARD, why="Not yours."),
             "/pages/{page}": lambda _match, answer, _found: answer,
         }
         async with recorder() as rec:
@@ -67,10 +67,10 @@ def test_the_gate_tells_what_the_kind_makes_of_it() -> None:
             token = papers.token(papers.grant(RUN))
             async with gate(papers, kind=TOY._replace(answers=answers)) as door:
                 json_ = "Content-Type: application/json"
-                told = await door.ask("GET", "/api/things/mine", bearer(token), "Accept-Encoding: gzip")
+                told = await door.ask("GET", "/v9/things/mine", bearer(token), "Accept-Encoding: gzip")
                 assert told.endswith(b'{"was":{"ok":true}}')
                 assert rec.got[-1].all("Accept-Encoding") == ["identity"]
-                refused = await door.ask("POST", "/api/things/mine/create_run", bearer(token), json_, body=b"{}")
+                refused = await door.ask("POST", "/v9/things/mine/create_run", bearer(token), json_, body=b"{}")
                 assert status(refused) == 403
                 assert b"brave-cat" not in refused
                 await door.usage.write(everything=True)

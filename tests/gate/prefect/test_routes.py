@@ -22,8 +22,8 @@ from grants.gate.decision.table import Boundless, Table, TwoLines, Unscoped, mat
 from grants.gate.decision.target import canonical
 from grants.gate.decision.types import ANY, Body, Code, Match, Refusal, Route
 from grants.gate.prefect.kind import PREFECT
-from grants.gate.prefect.lists.scopes import Scope
 from grants.gate.prefect.routes.table import ROUTES, table
+from grants.gate.prefect.scopes import Scope
 from tests.adapters.contract_files import description
 from tests.gate.raw_targets import raw_targets
 from tests.real.prefect import PYTHON, missing

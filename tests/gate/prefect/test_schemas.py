@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from grants.gate.decision.types import Json, Refusal, Send, Visible
+from grants.gate.decision.types import Json, Refusal, Send
 from grants.gate.prefect.lists.narrow import narrow
-from grants.gate.prefect.lookups.visible_ids import Sight
+from grants.gate.prefect.lookups.visible_ids import Granted, VisibleIds
 from grants.gate.prefect.reading.finds import Malformed
 from grants.gate.prefect.reading.schemas import checked_by, is_dear
 from tests.gate.prefect.test_narrow import match_of
@@ -119,12 +119,12 @@ def test_what_is_too_much_is_refused(schema: Json, values: Json) -> None:
 
 @pytest.mark.parametrize("everything", [True, False])
 def test_it_is_cut_down_for_everybody(*, everything: bool) -> None:
-    sight = Sight(Visible(all=everything))
+    shown = VisibleIds(Granted(all=everything))
     evil = {"properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
-    sent = narrow(match_of("ui/schemas/validate"), {"schema": evil, "values": {"a": "a" * 40}}, sight, {})
+    sent = narrow(match_of("ui/schemas/validate"), {"schema": evil, "values": {"a": "a" * 40}}, shown, {})
     assert isinstance(sent, Send)
     assert sent.body == {"schema": {"properties": {"a": {"type": "string"}}}, "values": {"a": "a" * 40}}
-    refused = narrow(match_of("ui/schemas/validate"), {"schema": _doubling(30), "values": {}}, sight, {})
+    refused = narrow(match_of("ui/schemas/validate"), {"schema": _doubling(30), "values": {}}, shown, {})
     assert isinstance(refused, Refusal)
     assert (refused.status, refused.why) == (400, "The schema is too much to be checked here.")
 
@@ -138,6 +138,6 @@ def test_what_a_run_is_told_is_no_schema() -> None:
 
 @pytest.mark.parametrize("body", [None, [], "x", 1, True, [{}], {"schema": {}, "values": {}, "x": 1}])
 def test_a_body_of_another_shape_is_refused(body: Any) -> None:
-    refused = narrow(match_of("ui/schemas/validate"), body, Sight(Visible(all=False)), {})
+    refused = narrow(match_of("ui/schemas/validate"), body, VisibleIds(Granted(all=False)), {})
     assert isinstance(refused, Refusal)
     assert refused.status == 400

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from grants.gate.decision.types import Visible
+from grants.gate.prefect.lookups.visible_ids import Granted
 from tests.gate.prefect.world import AUTH, World
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]
@@ -16,10 +16,10 @@ def test_secrets_pass_only_with_secret_on_every_block(world: World) -> None:
     a, b, keyring = world.blocks["alpha"], world.blocks["bravo"], world.blocks["alpha-keyring"]
     value = {a: f"{world.alpha.word}-secret-value".encode(), b: f"{world.bravo.word}-secret-value".encode()}
 
-    def may(*, view: Iterable[str] = (), secret: Iterable[str] = (), everything: bool = False) -> Visible:
-        return Visible(everything, blocks=frozenset(view), secrets=frozenset(secret))
+    def may(*, view: Iterable[str] = (), secret: Iterable[str] = (), everything: bool = False) -> Granted:
+        return Granted(everything, blocks=frozenset(view), secrets=frozenset(secret))
 
-    def reads(visible: Visible) -> Iterable[bytes]:
+    def reads(visible: Granted) -> Iterable[bytes]:
         yield world.call(visible, "POST", "/block_documents/filter", {"include_secrets": True}).raw
         yield world.call(
             visible,

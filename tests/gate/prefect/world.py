@@ -20,10 +20,10 @@ from uuid import uuid4
 
 import httpx
 
-from grants.gate.decision.types import Answer, Body, Fold, Json, Match, Refusal, Route, Send, Target, Visible
+from grants.gate.decision.types import Answer, Body, Fold, Json, Match, Refusal, Route, Send, Target
 from grants.gate.prefect.lists.narrow import named, narrow
-from grants.gate.prefect.lists.scopes import NEEDS_QUEUES
 from grants.gate.prefect.lookups.resolve import Lookups
+from grants.gate.prefect.lookups.visible_ids import Granted
 from tests.gate.prefect.served import SCOPE_OF
 from tests.real.prefect import Patient, PrefectServer, running_prefect
 
@@ -32,7 +32,7 @@ HISTORY = {
     "history_end": "2040-01-01T00:00:00Z",
     "history_interval_seconds": 8e7,
 }
-NOTHING = Visible(all=False)
+NOTHING = Granted(all=False)
 AUTH = "gate:" + secrets.token_urlsafe(12)
 
 
@@ -112,7 +112,7 @@ class World:
     # Through the gate.
 
     def call(
-        self, visible: Visible, method: str, path: str, body: Json = None, *, template: str = "", **query: str
+        self, visible: Granted, method: str, path: str, body: Json = None, *, template: str = "", **query: str
     ) -> Seen:
         """A list's call as the door handles it once it was let in."""
         match = match_of(
@@ -125,8 +125,8 @@ class World:
         if isinstance(wanted, Refusal):
             return Seen(wanted.status, wanted.why.encode())
         found = self.loop.run(self.lookups.resolve(wanted))
-        sight = self.loop.run(self.lookups.sight(visible, queues=match.route.scope in NEEDS_QUEUES))
-        outcome = narrow(match, body, sight, found)
+        shown = self.loop.run(self.lookups.visible_ids(visible, match.route.scope))
+        outcome = narrow(match, body, shown, found)
         match outcome:
             case Refusal():
                 return Seen(outcome.status, outcome.why.encode())
@@ -142,8 +142,8 @@ class World:
                         return Seen(answer.status_code, answer.content)
                 return Seen(200, json.dumps(outcome.fold([answer.json() for answer in answers])).encode())
 
-    def sees(self, team: Team) -> Visible:
-        return Visible(all=False, pools=frozenset({team.pool}))
+    def sees(self, team: Team) -> Granted:
+        return Granted(all=False, pools=frozenset({team.pool}))
 
     # What there is.
 

@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 from grants.gate.decision.lookup import LookupFailed
 from grants.gate.decision.types import Answer, Fold, Json, Narrowed, Send
 from grants.gate.prefect.lists.filters import held, only, shaped
-from grants.gate.prefect.lists.scopes import Scope
 from grants.gate.prefect.lookups.rows import references
 from grants.gate.prefect.lookups.visible_ids import Call
+from grants.gate.prefect.scopes import Scope
 
 _KEYS = ("block_documents", "block_types", "block_schemas", "include_secrets", "sort", "offset", "limit")
 _NO = frozenset({"false", "f", "0", "no", "n", "off"})  # what Prefect's pydantic takes for False
@@ -27,7 +27,7 @@ def wants_secrets(values: Collection[object]) -> bool:
 
 def _list(call: Call) -> Narrowed:
     body = shaped(call.body)
-    visible = call.sight.visible
+    visible = call.visible.granted
     known = visible.blocks | visible.secrets
     if not visible.all:
         only(body, _KEYS)
@@ -47,7 +47,7 @@ def _list(call: Call) -> Narrowed:
 def _of_type(call: Call) -> Narrowed:
     """Prefect lists all blocks of the type here: those that may not be seen are taken out of its answer."""
     masked, clear = _both(call)
-    visible = call.sight.visible
+    visible = call.visible.granted
     if visible.all:
         return _either(call, [masked, clear], wanted=_wanted(call))
     known = visible.blocks | visible.secrets
@@ -66,7 +66,7 @@ def _one(call: Call) -> Narrowed:
 def _either(call: Call, sends: Sequence[Send], *, wanted: bool) -> Narrowed:
     """The masked request alone, or both, of whose answers one is passed on."""
     masked, clear = sends
-    secrets = call.sight.visible.secrets
+    secrets = call.visible.granted.secrets
     if not wanted or not secrets:
         return masked
 

@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 
 from grants.gate.decision.types import Json, Lookup, Match, Narrowed
 from grants.gate.prefect.lists.filters import MOST_NAMED, Filter, malformed, model, only, shaped
-from grants.gate.prefect.lists.scopes import Scope
 from grants.gate.prefect.lookups.visible_ids import NOBODY, Call
+from grants.gate.prefect.scopes import Scope
 
 _RUN = re.compile(r"prefect\.flow-run\.([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})")
 _LONGEST_TOKEN = 1 << 20
@@ -58,10 +58,9 @@ def _listed(part: Filter, name: str) -> list[Any]:
 
 def _within(call: Call, filters: Filter) -> Filter:
     """One more of any_resource's filters, all of which an event has to pass."""
-    sight = call.sight
     ids = [
-        *(f"prefect.work-pool.{key}" for key in sorted(sight.pools)),
-        *(f"prefect.deployment.{key}" for key in sorted(sight.deployments)),
+        *(f"prefect.work-pool.{key}" for key in sorted(call.visible.pools)),
+        *(f"prefect.deployment.{key}" for key in sorted(call.visible.deployments)),
         *(f"prefect.flow-run.{key}" for key in sorted(call.seen("flow_run_place", _runs(filters)))),
     ]
     bound = {"id": ids or [f"prefect.flow-run.{NOBODY}"]}

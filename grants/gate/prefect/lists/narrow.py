@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from grants.gate.decision.types import Answer, Code, Fold, Found, Json, Lookup, Match, Narrowed, Refusal, Send, Visible
+from grants.gate.decision.types import Answer, Code, Fold, Found, Json, Lookup, Match, Narrowed, Refusal, Send
 from grants.gate.prefect.lists import blocks
 from grants.gate.prefect.lists import events as events_narrow
 from grants.gate.prefect.lists.filters import (
@@ -26,10 +26,10 @@ from grants.gate.prefect.lists.filters import (
     only,
     shaped,
 )
-from grants.gate.prefect.lists.scopes import Scope, scope_of
-from grants.gate.prefect.lookups.visible_ids import Call, Sight
+from grants.gate.prefect.lookups.visible_ids import Call, Granted, VisibleIds
 from grants.gate.prefect.reading.finds import OVERFLOWN, Malformed, an_object
 from grants.gate.prefect.reading.schemas import checked_by
+from grants.gate.prefect.scopes import Scope, scope_of
 
 _PAGING = frozenset({"sort", "offset", "limit", "page"})
 _HISTORY = frozenset({"history_start", "history_end", "history_interval_seconds"})
@@ -57,7 +57,7 @@ class _List(NamedTuple):
     names: tuple[_Path, ...] = ()
 
 
-def named(match: Match, body: Json, visible: Visible) -> tuple[Lookup, ...] | Refusal:
+def named(match: Match, body: Json, visible: Granted) -> tuple[Lookup, ...] | Refusal:
     """The ids that a list names and that decide what of it may be seen; to be resolved for `narrow`."""
     scope = scope_of(match)
     if visible.all:
@@ -80,9 +80,9 @@ def named(match: Match, body: Json, visible: Visible) -> tuple[Lookup, ...] | Re
         return OVERFLOWN
 
 
-def narrow(match: Match, body: Json, sight: Sight, found: Found) -> Narrowed:
+def narrow(match: Match, body: Json, visible: VisibleIds, found: Found) -> Narrowed:
     """What is sent instead, answered, or refused, for a call of a route that has a scope."""
-    scope, call = scope_of(match), Call(match, body, sight, found)
+    scope, call = scope_of(match), Call(match, body, visible, found)
     try:
         if scope in blocks.LINES:
             return blocks.LINES[scope](call)  # who may see everything may still not read secrets
@@ -90,7 +90,7 @@ def narrow(match: Match, body: Json, sight: Sight, found: Found) -> Narrowed:
             return _schema_values(call)
         if scope in {Scope.FLOW_RUN_HISTORY, Scope.TASK_RUN_HISTORY}:
             history_within_bounds(shaped(body))
-        if sight.visible.all:
+        if visible.granted.all:
             return call.sent(body if body is None else shaped(body))
         if scope in events_narrow.LINES:
             return events_narrow.LINES[scope](call)
@@ -131,13 +131,13 @@ def _few(body: Filter, key: str) -> list[str]:
 
 
 def _deployments(call: Call, body: Filter) -> Filter:
-    return held(body, "deployments", "id", call.sight.deployments)
+    return held(body, "deployments", "id", call.visible.deployments)
 
 
 def _flows(call: Call, body: Filter) -> Filter:
     """Runs are looked for apart from deployments: unless held to them too, they tell of others' runs of the flow."""
     if body.get("flow_runs") is not None or body.get("task_runs") is not None:
-        body = held(body, "flow_runs", "deployment_id", call.sight.deployments)
+        body = held(body, "flow_runs", "deployment_id", call.visible.deployments)
     return _deployments(call, body)
 
 
@@ -157,7 +157,7 @@ def _children(call: Call, kind: str, parents: list[str]) -> set[str]:
     """Those that may be shown: one that has a deployment or a pool of its own belongs there, not to its parent."""
     known = [call.found.get(Lookup(kind, parent)) for parent in parents]
     runs = [item for what in known if what is not None for item in what.facts["runs"].items()]
-    return {run for run, lineage in runs if call.sight.sees(lineage)}
+    return {run for run, lineage in runs if call.visible.sees(lineage)}
 
 
 def _task_runs(call: Call, body: Filter) -> Filter:
@@ -213,10 +213,10 @@ _LISTS: dict[Scope, _List] = {
     Scope.ARTIFACTS: _List(_RUNS | {"artifacts"} | _PAGING, _artifacts, (_FLOW_RUN, _ARTIFACTS_OF_RUN)),
     Scope.LOGS: _List({"logs"} | _PAGING, _logs, (_LOGS_OF_RUN, _LOGS_OF_TASK)),
     Scope.WORK_POOLS: _List(
-        {"work_pools"} | _PAGING, lambda call, body: held(body, "work_pools", "id", call.sight.pools)
+        {"work_pools"} | _PAGING, lambda call, body: held(body, "work_pools", "id", call.visible.pools)
     ),
     Scope.WORK_QUEUES: _List(
-        {"work_queues"} | _PAGING, lambda call, body: held(body, "work_queues", "id", call.sight.queues)
+        {"work_queues"} | _PAGING, lambda call, body: held(body, "work_queues", "id", call.visible.queues)
     ),
 }
 
@@ -246,7 +246,7 @@ def _task_runs_of_runs(call: Call) -> Narrowed:
 def _deployments_of_flows(call: Call) -> Narrowed:
     """Prefect counts everybody's: counted here."""
     counts = dict.fromkeys(_few(shaped(call.body), "flow_ids"), 0)
-    for flow in call.sight.deployments.values():
+    for flow in call.visible.deployments.values():
         if flow in counts:
             counts[flow] += 1
     return Answer(counts)
@@ -256,7 +256,7 @@ def _next_runs_of_flows(call: Call) -> Narrowed:
     """Prefect names the next run of whoever's: asked for here, flow by flow."""
     flows = _few(shaped(call.body), "flow_ids")
     mine: dict[str, list[str]] = {}
-    for deployment, flow in call.sight.deployments.items():
+    for deployment, flow in call.visible.deployments.items():
         mine.setdefault(flow, []).append(deployment)
     asked = [flow for flow in flows if flow in mine]
 
@@ -287,14 +287,14 @@ def _next_run(flow: str, deployments: list[str]) -> Send:
 
 
 def _queues_of_deployment(call: Call) -> Narrowed:
-    queues = call.sight.queues
+    queues = call.visible.queues
     return Fold((call.sent(call.body),), lambda answers: [row for row in answers[0] if row["id"] in queues])
 
 
 def _schema_values(call: Call) -> Narrowed:
     """Prefect puts variables into the values that it checks, and its errors print them. What could keep it busy is
     left out of the schema: the run itself is checked by the deployment's own."""
-    if reads_variables(call.body) and not call.sight.visible.all:
+    if reads_variables(call.body) and not call.visible.granted.all:
         return Refusal(403, Code.LIST, why="Values that come from variables are checked for who may read variables.")
     try:
         body = an_object(call.body, {"schema", "values"})

@@ -32,15 +32,17 @@ from datetime import datetime
 from typing import NamedTuple
 
 from grants.catalog.levels import Key
+from grants.gate.decision import types
 from grants.gate.decision.lookup import Asked, LookupFailed, Memory
-from grants.gate.decision.types import Found, Known, Lookup, Match, Visible
+from grants.gate.decision.types import Found, Known, Lookup, Match
 from grants.gate.prefect.lookups.invalidation import moved
 from grants.gate.prefect.lookups.rows import Row, Rows, uuid
-from grants.gate.prefect.lookups.visible_ids import Sight
+from grants.gate.prefect.lookups.visible_ids import Granted, VisibleIds
+from grants.gate.prefect.scopes import NEEDS_QUEUES
 
 _DEEPEST = 32  # sub-flows in sub-flows; deeper ones belong to the server alone
-_SIGHT_SECONDS = 15.0  # on top of the 15 that its rows may be old
-_MOST_SIGHTS = 2_000
+_VISIBLE_SECONDS = 15.0  # on top of the 15 that its rows may be old
+_MOST_VISIBLE = 2_000
 
 _IDS = frozenset({
     "flow_run", "flow_run_place", "flow_run_children", "task_run", "task_run_place", "task_run_children", "deployment",
@@ -60,7 +62,7 @@ class Lookups:
         self._connection = connection
         self._clock = clock
         self._memory: Memory[Row] = Memory(Rows(upstream).tables(), clock)
-        self._sights: OrderedDict[tuple[Visible, bool], tuple[Sight, float]] = OrderedDict()
+        self._visible: OrderedDict[tuple[Granted, bool], tuple[VisibleIds, float]] = OrderedDict()
         self._server = Key(connection, "server", "server")
 
     async def resolve(self, wanted: Collection[Lookup]) -> Found:
@@ -76,36 +78,37 @@ class Lookups:
             if not isinstance(answer, BaseException)
         }
 
-    async def sight(self, visible: Visible, *, queues: bool = True) -> Sight:
-        """What `visible` comes to; `queues` are only looked up where they are needed."""
+    async def visible_ids(self, visible: Granted, scope: types.Scope | None = None) -> VisibleIds:
+        """What `visible` comes to. Queues are only looked up where `scope` needs them, or is not known."""
+        queues = scope is None or scope in NEEDS_QUEUES
         if visible.all:
-            return Sight(visible)
-        held = self._sights.get((visible, queues))
+            return VisibleIds(visible)
+        held = self._visible.get((visible, queues))
         if held is not None and self._clock() < held[1]:
-            self._sights.move_to_end((visible, queues))
+            self._visible.move_to_end((visible, queues))
             return held[0]
-        until = self._clock() + _SIGHT_SECONDS
+        until = self._clock() + _VISIBLE_SECONDS
         seen = await self._look(visible, queues=queues)
-        self._sights[visible, queues] = seen, until
-        while len(self._sights) > _MOST_SIGHTS:
-            self._sights.popitem(last=False)
+        self._visible[visible, queues] = seen, until
+        while len(self._visible) > _MOST_VISIBLE:
+            self._visible.popitem(last=False)
         return seen
 
     def wrote(self, match: Match) -> None:
         """Forget what a write may have moved. To be called once it was answered, whatever the answer."""
         for kind in moved(match.route):
             self._memory.forget(kind)
-            self._sights.clear()
+            self._visible.clear()
 
     def forget(self, *kinds: str) -> None:
         """Forget all rows of these kinds (all kinds when none is named)."""
         for kind in kinds or self._memory.kinds:
             self._memory.forget(kind)
-        self._sights.clear()
+        self._visible.clear()
 
-    # Sight.
+    # What may be seen.
 
-    async def _look(self, visible: Visible, *, queues: bool) -> Sight:
+    async def _look(self, visible: Granted, *, queues: bool) -> VisibleIds:
         pools = await self._rows("pool_id", visible.pools)
         granted = await self._rows("deployment", visible.deployments)
         covered = await self._rows("pool_deployments", pools)
@@ -113,7 +116,7 @@ class Lookups:
         deployments = {**granted}
         for row in covered.values():
             deployments |= row["deployments"]
-        return Sight(
+        return VisibleIds(
             visible,
             frozenset(pools),
             {key: row["flow_id"] for key, row in deployments.items()},

@@ -2,29 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import uuid4
 
-from grants.catalog.levels import Key
-from grants.gate.decision.types import Found, Json, Lookup, Match, Send, Visible
+from grants.catalog.levels import Key, Level
+from grants.gate.decision.types import Found, Grant, Json, Lookup, Match, Send
 
 # Stands where a list of ids would be empty: nobody has it, so it filters everything out, whatever the
 # orchestrator takes an empty list for (for events it is no filter at all).
 NOBODY = str(uuid4())
 
 
-class Sight(NamedTuple):
-    """`deployments` are the granted ones and those of granted pools, each with its flow; `pools` only the granted."""
+class Granted(NamedTuple):
+    """What lists may show: all of it, or what lies in these pools and deployments (upstream ids)."""
 
-    visible: Visible
+    all: bool
+    pools: frozenset[str] = frozenset()
+    deployments: frozenset[str] = frozenset()
+    blocks: frozenset[str] = frozenset()  # with `view`
+    secrets: frozenset[str] = frozenset()  # with `secret`
+
+    def covers(self, other: Granted) -> bool:
+        """Whether everything that `other` shows is shown by this, too."""
+        pairs = zip(self[1:4], other[1:4], strict=True)
+        return self.secrets >= other.secrets and (
+            self.all or (not other.all and all(mine >= theirs for mine, theirs in pairs))
+        )
+
+
+def visible(live: Sequence[Grant]) -> Granted:
+    """What is shown by grants that are live."""
+
+    def ids(kind: str, level: Level) -> frozenset[str]:
+        return frozenset(grant.resource.id for grant in live if grant.resource.kind == kind and level in grant.level)
+
+    return Granted(
+        all=bool(ids("server", Level.VIEW)),
+        pools=ids("pool", Level.VIEW),
+        deployments=ids("deployment", Level.VIEW),
+        blocks=ids("block", Level.VIEW),
+        secrets=ids("block", Level.SECRET),
+    )
+
+
+def visible_in_drain(had: Sequence[Key]) -> Granted:
+    """What a worker sees whose access has ended: it has to find the runs that it had started."""
+    return Granted(
+        all=any(key.kind == "server" for key in had),
+        pools=frozenset(key.id for key in had if key.kind == "pool"),
+        deployments=frozenset(key.id for key in had if key.kind == "deployment"),
+    )
+
+
+class VisibleIds(NamedTuple):
+    """The ids that lists are cut down to.
+
+    `deployments` are the granted ones and those of granted pools, each with its flow; `pools` only the granted.
+    """
+
+    granted: Granted
     pools: frozenset[str] = frozenset()
     deployments: Mapping[str, str] = {}
     queues: frozenset[str] = frozenset()
 
     def sees(self, lineage: tuple[Key, ...]) -> bool:
         """Whether something with this lineage may be shown."""
-        return self.visible.all or any(
+        return self.granted.all or any(
             key.id in self.deployments if key.kind == "deployment" else key.kind == "pool" and key.id in self.pools
             for key in lineage
         )
@@ -35,7 +79,7 @@ class Call(NamedTuple):
 
     match: Match
     body: Json
-    sight: Sight
+    visible: VisibleIds
     found: Found
 
     def sent(self, body: Json, *, target: str | None = None) -> Send:
@@ -44,4 +88,4 @@ class Call(NamedTuple):
     def seen(self, kind: str, ids: Iterable[str]) -> set[str]:
         """Those that were resolved, and may be shown."""
         known = ((key, self.found.get(Lookup(kind, key))) for key in ids)
-        return {key for key, what in known if what is not None and self.sight.sees(what.lineage)}
+        return {key for key, what in known if what is not None and self.visible.sees(what.lineage)}

@@ -4,8 +4,8 @@ from grants.catalog.levels import Level
 from grants.gate.decision.limits import COMPUTED, DEFINED, LARGE, LISTED
 from grants.gate.decision.types import Body, Drains, Route
 from grants.gate.prefect.guards import deployments as guards
-from grants.gate.prefect.lists.scopes import Scope
 from grants.gate.prefect.routes.builders import guarded, listed
+from grants.gate.prefect.scopes import Scope
 
 VIEW, RUN, OPERATE, MANAGE = Level.VIEW, Level.RUN, Level.OPERATE, Level.MANAGE
 WORK, ADMIN = Level.WORK, Level.ADMIN

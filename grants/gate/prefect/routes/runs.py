@@ -4,8 +4,8 @@ from grants.catalog.levels import Level
 from grants.gate.decision.limits import DEFINED, LARGE, LISTED
 from grants.gate.decision.types import ANY, Body, Drains, Route
 from grants.gate.prefect.guards import runs as guards
-from grants.gate.prefect.lists.scopes import Scope
 from grants.gate.prefect.routes.builders import guarded, listed
+from grants.gate.prefect.scopes import Scope
 
 VIEW, RUN, MANAGE, WORK, ADMIN = Level.VIEW, Level.RUN, Level.MANAGE, Level.WORK, Level.ADMIN
 JSON, STREAM = Body.JSON, Body.STREAM

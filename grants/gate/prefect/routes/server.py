@@ -4,8 +4,8 @@ from grants.catalog.levels import Level
 from grants.gate.decision.limits import COMPUTED, DEFINED, LISTED
 from grants.gate.decision.types import ANY, Body, Drains, Route
 from grants.gate.prefect.guards import server as guards
-from grants.gate.prefect.lists.scopes import Scope
 from grants.gate.prefect.routes.builders import administered, guarded, listed, opened
+from grants.gate.prefect.scopes import Scope
 
 VIEW, RUN, MANAGE, WORK, SECRET, ADMIN = Level.VIEW, Level.RUN, Level.MANAGE, Level.WORK, Level.SECRET, Level.ADMIN
 STREAM = Body.STREAM

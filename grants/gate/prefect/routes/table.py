@@ -15,8 +15,6 @@ from grants.gate.prefect.routes import server as routes_server
 
 ROUTES = (*routes_runs.ROUTES, *routes_deployments.ROUTES, *routes_server.ROUTES)
 
-Table(ROUTES, "")  # raises here, before anything is served, where they are no table
-
 
 @cache
 def table(connection: str) -> Table:

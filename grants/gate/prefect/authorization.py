@@ -1,0 +1,24 @@
+"""How the gate is let in at a Prefect server: with its auth string, read again when the server does not take it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from grants.adapters.http import basic
+from grants.gate.decision.kinds import Entrance
+from grants.gate.decision.types import Json
+
+
+class AuthString(NamedTuple):
+    entrance: Entrance
+
+    async def headers(self) -> Mapping[str, str]:
+        secret = self.entrance.secret()
+        return basic(secret) if secret else {}
+
+    async def sign_in(self) -> Json:
+        return {"type": "auth", "token": self.entrance.secret() or None}
+
+    def refused(self) -> None:
+        self.entrance.forget_secret()
