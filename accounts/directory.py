@@ -1,4 +1,4 @@
-"""Make the people and teams here what the provider's directory says, so that who never signed in is known."""
+"""Bring people and teams in line with the provider's directory, so that people who never signed in are known."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from accounts.idp import row_of
 from accounts.models import Identity, IdP, Membership, Subject
 from accounts.signals import changed_by, coming_back, happened
 from grants.adapters.idp.kinds import ProviderSettings
+from grants.adapters.listings import looks_broken
 
 log = structlog.get_logger(__name__)
 
-# Fewer may vanish in an ordinary week; more at once looks like a broken listing.
-HELD_SHARE = 0.2
-HELD_LEAST = 3
+HELD_FROM = 3  # people who vanish at once; fewer may leave in an ordinary week (listings.looks_broken)
 
 
-class Listed(people.Named, Protocol):
-    """The same, with their groups."""
+class ListedPerson(people.Named, Protocol):
+    """A person as a provider lists them, with their groups."""
 
     @property
     def groups(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How many people came, changed, left; and how many vanished but are held, because they are too many.
+class DirectoryChanges:
+    """How many people were added, changed and left, and how many are held because too many vanished at once.
 
-    `left_out` says which names were no names (names.odd).
+    `left_out` is a sentence on the names that cannot be used (names.odd).
     """
 
     added: int
@@ -46,35 +45,35 @@ class Outcome:
 
 def apply(
     chosen: ProviderSettings,
-    listing: Sequence[Listed],
+    listing: Sequence[ListedPerson],
     *,
     accept_vanished: bool = False,
     trouble: str = "",
-) -> Outcome:
-    """Follow a complete listing of this provider, in one transaction with one event. Whoever vanished from it has left.
+) -> DirectoryChanges:
+    """Apply a complete listing of this provider, in one transaction with one event: people who vanished from it left.
 
-    Too many at once are held, and nobody is switched off, until somebody accepts it. `trouble` is what else was
-    found there, for the status page. Everything is read once and compared here; only what differs is written.
+    When too many vanish at once they are held: nobody is switched off until an admin accepts it (`accept_vanished`).
+    `trouble` is what else the sync found, for the status page. Only rows that differ are written.
     """
     with transaction.atomic():
         idp = row_of(chosen)
-        before = IdP.objects.select_for_update(no_key=True).get(pk=idp.pk).error  # one listing after the other
-        step = _Step(chosen, idp, listing)
+        before = IdP.objects.select_for_update(no_key=True).get(pk=idp.pk).error  # listings queue here
+        step = _Comparison(chosen, idp, listing)
         held = len(step.vanished) if step.too_many and not accept_vanished else 0
         left = [] if held else step.vanished
-        # Grants are locked before subjects, and those by id: so those who come back are first.
+        # Lock order: grants, then subjects by id. Receivers of coming_back lock grants, so it is sent first.
         back = Subject.objects.filter(pk__in=step.switched(on=True)).order_by("pk")
         ended = changed_by(coming_back, list(back)) if step.switched(on=True) else []
         added = step.add()
         changed = step.follow(left)
         told = f"{held} people vanished at once, so nobody was switched off. Look at the directory." if held else ""
-        newly_held = bool(held) and not before.startswith(told)  # told once, not at every sync
+        newly_held = bool(held) and not before.startswith(told)  # recorded once, not at every sync
         left_out = _left_out(listing, step.standing)
-        if left_out and left_out not in before:  # told once, not at every sync
+        if left_out and left_out not in before:  # logged once, not at every sync
             log.warning("names_left_out", idp=idp.slug, what=left_out)
         error = " ".join(filter(None, [told, trouble, left_out]))
         IdP.objects.filter(pk=idp.pk).update(seen_at=StintNow(), error=error)
-        outcome = Outcome(len(added), len(changed) - len(left), len(left), held, left_out)
+        outcome = DirectoryChanges(len(added), len(changed) - len(left), len(left), held, left_out)
         if added or changed or newly_held:
             happened.send(
                 sender=IdP,
@@ -92,8 +91,8 @@ def apply(
     return outcome
 
 
-class _Known(NamedTuple):
-    """Somebody who is known by this provider, as they are here."""
+class _KnownPerson(NamedTuple):
+    """The stored values of a person with an identity at this provider."""
 
     external_id: str
     identity: int
@@ -104,17 +103,17 @@ class _Known(NamedTuple):
     active: bool
 
 
-class _Step:
-    """One listing beside what is known, each read once."""
+class _Comparison:
+    """A listing compared with the stored people; each is read once."""
 
-    def __init__(self, chosen: ProviderSettings, idp: IdP, listing: Sequence[Listed]) -> None:
+    def __init__(self, chosen: ProviderSettings, idp: IdP, listing: Sequence[ListedPerson]) -> None:
         self.chosen = chosen
         self.idp = idp
         self.listed = {one.external_id: one for one in listing if not names.odd(one.external_id, names.ID_MAX)}
         rows = Identity.objects.filter(idp=idp).values_list(
             "external_id", "pk", "subject_id", "username", "subject__name", "subject__email", "subject__active"
         )
-        self.known = {row[0]: _Known(*row) for row in rows}
+        self.known = {row[0]: _KnownPerson(*row) for row in rows}
         self.there = [(self.known[key], one) for key, one in self.listed.items() if key in self.known]
         self.vanished = [one.subject for key, one in self.known.items() if key not in self.listed and one.active]
         self.standing = {key: people.standing(one.groups, chosen) for key, one in self.listed.items()}
@@ -122,7 +121,7 @@ class _Step:
     @property
     def too_many(self) -> bool:
         active = len(self.vanished) + sum(listed.enabled for _, listed in self.there)
-        return len(self.vanished) >= HELD_LEAST and len(self.vanished) > HELD_SHARE * active
+        return looks_broken(len(self.vanished), active, at_least=HELD_FROM)
 
     def switched(self, *, on: bool) -> list[int]:
         return [known.subject for known, one in self.there if known.active != one.enabled and one.enabled == on]
@@ -134,7 +133,7 @@ class _Step:
         return subjects
 
     def follow(self, left: Sequence[int]) -> list[Subject]:
-        """Bring who is known up to date, and switch off who left. Returns those whom the record is told of."""
+        """Update the known people and switch off those who left. Returns the subjects that the event names."""
         there = {known.subject: one for known, one in self.there}
         moves = self._moves(there)
         switched = {*self.switched(on=True), *self.switched(on=False), *left}
@@ -153,13 +152,13 @@ class _Step:
         people.move_roles(moves[1])
         return [subjects[pk] for pk in sorted(changed)]
 
-    def _move(self, listed: Mapping[int, Listed]) -> None:
+    def _move(self, listed: Mapping[int, ListedPerson]) -> None:
         for_teams, for_roles = self._moves(listed)
         people.move_teams(for_teams, Membership.Source.DIRECTORY)
         people.move_roles(for_roles)
 
-    def _moves(self, listed: Mapping[int, Listed]) -> tuple[people.Moves[str], people.Moves[tuple[str, str]]]:
-        """Of these subjects, by who they are in the listing: somebody switched off there is in no team."""
+    def _moves(self, listed: Mapping[int, ListedPerson]) -> tuple[people.Moves[str], people.Moves[tuple[str, str]]]:
+        """The changes of teams and roles for these subjects. A person who is switched off there is in no team."""
         if not listed:
             return people.Moves({}, []), people.Moves({}, [])
         nothing = people.Standing(frozenset(), frozenset())
@@ -171,8 +170,8 @@ class _Step:
         )
 
 
-def _left_out(listing: Sequence[Listed], standing: Mapping[str, people.Standing]) -> str:
-    """The names in this listing that are none, in a sentence."""
+def _left_out(listing: Sequence[ListedPerson], standing: Mapping[str, people.Standing]) -> str:
+    """A sentence on the names in this listing that cannot be used."""
     return names.said(
         {
             "person": [
@@ -187,5 +186,5 @@ def _left_out(listing: Sequence[Listed], standing: Mapping[str, people.Standing]
 
 
 def failed(idp: IdP, reason: str) -> None:
-    """The directory could not be read: kept for the status page; what is known stays."""
+    """Keep for the status page that the directory could not be read; people and teams stay as they are."""
     IdP.objects.filter(pk=idp.pk).update(error=f"{IdP.UNREAD}{reason}")

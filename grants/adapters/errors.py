@@ -1,21 +1,21 @@
-"""How a call to the outside world can fail, as its callers tell it apart.
+"""The errors of calls to other servers.
 
 AdapterError
-├── Unavailable   no usable answer: down, slow, 5xx, 429. Ask again later and change nothing.
-│   └── Unreadable    it answered, with something that is no answer: not JSON, compressed, too long.
-├── Missing       it answered that the thing asked about is not there (404, 410).
-└── Refused       it answered no: credentials, rights, a redirect, a request that it does not take.
+├── Unavailable   no usable answer: down, slow, 5xx, 429. Change nothing and ask again later.
+│   └── Unreadable    the answer cannot be read: not JSON, compressed, too long.
+├── Missing       the server says that the thing asked about does not exist (404, 410).
+└── Refused       the server says no: wrong credentials, missing rights, a redirect, a bad request.
     ├── Unsupported   Stint does not serve a server of this version.
-    └── Withheld      Stint itself said no, and asked nobody.
+    └── Withheld      Stint itself says no, without asking the server.
 """
 
 from __future__ import annotations
 
 
 class AdapterError(Exception):
-    """Never raised itself. `reason` is a sentence for people, without secrets or the answer's text.
+    """The base of the three kinds; never raised itself. `reason` is a sentence without secrets or the answer's text.
 
-    `code` is the HTTP status that said so, 0 where there was none; `said` the word of RFC 6749 §5.2, if one came.
+    `code` is the HTTP status, 0 when there was none. `said` is the error code of RFC 6749 §5.2, "" when none came.
     """
 
     def __init__(self, reason: str, code: int = 0, said: str = "") -> None:

@@ -1,4 +1,4 @@
-"""How Stint talks HTTP to servers it does not run: bounded in time, size and tries; three kinds of failure."""
+"""HTTP calls to servers that Stint does not run: limited in time, size and tries, with three kinds of error."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import httpx
 from grants.adapters.errors import AdapterError, Missing, Refused, Unavailable, Unreadable
 from grants.adapters.in_time import InTime
 from grants.adapters.secrets import NoSecret
-from grants.adapters.transport import Answer, Given, Pools, Request, Wire
+from grants.adapters.transport import Answer, HttpxTransport, PooledTransport, Request, Transport
 
 TIMEOUT = httpx.Timeout(10, connect=3, pool=3)  # seconds of silence
-ANSWER_SECONDS = 30.0  # for one whole exchange, so that a drip of bytes cannot hold us
-ANSWER_BYTES = 32 * 1024 * 1024  # nothing is compressed: what arrives is what it is
+ANSWER_SECONDS = 30.0  # for one whole exchange, so that a server that sends byte by byte cannot hold us
+ANSWER_BYTES = 32 * 1024 * 1024  # of a body; compressed answers are refused
 TRIES = 3
 PAUSE = 0.25  # seconds before the second try, four times as long before the third
-RETRY_AFTER = 5.0  # seconds; the most that a server's Retry-After makes us wait
+RETRY_AFTER = 5.0  # seconds; a longer Retry-After of a server is cut to this
 
 _OAUTH_WORDS = ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope")
 
@@ -38,7 +38,7 @@ _FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError,
 
 
 class _Again(Exception):
-    """A failure that a second try may heal, and how long the server asked to wait."""
+    """A failure after which a second try may succeed; `after` is the server's Retry-After in seconds, if any."""
 
     def __init__(self, failure: AdapterError, after: float | None = None) -> None:
         self.failure = failure
@@ -83,8 +83,9 @@ class Http:
             "user-agent": "stint",
             **_lower(headers),
         }
-        # The environment is read for proxies alone: a netrc is nobody's business.
-        self._wire: Wire = Given(transport) if transport else Pools(self._time, connections=connections)
+        # The environment is read for proxies alone: credentials from a netrc file are never used.
+        pooled = PooledTransport(self._time, connections=connections)
+        self._transport: Transport = HttpxTransport(transport) if transport else pooled
 
     def __enter__(self) -> Self:
         return self
@@ -93,14 +94,14 @@ class Http:
         self.close()
 
     def close(self) -> None:
-        self._wire.close()
+        self._transport.close()
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
-        """The JSON at `path`. Raises Unavailable, Missing or Refused."""
+        """Return the JSON at `path`, with retries. Raises Unavailable, Missing or Refused."""
         return self._read("GET", path, params=params)
 
     def query(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The JSON that a POST answers which only reads, and so may be repeated. Raises as `get` does."""
+        """Return the JSON answer to a POST that only reads, with retries. Raises as `get` does."""
         return self._read("POST", path, json=body)
 
     def send(
@@ -112,9 +113,9 @@ class Http:
         seconds: float | None = None,
         **content: Any,
     ) -> Any:
-        """One request, never repeated: the JSON that it answers, None for an empty answer. Raises as `get` does.
+        """Send one request, without retries. Returns the JSON answer, None when it is empty. Raises as `get` does.
 
-        `seconds` is for all of it, when less than usual is left.
+        `seconds` limits the whole exchange when the caller has less time left than usual.
         """
         try:
             return self._once(method, path, {"headers": headers, **content}, empty=True, seconds=seconds)
@@ -139,7 +140,7 @@ class Http:
         until = time.monotonic() + seconds
         try:
             request = self._request(method, path, **content)
-            with self._time.within(seconds), self._wire.send(request) as answer:
+            with self._time.within(seconds), self._transport.send(request) as answer:
                 self._judge(answer, path, until)
                 body = self._body(answer, until)
         except httpcore.TimeoutException as error:
@@ -149,8 +150,8 @@ class Http:
             raise late from None
         except (httpcore.ConnectError, httpcore.RemoteProtocolError, httpcore.ReadError) as error:
             raise _Again(Unavailable(self._why_not_reached(error))) from None
-        except (*_FAILURES, httpx.InvalidURL, UnicodeError):  # their text can quote headers
-            raise Unavailable(f"{self.who} cannot be talked to.") from None
+        except (*_FAILURES, httpx.InvalidURL, UnicodeError):  # the text of these errors can quote headers
+            raise Unavailable(f"{self.who} cannot be reached.") from None
         if empty and not body:
             return None
         try:
@@ -168,7 +169,7 @@ class Http:
         json: Any = None,
         data: Mapping[str, str] | None = None,
     ) -> Request:
-        """With `json` or a form (`data`) as its body. A `path` may also be a whole URL."""
+        """Build the request, with `json` or a form (`data`) as its body. `path` may also be a whole URL."""
         url, host = self._url(path)
         if params:
             query = urlencode(params).encode()
@@ -192,9 +193,9 @@ class Http:
         )
 
     def _url(self, path: str) -> tuple[httpcore.URL, str]:
-        """What `path` is below our base, or by itself where it is a whole URL; and what a Host header calls it."""
+        """The URL of `path` below our base, or `path` itself when it is a whole URL; and the Host header for it."""
         url, target = self._base, self._below + path.removeprefix("/").encode()
-        if not _PLAIN.fullmatch(path):  # httpx's reading of URLs takes longer than all else in a call
+        if not _PLAIN.fullmatch(path):  # the URL parser of httpx takes longer than everything else in a call
             given = httpx.URL(path)
             url = self._base if given.is_relative_url else given
             target = given.raw_path
@@ -215,7 +216,7 @@ class Http:
         return f"{self.who} broke the connection off."
 
     def _judge(self, answer: Answer, path: str, until: float) -> None:
-        """Nothing for a 2xx; the kind of error for everything else. The answer's own text is never told."""
+        """Raise the kind of error that an answer other than 2xx means; its text is never part of the error."""
         code = answer.code
         if 200 <= code < 300:
             return
@@ -234,7 +235,7 @@ class Http:
         raise Refused(f"{self.who} does not take the request ({code}).", code)
 
     def _word(self, answer: Answer, until: float) -> str:
-        """Why no token was given, when it is one of the words for it: all else may quote what we sent."""
+        """The OAuth error code in the answer; "" for any other text, which may quote what we sent."""
         try:
             said = loads(self._body(answer, until))
         except (ValueError, RecursionError):
@@ -244,7 +245,7 @@ class Http:
 
     def _body(self, answer: Answer, until: float) -> bytes:
         if answer.header(b"content-encoding").lower() not in {b"", b"identity"}:
-            # A few bytes can unpack to gigabytes before anybody counts them.
+            # A few compressed bytes can unpack to gigabytes before their size is known.
             raise Unreadable(f"{self.who} compresses its answers, though it was asked not to.")
         body = bytearray()
         for chunk in answer.body:
@@ -264,12 +265,12 @@ def _check(base: str, who: str) -> None:
         usable = False
     if not usable:
         raise Refused(f"The URL of {who} is not an http or https URL.")
-    if "@" in parts.netloc:  # it would show in logs
+    if "@" in parts.netloc:  # the password would show in logs
         raise Refused(f"The URL of {who} carries a user name or password; a secret is given by reference.")
 
 
 def _retry_after(answer: Answer) -> float | None:
-    """Seconds that the server asked for; None for a date or nonsense, which gets our own pause."""
+    """The seconds that the server asks to wait; None for a date or anything else, then our own pause applies."""
     value = answer.header(b"retry-after")
     return float(value) if value.isdigit() and len(value) < 10 else None
 
@@ -283,12 +284,12 @@ def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def basic(secret: str) -> dict[str, str]:
-    """The header for `user:password`."""
+    """Return the header for `user:password`."""
     return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
 
 
 def bearer(secret: str) -> dict[str, str]:
-    """The header for a token. Raises NoSecret when it cannot stand in a header."""
-    if not secret.isascii() or not secret.isprintable():  # else an error of the client would quote it
+    """Return the header for a token. Raises NoSecret when a header cannot hold it."""
+    if not secret.isascii() or not secret.isprintable():  # else an error of the HTTP client would quote the secret
         raise NoSecret("The secret has characters that cannot stand in an HTTP header.")
     return {"Authorization": f"Bearer {secret}"}

@@ -1,7 +1,7 @@
-"""An end for a whole exchange: looking the name up, connecting, TLS, head and body together.
+"""One deadline for a whole exchange: name lookup, connect, TLS, headers and body together.
 
-httpx limits each single wait: a server that sends one byte of a header every second would never be over, nor would one
-with many addresses of which none answers.
+httpx limits each single wait. So it would never give up on a server that sends one byte of a header every second, or
+on a name with many addresses of which none answers.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import httpcore
 
 
 class InTime(httpcore.SyncBackend):
-    """Sockets whose every wait ends with the exchange that this thread is in."""
+    """Sockets that wait no longer than the deadline of the exchange that their thread is in."""
 
     def __init__(self) -> None:
         self._mine = threading.local()
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """All that this thread sends and receives in this block is over after `seconds`."""
+        """Limit everything that this thread sends and receives in this block to `seconds`, together."""
         self._mine.end = time.monotonic() + seconds
         try:
             yield
@@ -37,7 +37,7 @@ class InTime(httpcore.SyncBackend):
         end: float | None = getattr(self._mine, "end", None)
         if end is None:
             return timeout
-        left = max(0.001, end - time.monotonic())  # 0 would mean: do not wait at all, and fail in another way
+        left = max(0.001, end - time.monotonic())  # 0 would make the socket non-blocking, which fails differently
         return left if timeout is None else min(timeout, left)
 
     def over(self) -> bool:
@@ -67,11 +67,14 @@ class InTime(httpcore.SyncBackend):
 
 
 def _addresses(host: str, timeout: float | None) -> list[str]:
-    """In the resolver's order. The resolver knows no time-out but its own, so a thread is left behind with it."""
+    """The addresses of a host, in the resolver's order.
+
+    The resolver has no time-out that we can set, so it runs in a thread of its own, which is left behind on time-out.
+    """
     try:
         return _look_up(host, socket.AI_NUMERICHOST)
     except socket.gaierror:
-        pass  # a name
+        pass  # a name, to be looked up
     except UnicodeError as error:  # a label is empty or too long
         raise httpcore.ConnectError(str(error)) from error
     found: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
@@ -104,7 +107,7 @@ class _Stream(httpcore.NetworkStream):
 
     @override
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._time.over():  # whatever comes: a server that never stops is never waited for
+        if self._time.over():  # even if more bytes are there: a server may never stop sending
             raise httpcore.ReadTimeout("the exchange is over")
         return self._stream.read(max_bytes, self._time.left(timeout))
 
@@ -118,7 +121,7 @@ class _Stream(httpcore.NetworkStream):
     ) -> httpcore.NetworkStream:
         try:
             stream = self._stream.start_tls(ssl_context, server_hostname, self._time.left(timeout))
-        except ValueError as error:  # a name that no certificate can be for: ".example"
+        except ValueError as error:  # a name that no certificate can have, such as ".example"
             raise httpcore.ConnectError(str(error)) from error
         return _Stream(stream, self._time)
 

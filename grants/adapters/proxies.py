@@ -1,4 +1,4 @@
-"""By which proxy a server is reached: the usual variables say it (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY)."""
+"""Find the proxy for a server, from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.request import getproxies, proxy_bypass
 
 
 def proxy_of(scheme: str, host: str, port: int | None) -> str | None:
-    """The URL of the proxy, None for the direct way. One of the environment is for the world, not for this machine."""
+    """Return the URL of the proxy, None for a direct connection. This machine is always reached directly."""
     named = getproxies()
     proxy = named.get(scheme) or named.get("all")
     if not proxy or _is_this_machine(host) or proxy_bypass(host if port is None else f"{host}:{port}"):

@@ -1,4 +1,4 @@
-"""Secrets by reference: the database and the files of policy say where a secret is, never what it is."""
+"""Resolve references to secrets: the database and the policy files hold the reference, never the secret."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _MOST = 64 * 1024  # bytes of a secret file; more is a mistake
 
 
 class NoSecret(Unavailable):
-    """A reference that leads to no usable secret: nothing was asked, so nothing may change."""
+    """The reference leads to no usable secret. No server was asked, so nothing may change."""
 
 
 def resolve_secret(ref: str) -> str:
-    """The secret behind `env:NAME` or `file:/absolute/path`, white space around it stripped.
+    """Return the secret at `env:NAME` or `file:/absolute/path`, without white space around it.
 
-    Raises NoSecret, whose text holds the variable's name or the path, and never the secret: not even when
-    somebody wrote the secret where its reference belongs.
+    Raises NoSecret. Its text holds the variable's name or the path, and never the secret, not even when the setting
+    holds the secret itself instead of a reference.
     """
     scheme, _, place = ref.partition(":")
     if scheme == "env" and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", place):
@@ -47,5 +47,5 @@ def _content(place: str) -> str:
         return raw.decode()
     except OSError as error:
         raise NoSecret(f"The file {place} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:  # its text quotes the bytes
+    except UnicodeDecodeError:  # the text of this error quotes the bytes
         raise NoSecret(f"The file {place} is not UTF-8 text.") from None

@@ -1,6 +1,6 @@
-"""The connections of outgoing HTTP: ended in time, certificates checked, by the proxy that the environment names.
+"""Connections for outgoing HTTP: they have a deadline, check certificates and use the proxy of the environment.
 
-httpcore itself, which is httpx's lower half: its upper half takes more of a processor than a call to a provider.
+They use httpcore, the lower layer of httpx, directly: the upper layer takes more CPU than a whole call to a provider.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from grants.adapters import trust
 from grants.adapters.in_time import InTime
 from grants.adapters.proxies import proxy_of
 
-KEPT_SECONDS = 15  # that a connection is kept for the next call
+KEPT_SECONDS = 15  # that an idle connection is kept for the next call
 
 type Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Request(NamedTuple):
-    """One request, as it is sent."""
+    """A request as it is sent."""
 
     method: str
     url: httpcore.URL
@@ -33,30 +33,30 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Its head, and its body as it comes."""
+    """The status, the headers, and the body as it arrives."""
 
     code: int
     headers: Headers
     body: Iterable[bytes]
 
     def header(self, name: bytes) -> bytes:
-        """Every header of this lower-case name, as one."""
+        """Return all headers of this lower-case name, joined by commas."""
         return b", ".join(value.strip() for key, value in self.headers if key.lower() == name)
 
 
-class Wire(Protocol):
-    """What carries requests. Fails as httpcore does."""
+class Transport(Protocol):
+    """Sends requests; raises the errors of httpcore."""
 
     @contextmanager
     def send(self, request: Request) -> Iterator[Answer]:
-        """Raises httpcore's errors, also while the body is read."""
+        """Send one request. Raises the errors of httpcore, also while the caller reads the body."""
         ...
 
     def close(self) -> None: ...
 
 
-class Pools:
-    """Pools of connections whose sockets are `time`'s, by proxy."""
+class PooledTransport:
+    """Keeps one pool of connections for each proxy; `time` limits how long their sockets wait."""
 
     def __init__(self, time: InTime, *, connections: int) -> None:
         self._time = time
@@ -67,7 +67,7 @@ class Pools:
 
     @contextmanager
     def send(self, request: Request) -> Iterator[Answer]:
-        """See Wire."""
+        """See Transport."""
         timeout = {**request.timeout, "pool": self._time.left(request.timeout.get("pool"))}
         answer = self._pool(request.url).handle_request(
             httpcore.Request(
@@ -110,7 +110,7 @@ class Pools:
             )
         there = httpx.Proxy(proxy)
         if there.url.scheme not in {"http", "https"}:
-            raise httpcore.UnsupportedProtocol("a proxy that speaks no HTTP")
+            raise httpcore.UnsupportedProtocol("the proxy does not speak HTTP")
         at = there.url
         return httpcore.HTTPProxy(
             proxy_url=httpcore.URL(scheme=at.raw_scheme, host=at.raw_host, port=at.port, target="/"),
@@ -123,15 +123,15 @@ class Pools:
         )
 
 
-class Given:
-    """A transport of httpx that somebody brings along, as tests do."""
+class HttpxTransport:
+    """Sends requests through a given transport of httpx, as tests do."""
 
     def __init__(self, transport: httpx.BaseTransport) -> None:
         self._transport = transport
 
     @contextmanager
     def send(self, request: Request) -> Iterator[Answer]:
-        """See Wire."""
+        """See Transport."""
         try:
             answer = self._transport.handle_request(
                 httpx.Request(

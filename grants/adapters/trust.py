@@ -1,7 +1,7 @@
-"""Whose certificates are believed: one answer for all that Stint calls.
+"""The certificate authorities that Stint trusts, the same for every server that it calls.
 
-The system's authorities and the well-known ones (certifi), or those of SSL_CERT_FILE and SSL_CERT_DIR in their place,
-as everywhere; beside them those of the file that a process is started with (STINT_CA_FILE).
+They are those of the system and of certifi, or those of SSL_CERT_FILE and SSL_CERT_DIR instead, plus those in the file
+that STINT_CA_FILE names.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _own: list[Path] = []
 
 
 def also(file: Path | None) -> None:
-    """Believe the authorities of this file, too, from now on."""
+    """Trust the authorities in this file as well, from now on."""
     _own[:] = [file] if file else []
     context.cache_clear()
 
 
 @cache  # reading the authorities takes longer than a call
 def context() -> ssl.SSLContext:
-    """The one of all HTTP connections; checks certificates and names."""
+    """Return the TLS context shared by all HTTP connections; it checks certificates and host names."""
     return made()
 
 
 def made() -> ssl.SSLContext:
-    """A new one, for what is not HTTP: libraries write into it what they speak."""
+    """Make a new TLS context, for protocols other than HTTP: libraries write their protocol names into it."""
     checking = ssl.create_default_context()
     if not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
         checking.load_verify_locations(cafile=certifi.where())
@@ -39,7 +39,7 @@ def made() -> ssl.SSLContext:
 
 
 def unusable(file: str) -> str:
-    """Why no authority can be read from this file; "" if they can."""
+    """Say why no authority can be read from this file; "" when it can be read."""
     try:
         ssl.create_default_context(cafile=file)
     except ssl.SSLError:

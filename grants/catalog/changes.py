@@ -1,7 +1,7 @@
-"""What the catalog tells the rooms above it."""
+"""The signal that the catalog sends to the packages above it."""
 
 from django.dispatch import Signal
 
-# Sent in the transaction that changes what the policy judges resources by, with their rows and their connections'
-# locked, before it is recorded: `connections` (ids), `changed` (ids of resources, or None for all of them).
+# Sent when facts change by which the policy judges resources: in that transaction, with the rows of the resources and
+# connections locked, before the event is recorded. `connections` are ids; `changed` are ids of resources, None for all.
 judged_anew = Signal()

@@ -1,4 +1,4 @@
-"""Connections come from connections.yaml: added or changed by slug, never removed."""
+"""Apply connections.yaml: add connections, or change them by slug; never remove one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grants.catalog.models import Connection
 from grants.catalog.specs import ConnectionSpec
 from grants.due import DueJob
 
-# The column of each field of a spec but the slug, which never changes.
+# The column of each field of a spec, without the slug, which never changes.
 _COLUMNS = {
     "kind": "kind",
     "url": "url",
@@ -26,8 +26,8 @@ _COLUMNS = {
 }
 
 
-class Applied(NamedTuple):
-    """What applying one spec did: `fields` are the spec's words for what changed."""
+class ConnectionChange(NamedTuple):
+    """What applying one spec changed; `fields` are the names of the changed fields in the spec."""
 
     slug: str
     added: bool
@@ -41,7 +41,7 @@ class Applied(NamedTuple):
 
 
 class KindChanged(Exception):
-    """A slug cannot pass to another brand of orchestrator: its resources would change their nature."""
+    """The slug belongs to an orchestrator of another kind. Its resources would become something else."""
 
     def __init__(self, slug: str) -> None:
         self.reason = f"{slug} is of another kind already; give the new orchestrator a slug of its own."
@@ -49,7 +49,7 @@ class KindChanged(Exception):
 
 
 class HostTaken(Exception):
-    """One host is one orchestrator: the gate tells them apart by it."""
+    """The host belongs to another connection. The gate finds the connection of a call by its host."""
 
     def __init__(self, host: str, by: str) -> None:
         self.reason = f"{host} is the host of {by} already, which the file does not name."
@@ -57,22 +57,22 @@ class HostTaken(Exception):
 
 
 @transaction.atomic
-def apply_connections(specs: Sequence[ConnectionSpec], *, by: Subject | str) -> list[Applied]:
-    """Upsert by slug, all or none, as one event or none; what was added or changed is due for a sync now.
+def apply_connections(specs: Sequence[ConnectionSpec], *, by: Subject | str) -> list[ConnectionChange]:
+    """Add or change connections by slug, all or none, with one event; make each of them due for a sync now.
 
-    A connection that the file no longer names stays as it is: people may hold access to what it has.
-    Raises KindChanged, HostTaken.
+    A connection that the file does not name stays as it is: people may hold access to its resources.
+    Raises KindChanged or HostTaken.
     """
     known = {row.slug: row for row in Connection.objects.order_by("pk").select_for_update(no_key=True)}
     _free_hosts(specs, known)
-    applied: list[Applied] = []
+    applied: list[ConnectionChange] = []
     touched: list[Connection] = []
     for spec in specs:
         row = known.get(spec.slug)
         values = {column: getattr(spec, field) for field, column in _COLUMNS.items()}
         if row is None:
             touched.append(Connection.objects.create(slug=spec.slug, **values))
-            applied.append(Applied(spec.slug, added=True))
+            applied.append(ConnectionChange(spec.slug, added=True))
             continue
         if row.kind != spec.kind:
             raise KindChanged(spec.slug)
@@ -82,7 +82,7 @@ def apply_connections(specs: Sequence[ConnectionSpec], *, by: Subject | str) -> 
                 **{_COLUMNS[field]: values[_COLUMNS[field]] for field in fields}
             )
             touched.append(row)
-        applied.append(Applied(spec.slug, added=False, fields=fields))
+        applied.append(ConnectionChange(spec.slug, added=False, fields=fields))
     now = clock.now()
     for row in touched:
         DueJob.objects.update_or_create(name=sync_job(row.slug), defaults={"due_at": now})
@@ -93,7 +93,7 @@ def apply_connections(specs: Sequence[ConnectionSpec], *, by: Subject | str) -> 
 
 
 def _free_hosts(specs: Sequence[ConnectionSpec], known: Mapping[str, Connection]) -> None:
-    """Hosts that move from one connection to another are let go first: each has one at any moment."""
+    """Clear the hosts that move to another connection, because a host belongs to one connection at any moment."""
     named = {spec.slug: spec.host for spec in specs}
     for slug, row in known.items():
         if slug not in named and row.host and row.host in named.values():

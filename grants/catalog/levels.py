@@ -1,4 +1,4 @@
-"""How much of a resource: the levels as bits, and how resources are named. Django-free (gate, policy)."""
+"""The levels of access as bits, and the key of a resource. Free of Django, for the gate and the policy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Level(Flag):
-    """Each level with everything it contains (DESIGN §1); `held >= asked` is `asked in held`."""
+    """A level of access with all levels that it contains. `asked in held` says whether `held` is enough."""
 
     VIEW = 0b0000001
     RUN = 0b0000011
@@ -15,17 +15,17 @@ class Level(Flag):
     MANAGE = 0b0001111
     WORK = 0b0010011  # contains run; manage does not contain it
     SECRET = 0b0100000
-    ADMIN = 0b1001111  # servers only: all but work and secret
+    ADMIN = 0b1001111  # servers only: everything except work and secret
 
     @property
     def word(self) -> str:
-        """The word on screens, in the policy and in the database."""
+        """The level's name on pages, in the policy and in the database."""
         assert self.name is not None
         return self.name.lower()
 
     @classmethod
     def of(cls, word: str) -> Level:
-        """The level called `word`. Raises ValueError for anything else, combinations included."""
+        """Return the level called `word`. Raises ValueError for any other word, also for combinations of levels."""
         try:
             return _BY_WORD[word]
         except KeyError:
@@ -43,7 +43,7 @@ _BY_WORD = {
 }
 WORDS = tuple(_BY_WORD)
 
-# What can be asked for on each kind of resource, least first.
+# The levels that can be asked for on each kind of resource, the least first.
 LEVELS_OF: dict[str, tuple[Level, ...]] = {
     "server": (Level.VIEW, Level.RUN, Level.OPERATE, Level.MANAGE, Level.WORK, Level.ADMIN),
     "pool": (Level.VIEW, Level.RUN, Level.OPERATE, Level.MANAGE, Level.WORK),
@@ -52,12 +52,12 @@ LEVELS_OF: dict[str, tuple[Level, ...]] = {
     "dag": (Level.VIEW, Level.RUN, Level.OPERATE, Level.MANAGE),
 }
 KINDS = tuple(LEVELS_OF)
-# `work` is how machines poll and execute; nobody's laptop does.
+# `work` lets a machine poll for runs and execute them; only service identities get it.
 SERVICES_ONLY = frozenset({Level.WORK})
 
 
 class Key(NamedTuple):
-    """A resource by what never changes of it: connection slug, kind, upstream id."""
+    """What identifies a resource and never changes: connection slug, kind, id at the orchestrator."""
 
     connection: str
     kind: str

@@ -21,18 +21,18 @@ class Connection(models.Model):
     slug = models.SlugField(unique=True)  # immutable: a trigger refuses a change
     kind = models.TextField(choices=Kind)
     url = models.URLField()  # base of the API, e.g. http://prefect:4200/api
-    host = models.TextField(blank=True, db_default="")  # by which clients reach it at the gate: "prefect.example.org"
+    host = models.TextField(blank=True, db_default="")  # where clients reach it at the gate: "prefect.example.org"
     environment = models.TextField()
-    owner_team = models.TextField(blank=True, db_default="")  # slug of the team that owns what nothing else assigns
+    owner_team = models.TextField(blank=True, db_default="")  # slug of the team that owns its resources by default
     secret_ref = models.TextField(blank=True)  # env:NAME or file:PATH, never the secret
     version = models.BigIntegerField(default=0, db_default=0)
-    # The last sync: when it was complete, or why it was not, or how many vanished and are held.
+    # The last sync: when it was complete; why it failed or was not; how many resources vanished and are held.
     seen_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True, db_default="")
     held = models.IntegerField(default=0, db_default=0)
-    server_version = models.TextField(blank=True, db_default="")  # as the server said at the last sync
+    server_version = models.TextField(blank=True, db_default="")  # the server's answer at the last sync
 
-    LEFT_OUT = "Not in the catalog: "  # how an error begins after which all else is known anew
+    LEFT_OUT = "Not in the catalog: "  # an error with this beginning is about some names only; the rest was synced
 
     class Meta:
         constraints: ClassVar = [
@@ -45,7 +45,7 @@ class Connection(models.Model):
 
     @property
     def unread(self) -> bool:
-        """Its last sync failed, or was not complete; another error is about what there is."""
+        """Did the last sync fail or stay incomplete? Other errors are about single names."""
         return bool(self.error) and not self.error.startswith(self.LEFT_OUT)
 
     @property
@@ -54,28 +54,30 @@ class Connection(models.Model):
 
 
 class Resource(models.Model):
-    """Something that can be asked for, bound to its upstream id. Vanished ones are retired, not deleted."""
+    """A resource that can be asked for, bound to its id at the orchestrator. Vanished ones are retired, not deleted."""
 
     id = models.BigAutoField(primary_key=True)
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="resources", db_index=False)
     kind = models.TextField(choices=[(kind, kind) for kind in KINDS])
     remote_id = models.TextField()
-    name = models.TextField()  # of a deployment: "flow/deployment", as Prefect's CLI says it
+    name = models.TextField()  # of a deployment "flow/deployment", as in Prefect's CLI
     description = models.TextField(blank=True, db_default="")
     parent = models.ForeignKey("self", models.PROTECT, null=True, related_name="children")
     tags = ArrayField(models.TextField(), default=list, db_default=[])
     seen_at = models.DateTimeField()
     retired_at = models.DateTimeField(null=True)
     version = models.BigIntegerField(default=0, db_default=0)
-    # What the policy in force says of it, for lists: grants.policy.reach writes these, nothing decides by them.
-    # Hidden until it has said so.
-    owner_team = models.TextField(blank=True, db_default="")  # slug; one of the two owns it, or nobody
+    # What the policy in force says about the resource, for lists only: no decision reads these. grants.policy.reach
+    # writes them; until then the resource is hidden.
+    owner_team = models.TextField(
+        blank=True, db_default=""
+    )  # slug; a resource has an owning team, an owning person, or neither
     owner_person = models.TextField(blank=True, db_default="")  # "idp:external id"
-    hidden = models.BooleanField(db_default=True)  # from who neither owns it nor may ask for it
+    hidden = models.BooleanField(db_default=True)  # from people who neither own it nor may ask for it
     rules = models.ForeignKey(
         "grants.RuleSet", models.PROTECT, null=True, related_name="resources", db_constraint=False
     )
-    # The words that search finds it by, at their beginning: a function of ours in the database (migration 0018).
+    # The words that search matches by their beginning, made by stint_words() in the database (migration 0018).
     words = models.GeneratedField(
         expression=Func(F("name"), F("kind"), F("tags"), F("owner_team"), F("description"), function="stint_words"),
         output_field=SearchVectorField(),

@@ -1,4 +1,4 @@
-"""Find resources by what people remember of them: words, at their beginning, from an index."""
+"""Find resources by words that people remember, matched by their beginning with an index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WORD = re.compile(r"[^\W_]+")  # as stint_words() cuts them in the database
 
 
 class _Beginnings(SearchQuery):
-    """A tsquery as it is written here: the parser of to_tsquery() would take some words apart once more."""
+    """A tsquery written by hand: the parser of to_tsquery() would split some words again."""
 
     template = "%(expressions)s::tsquery"
 
@@ -28,11 +28,12 @@ class _Beginnings(SearchQuery):
 
 
 def search(resources: QuerySet[Resource], text: str, *, people: Mapping[str, str] | None = None) -> QuerySet[Resource]:
-    """Those that every word of `text` finds, in any case; best first: names that start with it.
+    """Return the resources that match every word of `text`, ignoring case; names that start with it come first.
 
-    A word finds what has a word that begins with it: in name, kind, tags, owning team and description, and in the
-    connection's slug, environment and owner. One with signs in it, like etl/orders, is several that stand in one place.
-    `people` adds persons who own something: what the policy calls them to their names. An empty `text` is everything.
+    A word matches a resource that has a word beginning with it: in name, kind, tags, owning team or description, or in
+    the connection's slug, environment or owner. A word with punctuation, such as etl/orders, counts as several words
+    that must match in the same field. `people` maps the policy's key of each owning person to their name. An empty
+    `text` returns everything.
     """
     typed = text.replace("\x00", " ")[:_LONGEST].split()[:_MOST_WORDS]
     if not typed:
@@ -48,7 +49,7 @@ def search(resources: QuerySet[Resource], text: str, *, people: Mapping[str, str
     rank = Case(
         When(name__iexact=whole, then=0),
         When(name__istartswith=first, then=1),
-        When(name__icontains=f"/{first}", then=2),  # the deployment's own name, after its flow's
+        When(name__icontains=f"/{first}", then=2),  # the deployment's own name, after that of its flow
         When(name__icontains=first, then=3),
         default=4,
         output_field=IntegerField(),
@@ -57,7 +58,7 @@ def search(resources: QuerySet[Resource], text: str, *, people: Mapping[str, str
 
 
 def _fits(words: Sequence[str], places: Mapping[int, Collection[str]], owners: Mapping[str, Collection[str]]) -> Q:
-    if not words:  # nothing but signs
+    if not words:  # only punctuation
         return Q(pk__in=[])
     hit = Q(words=_Beginnings(words))
     if at := [pk for pk, said in places.items() if _all_in(words, said)]:

@@ -1,4 +1,4 @@
-"""What connections.yaml says of one connection: `policy.connection_file` makes these, `connections` applies them."""
+"""One entry of connections.yaml: `policy.connection_file` makes it and `connections` applies it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class ConnectionSpec(NamedTuple):
-    """One entry of connections.yaml, already checked by the parser. Strings are stripped; "" = not given."""
+    """One checked entry of connections.yaml. Strings are stripped; "" means not given."""
 
     slug: str  # ^[a-z0-9]+(-[a-z0-9]+)*$, at most 50 characters; never changes
     kind: str  # "prefect"
     url: str  # base of the API, http(s), without a trailing slash: "http://prefect:4200/api"
     environment: str  # "production", "staging" …, never ""
-    owner: str = ""  # slug of the team that owns what nothing else assigns
+    owner: str = ""  # slug of the team that owns its resources by default
     secret: str = ""  # "env:NAME" or "file:/absolute/path", never the secret itself
-    host: str = ""  # Host by which clients reach it at the gate: "prefect.example.org", "127.0.0.1:4200"
+    host: str = ""  # where clients reach it at the gate: "prefect.example.org", "127.0.0.1:4200"

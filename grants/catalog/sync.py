@@ -1,4 +1,4 @@
-"""The catalog follows the orchestrator: what it has is here, by its upstream id; nothing is deleted."""
+"""Sync the catalog with what an orchestrator has, matched by the id there. Nothing is deleted."""
 
 from __future__ import annotations
 
@@ -15,37 +15,35 @@ from django.db.models import Q
 
 from grants import clock, due
 from grants.adapters.errors import AdapterError
-from grants.adapters.orchestrators.base import Found, Listing, Orchestrator
+from grants.adapters.listings import looks_broken
+from grants.adapters.orchestrators.base import Listing, Orchestrator, RemoteResource
 from grants.adapters.orchestrators.prefect import RELEASES, Prefect
 from grants.adapters.secrets import resolve_secret
 from grants.audit import Verb, record
+from grants.catalog.accepted import accept
 from grants.catalog.changes import judged_anew
 from grants.catalog.models import Connection, Resource
-from grants.catalog.taken import take
 
 log = structlog.get_logger(__name__)
 
-# When more than a fifth of a catalog is gone at once, and no mere handful, the likelier cause is an empty
-# database, a wrong URL or a filter in between. Below five a small team's ordinary tidying would be held.
-HELD_SHARE = 0.2
-HELD_FROM = 5
+HELD_FROM = 5  # resources that vanish at once; a small team tidies up fewer (listings.looks_broken)
 
 _BATCH = 1_000
 
 type Key = tuple[str, str]
 
 
-class State(StrEnum):
+class SyncState(StrEnum):
     SYNCED = "synced"
-    HELD = "held"  # too much vanished at once: nothing retired until somebody accepts it
-    PARTIAL = "partial"  # not a complete listing: nothing retired
-    FAILED = "failed"  # no listing at all: nothing changed
-    OVERTAKEN = "overtaken"  # a newer reading, or another URL, was there first: nothing changed
+    HELD = "held"  # too many vanished at once: nothing is retired until an admin accepts it
+    PARTIAL = "partial"  # the listing was not complete: nothing was retired
+    FAILED = "failed"  # there was no listing: nothing was changed
+    OVERTAKEN = "overtaken"  # a newer sync was applied meanwhile, or the URL was changed: nothing was changed
 
 
-class Outcome(NamedTuple):
+class SyncOutcome(NamedTuple):
     slug: str
-    state: State
+    state: SyncState
     live: int = 0
     added: int = 0
     changed: int = 0
@@ -56,19 +54,19 @@ class Outcome(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        return self.state in {State.SYNCED, State.OVERTAKEN}
+        return self.state in {SyncState.SYNCED, SyncState.OVERTAKEN}
 
     @property
     def sentence(self) -> str:
-        """What happened, for a terminal or a log."""
-        if self.state is State.FAILED:
+        """The outcome in words, for a terminal or a log."""
+        if self.state is SyncState.FAILED:
             return f"{self.slug}: failed. {self.why}"
-        if self.state is State.OVERTAKEN:
+        if self.state is SyncState.OVERTAKEN:
             return f"{self.slug}: skipped, a newer sync was there first."
         counts = {"new": self.added, "changed": self.changed, "retired": self.retired, "back": self.returned}
         said = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing new"
         text = f"{self.slug}: {self.live} live, {said}."
-        if self.state is State.HELD:
+        if self.state is SyncState.HELD:
             text += f" {self.held} vanished at once and are held;"
             text += f" `manage.py sync {self.slug} --accept-vanished` retires them."
         return f"{text} {self.why}".rstrip()
@@ -95,12 +93,12 @@ def sync_connection(
     client: Orchestrator | None = None,
     accept_vanished: bool = False,
     by: str = "sweeper",
-) -> Outcome:
-    """Read what `connection` has, then bring its catalog to that in one transaction, as one event or none.
+) -> SyncOutcome:
+    """Read everything that `connection` has, then update its catalog in one transaction, with one event if it changed.
 
-    The network is read before the transaction. The time of that start decides between two syncs: the later
-    reading wins, and an earlier one that arrives after it changes nothing. `accept_vanished` retires what an
-    earlier sync held. Failures of the orchestrator are an outcome, not an exception.
+    The network is read before the transaction. Of two syncs, the one that began to read later wins; the other one
+    changes nothing when it comes second. `accept_vanished` retires what an earlier sync held. A failure of the
+    orchestrator is an outcome; it is not raised.
     """
     read_at = clock.now()
     try:
@@ -109,26 +107,26 @@ def sync_connection(
         Connection.objects.filter(Q(seen_at=None) | Q(seen_at__lte=read_at), pk=connection.pk).update(
             error=error.reason
         )
-        return Outcome(connection.slug, State.FAILED, why=error.reason)
+        return SyncOutcome(connection.slug, SyncState.FAILED, why=error.reason)
     with transaction.atomic():
-        # The lock that two syncs queue on, taken before any resource's.
+        # Two syncs queue on this lock. It is taken before the lock of any resource.
         locked = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
         if (locked.url, locked.kind) != (connection.url, connection.kind) or (
             locked.seen_at and locked.seen_at > read_at
         ):
-            return Outcome(connection.slug, State.OVERTAKEN)
+            return SyncOutcome(connection.slug, SyncState.OVERTAKEN)
         locked.server_version = version
         return _apply(locked, listing, read_at, accept_vanished=accept_vanished, by=by)
 
 
 def server_version(connection: Connection) -> str:
-    """Ask the server of `connection`, which need not be saved, for its version. Raises as Orchestrator.version does."""
+    """Ask the server of an unsaved or saved `connection` for its version. Raises as Orchestrator.version does."""
     with closing(ORCHESTRATORS[connection.kind](connection)) as reader:
         return reader.version()
 
 
 def version_warning(connection: Connection) -> str:
-    """What to expect of a server newer than any that Stint was tested with, a sentence; "" where it is none."""
+    """Say in a sentence what to expect of a server newer than any tested one; "" for a tested version."""
     return RELEASES.warning(connection.server_version)
 
 
@@ -141,47 +139,50 @@ def _read(connection: Connection, client: Orchestrator | None) -> tuple[str, Lis
             reader.close()
 
 
-def _apply(connection: Connection, listing: Listing, read_at: datetime, *, accept_vanished: bool, by: str) -> Outcome:
+def _apply(
+    connection: Connection, listing: Listing, read_at: datetime, *, accept_vanished: bool, by: str
+) -> SyncOutcome:
     rows = {
         (row.kind, row.remote_id): row
         for row in connection.resources.order_by("pk").defer("words").select_for_update(no_key=True)
     }
     live = sum(row.retired_at is None for row in rows.values())
-    taken = take(listing)
-    found = {one.key: one for one in taken.found}
+    accepted = accept(listing)
+    found = {one.key: one for one in accepted.resources}
     changes = _upsert(connection, found, rows, read_at)
     changes.vanished.extend(
         row
         for key, row in rows.items()
         if listing.complete and key not in found and row.retired_at is None and row.seen_at <= read_at
     )
-    held = 0 if accept_vanished or not _too_many(len(changes.vanished), live) else len(changes.vanished)
+    vanished = len(changes.vanished)
+    held = vanished if looks_broken(vanished, live, at_least=HELD_FROM) and not accept_vanished else 0
     retired = [] if held else changes.vanished
     Resource.objects.filter(pk__in=[row.pk for row in retired]).update(retired_at=read_at)
     written = [row.pk for row in (*changes.added, *changes.changed, *changes.returned)]
     judged_anew.send(sender=None, connections=[connection.pk], changed=written)
     newly_held = held > 0 and held != connection.held
-    _note(connection, listing, read_at, held, taken.left_out)
+    _note(connection, listing, read_at, held, accepted.left_out)
     _record(
         connection, changes, retired, verb=Verb.CATALOG_HELD if newly_held else Verb.CATALOG_SYNCED, held=held, by=by
     )
-    return Outcome(
+    return SyncOutcome(
         connection.slug,
-        State.PARTIAL if not listing.complete else State.HELD if held else State.SYNCED,
+        SyncState.PARTIAL if not listing.complete else SyncState.HELD if held else SyncState.SYNCED,
         live=live + len(changes.added) + len(changes.returned) - len(retired),
         added=len(changes.added),
         changed=len(changes.changed),
         retired=len(retired),
         returned=len(changes.returned),
         held=held,
-        why=" ".join(filter(None, [listing.why, taken.left_out, version_warning(connection)])),
+        why=" ".join(filter(None, [listing.why, accepted.left_out, version_warning(connection)])),
     )
 
 
 def _record(
     connection: Connection, changes: _Changes, retired: list[Resource], *, verb: Verb, held: int, by: str
 ) -> None:
-    """One event for one sync, stamped on every row it touched; none when there is nothing to tell."""
+    """Record one event for the sync and stamp it on every row that changed; record none when nothing changed."""
     touched = [*changes.added, *changes.changed, *changes.returned, *retired]
     if touched or verb is Verb.CATALOG_HELD:
         record(
@@ -196,14 +197,10 @@ def _record(
         )
 
 
-def _too_many(vanished: int, live: int) -> bool:
-    return vanished >= HELD_FROM and vanished > HELD_SHARE * live
-
-
 def _upsert(
-    connection: Connection, found: Mapping[Key, Found], rows: dict[Key, Resource], read_at: datetime
+    connection: Connection, found: Mapping[Key, RemoteResource], rows: dict[Key, Resource], read_at: datetime
 ) -> _Changes:
-    """Write what was found, into `rows` too: new ones, changed ones, retired ones that came back."""
+    """Write the new, the changed and the returned resources, and add the new ones to `rows`."""
     known = set(rows)
     added = Resource.objects.bulk_create(
         [
@@ -217,7 +214,7 @@ def _upsert(
     written: list[Resource] = []
     changed: list[Resource] = []
     returned: list[Resource] = []
-    # A row that a newer reading saw already is newer than what we hold.
+    # A row that a newer sync has seen is newer than this listing.
     current = [(rows[key], one) for key, one in found.items() if rows[key].seen_at <= read_at]
     for row, one in current:
         before = (row.name, row.description, row.tags, row.parent_id, row.retired_at)
@@ -234,8 +231,8 @@ def _upsert(
     return _Changes(added, changed, returned, [])
 
 
-def _parent_id(one: Found, row: Resource, rows: Mapping[Key, Resource]) -> int | None:
-    """The row of its parent. One that a partial listing lacks says nothing: the known one stays."""
+def _parent_id(one: RemoteResource, row: Resource, rows: Mapping[Key, Resource]) -> int | None:
+    """The row of the parent. When a partial listing lacks the parent, the known one stays."""
     if not one.parent_kind:
         return None
     parent = rows.get((one.parent_kind, one.parent_remote_id))
@@ -251,7 +248,7 @@ def _write(rows: Iterable[Resource]) -> None:
 
 
 def _note(connection: Connection, listing: Listing, read_at: datetime, held: int, left_out: str) -> None:
-    """How the sync went, for the page: nothing that the gate reads, so nothing is stamped."""
+    """Keep the result of the sync for the connections page. The gate does not read it, so no version is stamped."""
     if listing.complete:
         error = f"{connection.LEFT_OUT}{left_out}" if left_out else ""
         if error and error != connection.error:

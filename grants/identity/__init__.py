@@ -1,1 +1,1 @@
-"""The identity providers, as the rest of Stint uses them: who there is, and the roles that are given and taken."""
+"""The identity providers as the rest of Stint uses them: reading people, giving and taking roles."""

@@ -1,6 +1,6 @@
-"""People and teams follow a provider's directory, so that an approver who never signed in is known.
+"""Sync people and teams from a provider's directory, so that an approver who never signed in is known.
 
-It reads the outside and hands it in whole, as the catalog's sync does; accounts.directory writes it down.
+This module reads the provider; accounts.directory compares the complete listing with the stored people and writes.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from grants.identity import providers
 
 
 class DirectoryOutcome(NamedTuple):
-    """`done` is None when nothing was read: for want of a directory, or because of `why`."""
+    """What a sync did. `changes` is None when it read nothing: there is no directory, or `why` says what failed."""
 
     idp: str
-    done: directory.Outcome | None = None
+    changes: directory.DirectoryChanges | None = None
     why: str = ""
-    beside: bool = False  # another sync is at it
-    refused: tuple[str, ...] = ()  # why roles that the policy maps can't be given
+    beside: bool = False  # another sync of this provider is running
+    refused: tuple[str, ...] = ()  # why mapped roles of the policy cannot be given
 
     @property
     def ok(self) -> bool:
-        return not self.why and not self.refused and not (self.done and self.done.held)
+        return not self.why and not self.refused and not (self.changes and self.changes.held)
 
     @property
     def sentence(self) -> str:
-        """What happened, for a terminal or a log."""
+        """The outcome in words, for a terminal or a log."""
         if self.why:
             return f"People of {self.idp}: failed. {self.why}"
         if self.beside:
             return f"People of {self.idp}: another sync is reading them at this moment."
-        if self.done is None:
+        if self.changes is None:
             return f"People of {self.idp}: only those who signed in; this provider has no directory."
-        done = self.done
-        counts = {"new": done.added, "changed": done.changed, "left": done.left}
+        changes = self.changes
+        counts = {"new": changes.added, "changed": changes.changed, "left": changes.left}
         said = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing new"
-        held = f" {done.held} vanished at once and are held." if done.held else ""
-        return " ".join(filter(None, [f"People of {self.idp}: {said}.{held}", *self.refused, done.left_out]))
+        held = f" {changes.held} vanished at once and are held." if changes.held else ""
+        return " ".join(filter(None, [f"People of {self.idp}: {said}.{held}", *self.refused, changes.left_out]))
 
 
 def sync_directory(
@@ -53,11 +53,11 @@ def sync_directory(
     mapped: Sequence[str] = (),
     accept_vanished: bool = False,
 ) -> DirectoryOutcome:
-    """Read everybody from this provider and apply it; without a directory, do nothing.
+    """Read all people of this provider and apply the listing; without a directory, do nothing.
 
-    The roles that a policy maps are looked at, too: one that Stint will not give is said before somebody waits
-    for it. `accept_vanished` lets those go that an earlier sync held. Failures of the provider are an outcome,
-    kept on its row for the status page, not an exception. Of two at once one steps aside.
+    Also inspects the roles in `mapped`, so that a role which Stint will not give is reported before a grant needs it.
+    `accept_vanished` switches off the people whom an earlier sync held. A failure of the provider is an outcome and is
+    kept on its row for the status page; it is not raised. Of two syncs at once, the second returns without reading.
     """
     if client is None and not chosen.has_directory:
         return DirectoryOutcome(chosen.slug)
@@ -78,8 +78,8 @@ def _sync(
         directory.failed(row_of(chosen), error.reason)
         return DirectoryOutcome(chosen.slug, why=error.reason)
     trouble = f"The policy maps what can't be given. {' '.join(refused)}" if refused else ""
-    done = directory.apply(chosen, people, accept_vanished=accept_vanished, trouble=trouble)
-    return DirectoryOutcome(chosen.slug, done, refused=refused)
+    changes = directory.apply(chosen, people, accept_vanished=accept_vanished, trouble=trouble)
+    return DirectoryOutcome(chosen.slug, changes, refused=refused)
 
 
 def sync_job(slug: str) -> str:

@@ -1,4 +1,4 @@
-"""The adapter of each identity provider of the settings, kept with its connections."""
+"""Make and keep the adapter of each identity provider in the settings, with its open connections."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from grants.adapters.idp.takes_only import TakesOnly
 from grants.adapters.secrets import resolve_secret
 from grants.audit import export
 
-_KEPT = 16  # adapters: more than there are providers, as each rotated secret makes a new one
+_KEPT = 16  # adapters; more than there are providers, because each rotated secret makes a new one
 
 
 def connect(idp_id: int) -> IdP:
-    """The adapter of the provider with this row. Raises Refused: the settings don't name it, or it has none.
+    """Return the adapter of the provider with this row.
 
-    It gives no role while the database is a backup whose restore was not declared, or was but not settled yet.
+    It gives no role while the database is a restored backup, until the restore is declared and its roles are checked.
+    Raises Refused when the settings do not name the provider, or when its kind has no adapter.
     """
     slug = IdPRow.objects.values_list("slug", flat=True).get(pk=idp_id)
     chosen = named(slug)
@@ -33,7 +34,7 @@ def connect(idp_id: int) -> IdP:
 
 
 def named(slug: str) -> ProviderSettings:
-    """The settings of this provider. Raises Refused: there are none."""
+    """Return the settings of this provider. Raises Refused when there are none."""
     chosen: ProviderSettings | None = settings.ENV.providers.get(slug)
     if chosen is None:
         raise Refused(f"The settings of this portal no longer name the provider {slug}.")
@@ -41,7 +42,7 @@ def named(slug: str) -> ProviderSettings:
 
 
 def after_restore(slug: str) -> str:
-    """The name of the due row that looks for roles which a restored database knows nothing of."""
+    """The name of the due row that looks for roles which a restored database does not know."""
     return f"restored:{slug}"
 
 
@@ -58,7 +59,7 @@ def _not_to_give(slug: str) -> str:
 
 
 def adapter(chosen: ProviderSettings) -> IdP:
-    """The adapter of this provider. Raises Refused when its kind has none or the settings lack what it needs."""
+    """Return the adapter of this provider. Raises Refused when its kind has none or a setting it needs is missing."""
     return _adapter(chosen, resolve_secret(chosen.admin_secret_ref))
 
 

@@ -1,4 +1,4 @@
-"""What a grant was used for, as the gates counted it."""
+"""Read what a grant was used for, as the gates counted it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from grants import due
 from grants.lifecycle.models import Grant
 from grants.tokens.models import GateUsage
 
-FOLDED_AT_ONCE = 20_000  # rows: some seconds
-PASSED = "ok"  # the code of calls that were let through; every other code is why they were not
+FOLDED_AT_ONCE = 20_000  # rows, which take some seconds
+PASSED = "ok"  # the code of calls that were let through; every other code is the reason of a refusal
 
 
-class Used(NamedTuple):
-    """One route, by all tokens of a grant."""
+class RouteUsage(NamedTuple):
+    """The calls of one route with all tokens of a grant."""
 
     route: str  # "POST /api/deployments/{id}/create_flow_run"
     calls: int
@@ -26,13 +26,13 @@ class Used(NamedTuple):
     last: datetime  # to the minute
 
 
-class Refused(NamedTuple):
+class RefusalCount(NamedTuple):
     code: str
     n: int
 
 
-def of_grant(grant: Grant) -> list[Used]:
-    """What the tokens of a grant were used for, the most used first. Browser sessions are of no one grant."""
+def of_grant(grant: Grant) -> list[RouteUsage]:
+    """List the routes that the tokens of a grant called, the most used first. Browser sessions belong to no grant."""
     passed = Q(code=PASSED)
     rows = (
         GateUsage.objects.filter(credential__grant=grant)
@@ -45,17 +45,17 @@ def of_grant(grant: Grant) -> list[Used]:
         )
         .order_by("-calls", "-refused", "route")
     )
-    return [Used(route, int(calls), int(refused), first, last) for route, calls, refused, first, last in rows]
+    return [RouteUsage(route, int(calls), int(refused), first, last) for route, calls, refused, first, last in rows]
 
 
-def refusals_of(grant: Grant) -> list[Refused]:
-    """Why calls with a grant's tokens were refused, by code, the most frequent first."""
+def refusals_of(grant: Grant) -> list[RefusalCount]:
+    """Count the refused calls with a grant's tokens by code, the most frequent first."""
     rows = GateUsage.objects.filter(credential__grant=grant).exclude(code=PASSED)
-    return [Refused(*row) for row in rows.values_list("code").annotate(total=Sum("n")).order_by("-total", "code")]
+    return [RefusalCount(*row) for row in rows.values_list("code").annotate(total=Sum("n")).order_by("-total", "code")]
 
 
 def fold() -> bool:
-    """Keep what is older than a week by the day, a part of it; whether there may be more."""
+    """Fold some of the counts older than a week from minutes into days; return whether there may be more."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT gate_usage_fold(%s)", [FOLDED_AT_ONCE])
         (folded,) = cursor.fetchone()

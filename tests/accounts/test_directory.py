@@ -35,7 +35,7 @@ def listed(*names: str, **changes: dict[str, object]) -> list[DirectoryPerson]:
 
 def test_nothing_new_is_no_event(cast: Cast) -> None:
     before = AuditEvent.objects.count()
-    assert directory.apply(default(), listed(*EVERYBODY)) == directory.Outcome(0, 0, 0, 0)
+    assert directory.apply(default(), listed(*EVERYBODY)) == directory.DirectoryChanges(0, 0, 0, 0)
     assert AuditEvent.objects.count() == before
 
 
@@ -130,7 +130,7 @@ def test_it_asks_the_database_as_often_for_many_as_for_few(
     with django_assert_max_num_queries(20):
         outcome = directory.apply(default(), many(300, **CHANGES[change]))
     told = change in {"groups", "everybody is switched off"}  # names give no right
-    assert outcome == directory.Outcome(0, 300 if told else 0, 0, 0)
+    assert outcome == directory.DirectoryChanges(0, 300 if told else 0, 0, 0)
     assert AuditEvent.objects.count() == recorded + told
     one = Identity.objects.select_related("subject").get(external_id="id-7")
     assert (one.subject.name, one.username) == (("Another", "another") if change == "names" else ("P 7", "p7"))
@@ -187,9 +187,9 @@ def test_of_two_syncs_at_once_one_steps_aside(cast: Cast) -> None:
         thread.join()
 
     done = sync_directory(default(), client=Listing(many(3), meanwhile))
-    assert done.done
-    assert done.done.added == 3
+    assert done.changes
+    assert done.changes.added == 3
     (outcome,) = outcomes
-    assert (outcome.ok, outcome.done, other.read) == (True, None, 0)
+    assert (outcome.ok, outcome.changes, other.read) == (True, None, 0)
     assert "another sync" in outcome.sentence
-    assert sync_directory(default(), client=other).done
+    assert sync_directory(default(), client=other).changes

@@ -30,7 +30,7 @@ from accounts import idp, provider
 from accounts.models import Identity, Membership, PortalRole, Subject
 from accounts.sso import logout_url
 from accounts.views import CODES, Authenticate, Callback
-from grants.adapters.transport import Given, Pools
+from grants.adapters.transport import HttpxTransport, PooledTransport
 from tests.accounts.conftest import code_of
 from tests.accounts.op import KEY, Json, jwk
 
@@ -178,9 +178,9 @@ def signed(header: Json, claims: Json) -> str:
 @pytest.fixture
 def liar(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Liar]:
     liar = Liar()
-    memory = Given(httpx.MockTransport(liar.send))
+    memory = HttpxTransport(httpx.MockTransport(liar.send))
     monkeypatch.setattr(settings, "ENV", settings.ENV.model_copy(update={"oidc_issuer": ISSUER}))
-    monkeypatch.setattr(Pools, "send", lambda _pools, request: memory.send(request))
+    monkeypatch.setattr(PooledTransport, "send", lambda _pools, request: memory.send(request))
     monkeypatch.setattr(provider, "KEYS_SECONDS", 0)  # nothing is kept from one case to the next
     monkeypatch.setattr(provider, "RELOAD_SECONDS", 0)
     idp.provider.cache_clear()

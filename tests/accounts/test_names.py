@@ -186,14 +186,14 @@ def test_what_is_left_out_is_said(cast: Cast, odd_people: list[DirectoryPerson])
             raise NotImplementedError
 
     outcome = sync_directory(default(), client=Listing())  # type: ignore[arg-type]
-    assert outcome.done
-    assert outcome.done.added == 1
+    assert outcome.changes
+    assert outcome.changes.added == 1
     said = (
         "2 odd persons left out (blank at an end 1, unprintable 1): ' id-ada', 'id-ada\\x00'. "
         "1 odd user name left out (blank at an end 1): 'ada '. "
         "1 odd group left out (unprintable 1): 'stint-admins\\xa0'."
     )
-    assert outcome.done.left_out == said
+    assert outcome.changes.left_out == said
     assert said in outcome.sentence
     cast.idp.refresh_from_db()
     assert cast.idp.error == said

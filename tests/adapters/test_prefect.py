@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from grants.adapters.errors import Refused
-from grants.adapters.orchestrators.base import Found, Listing
+from grants.adapters.orchestrators.base import Listing, RemoteResource
 from grants.adapters.orchestrators.prefect import Prefect
 from tests.adapters.contract import Recorder, hold_to_contract
 from tests.adapters.fake_prefect import FakePrefect
@@ -74,8 +74,8 @@ def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
         yield Peer(server.url, Recorder(transport), server.do)
 
 
-def by_id(listing: Listing) -> dict[str, Found]:
-    return {found.remote_id: found for found in listing.found}
+def by_id(listing: Listing) -> dict[str, RemoteResource]:
+    return {found.remote_id: found for found in listing.resources}
 
 
 def test_says_its_version(peer: Peer) -> None:
@@ -104,16 +104,16 @@ def test_lists_what_the_server_has(peer: Peer) -> None:
 
     assert listing.complete, listing.why
     found = by_id(listing)
-    assert found["server"] == Found("server", "server", "server")
-    assert found[pool] == Found("pool", pool, f"etl {tag}.ü", "Nightly loads", (), "server", "server")
-    assert found[placed] == Found(
+    assert found["server"] == RemoteResource("server", "server", "server")
+    assert found[pool] == RemoteResource("pool", pool, f"etl {tag}.ü", "Nightly loads", (), "server", "server")
+    assert found[placed] == RemoteResource(
         "deployment", placed, f"orders-{tag}/prod", "All orders", ("owner:x", "prod"), "pool", pool
     )
-    assert found[served] == Found("deployment", served, f"orders-{tag}/served", "", (), "server", "server")
+    assert found[served] == RemoteResource("deployment", served, f"orders-{tag}/served", "", (), "server", "server")
     assert found[twin].name == f"invoices-{tag}/prod"
     assert found[block][:3] == ("block", block, f"secret/key-{tag}")
     assert found[block].parent_kind == "server"
-    assert len(found) == len(listing.found)
+    assert len(found) == len(listing.resources)
     assert "hunter2" not in repr(listing)
     hold_to_contract(peer.recorder)
 

@@ -205,7 +205,7 @@ def test_a_row_that_vanishes_between_pages_does_not_hide_another(fake: FakePrefe
     fake.before = meddle
     seen = listing(fake)
     assert seen.complete
-    assert {found.remote_id for found in seen.found if found.kind == "deployment"} == set(fake.rows["deployments"])
+    assert {found.remote_id for found in seen.resources if found.kind == "deployment"} == set(fake.rows["deployments"])
 
 
 def test_a_listing_that_never_rests_is_not_complete(fake: FakePrefect) -> None:
@@ -217,7 +217,7 @@ def test_a_deployment_of_an_unknown_pool_is_left_out_and_said(fake: FakePrefect)
     lost = fake.deployment("orders", "lost", "a-pool-that-is-not-listed")
     seen = listing(fake)
     assert not seen.complete
-    assert lost not in {found.remote_id for found in seen.found}
+    assert lost not in {found.remote_id for found in seen.resources}
 
 
 def test_names_come_as_they_are_and_descriptions_fit_a_screen(fake: FakePrefect) -> None:
@@ -226,8 +226,8 @@ def test_names_come_as_they_are_and_descriptions_fit_a_screen(fake: FakePrefect)
     )
     pool = fake.pool("p" * 9_000)
     fake.rows["deployments"][key]["description"] += "\ud800"
-    found = {one.remote_id: one for one in listing(fake).found}
-    assert found[key].name == "orders/a\x00b\u202ec\nd"  # the catalog does not take it: tests/catalog/test_taken.py
+    found = {one.remote_id: one for one in listing(fake).resources}
+    assert found[key].name == "orders/a\x00b\u202ec\nd"  # the catalog does not take it: tests/catalog/test_accepted.py
     assert len(found[key].description) == 4_000
     assert found[key].tags == ("", "x\x00", "y" * 5_000)
     assert len(found[pool].name) == 9_000

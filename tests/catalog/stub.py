@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from grants.adapters.orchestrators.base import Found, Listing
+from grants.adapters.orchestrators.base import Listing, RemoteResource
 from grants.adapters.orchestrators.prefect import SERVER
 
 
 class Stub:
     """An orchestrator that has what it is given, or fails with it."""
 
-    def __init__(self, *found: Found, complete: bool = True) -> None:
+    def __init__(self, *found: RemoteResource, complete: bool = True) -> None:
         self.has = list(found)
         self.complete = complete
         self.error: Exception | None = None
@@ -33,9 +33,9 @@ class Stub:
         raise AssertionError("whoever opens it closes it")
 
 
-def pool(name: str, **more: Any) -> Found:
-    return Found("pool", str(uuid4()), name, parent_kind="server", parent_remote_id="server", **more)
+def pool(name: str, **more: Any) -> RemoteResource:
+    return RemoteResource("pool", str(uuid4()), name, parent_kind="server", parent_remote_id="server", **more)
 
 
-def deployment(name: str, of: Found, **more: Any) -> Found:
-    return Found("deployment", str(uuid4()), name, parent_kind="pool", parent_remote_id=of.remote_id, **more)
+def deployment(name: str, of: RemoteResource, **more: Any) -> RemoteResource:
+    return RemoteResource("deployment", str(uuid4()), name, parent_kind="pool", parent_remote_id=of.remote_id, **more)

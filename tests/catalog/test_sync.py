@@ -12,18 +12,18 @@ from django.db import transaction
 
 from grants import clock
 from grants.adapters.errors import Missing, Refused, Unavailable
-from grants.adapters.orchestrators.base import Found
+from grants.adapters.orchestrators.base import RemoteResource
 from grants.adapters.orchestrators.prefect import SERVER
 from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
 from grants.catalog.models import Connection, Resource
-from grants.catalog.sync import Outcome, State, sync_connection
+from grants.catalog.sync import SyncOutcome, SyncState, sync_connection
 from tests.catalog.stub import Stub, deployment, pool
 
 pytestmark = pytest.mark.django_db
 
 
-def many(count: int) -> list[Found]:
+def many(count: int) -> list[RemoteResource]:
     return [pool(f"p{n:02}") for n in range(count)]
 
 
@@ -37,11 +37,11 @@ def prod() -> Connection:
     return row
 
 
-def sync(prod: Connection, client: Stub, **options: Any) -> Outcome:
+def sync(prod: Connection, client: Stub, **options: Any) -> SyncOutcome:
     return sync_connection(prod, client=client, **options)
 
 
-def row(found: Found) -> Resource:
+def row(found: RemoteResource) -> Resource:
     return Resource.objects.get(kind=found.kind, remote_id=found.remote_id)
 
 
@@ -69,7 +69,7 @@ def test_the_first_sync_brings_everything_in_one_event(prod: Connection) -> None
 
     outcome = sync(prod, Stub(etl, orders), by="cli")
 
-    assert outcome == Outcome("prefect-prod", State.SYNCED, live=3, added=3)
+    assert outcome == SyncOutcome("prefect-prod", SyncState.SYNCED, live=3, added=3)
     assert outcome.sentence == "prefect-prod: 3 live, 3 new."
     assert row(orders).parent == row(etl)
     assert row(etl).parent == row(SERVER)
@@ -166,7 +166,7 @@ def test_a_part_of_a_listing_retires_nothing_and_adds(prod: Connection) -> None:
 
     outcome = sync(prod, Stub(c, d, complete=False))
 
-    assert outcome.state is State.PARTIAL
+    assert outcome.state is SyncState.PARTIAL
     assert not outcome.ok
     assert live() == {"a", "b", "c", "f/d"}
     assert row(d).parent == row(a)  # its pool is not in this part, which says nothing of it
@@ -202,7 +202,7 @@ def test_held_is_told_once_and_shown_until_it_is_accepted_or_back(prod: Connecti
     assert sync(prod, Stub()).held == 10
     assert events() == before
 
-    assert sync(prod, Stub(*found)).state is State.SYNCED
+    assert sync(prod, Stub(*found)).state is SyncState.SYNCED
     prod.refresh_from_db()
     assert prod.held == 0
     assert len(live()) == 10
@@ -225,7 +225,7 @@ def test_an_accepted_retirement_happens(prod: Connection) -> None:
 
     outcome = sync(prod, Stub(), accept_vanished=True, by="cli")
 
-    assert (outcome.state, outcome.retired, outcome.held) == (State.SYNCED, 10, 0)
+    assert (outcome.state, outcome.retired, outcome.held) == (SyncState.SYNCED, 10, 0)
     assert live() == set()
     assert last_event()[:2] == ("catalog.synced", "cli")
     prod.refresh_from_db()
@@ -252,7 +252,7 @@ def test_an_error_keeps_the_catalog_and_is_shown(prod: Connection, error: Any) -
 
     outcome = sync(prod, down)
 
-    assert (outcome.state, outcome.why, outcome.ok) == (State.FAILED, error.reason, False)
+    assert (outcome.state, outcome.why, outcome.ok) == (SyncState.FAILED, error.reason, False)
     assert len(live()) == 3
     assert events() == before
     prod.refresh_from_db()
@@ -286,7 +286,7 @@ def test_a_newer_reading_is_not_overwritten_by_an_older_one(prod: Connection) ->
     slow = Stub(a)
     slow.meanwhile = lambda: sync(prod, Stub(a, b))
 
-    assert sync(prod, slow).state is State.OVERTAKEN
+    assert sync(prod, slow).state is SyncState.OVERTAKEN
     assert live() == {"a", "b"}
 
 
@@ -314,7 +314,7 @@ def test_a_listing_of_the_old_url_is_dropped(prod: Connection) -> None:
 
     slow = Stub(pool("a"))
     slow.meanwhile = move
-    assert sync(prod, slow).state is State.OVERTAKEN
+    assert sync(prod, slow).state is SyncState.OVERTAKEN
     assert live() == set()
 
 

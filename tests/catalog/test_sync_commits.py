@@ -12,7 +12,7 @@ from django.db import transaction
 from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
 from grants.catalog.models import Connection, Resource
-from grants.catalog.sync import State, sync_connection
+from grants.catalog.sync import SyncState, sync_connection
 from tests.catalog.stub import Stub, pool
 from tests.conftest import connect
 
@@ -29,10 +29,10 @@ def prod(commits: None) -> Connection:
     return row
 
 
-def at_once(*clients: Stub, prod: Connection) -> list[State]:
+def at_once(*clients: Stub, prod: Connection) -> list[SyncState]:
     """Sync with all of them, each having read before any writes; raises what any of them raised."""
     barrier = threading.Barrier(len(clients), timeout=20)
-    states: list[State] = []
+    states: list[SyncState] = []
     failures: list[BaseException] = []
 
     def run(client: Stub) -> None:
@@ -57,7 +57,7 @@ def at_once(*clients: Stub, prod: Connection) -> list[State]:
 def test_eight_syncs_at_once_end_as_one(prod: Connection) -> None:
     found = [pool(f"p{n}") for n in range(30)]
     states = at_once(*(Stub(*found) for _ in range(8)), prod=prod)
-    assert set(states) <= {State.SYNCED, State.OVERTAKEN}
+    assert set(states) <= {SyncState.SYNCED, SyncState.OVERTAKEN}
     assert Resource.objects.count() == 31
     assert AuditEvent.objects.filter(verb="catalog.synced").count() == 1
 

@@ -11,7 +11,7 @@ from grants.audit import Verb, record
 from grants.catalog.connections import apply_connections
 from grants.catalog.models import Connection, Resource
 from grants.catalog.specs import ConnectionSpec
-from grants.catalog.sync import State, sync_connection
+from grants.catalog.sync import SyncState, sync_connection
 from tests.real.prefect import PrefectServer, prefect_server
 
 __all__ = ["prefect_server"]
@@ -27,7 +27,7 @@ def test_what_prefect_has_is_in_the_catalog(prefect_server: PrefectServer) -> No
     apply_connections([ConnectionSpec("prefect-prod", "prefect", prefect_server.url, "production")], by="cli")
     connection = Connection.objects.get()
 
-    assert sync_connection(connection).state is State.SYNCED
+    assert sync_connection(connection).state is SyncState.SYNCED
     row = Resource.objects.select_related("parent__parent").get(remote_id=placed)
     assert (row.name, row.tags) == (f"orders-{tag}/prod", ["pii"])
     assert row.parent is not None

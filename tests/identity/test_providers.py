@@ -75,8 +75,8 @@ def test_people_of_a_second_provider_are_its_own(cast: Cast, two: tuple[Provider
     """One id at two providers is two people; who is missing in one listing is not gone from the other."""
     before = Subject.objects.filter(active=True).count()
     outcome = sync_directory(two[1], client=Everybody("id-ada"))  # type: ignore[arg-type]
-    assert outcome.done
-    assert (outcome.done.added, outcome.done.left) == (1, 0)
+    assert outcome.changes
+    assert (outcome.changes.added, outcome.changes.left) == (1, 0)
     assert Subject.objects.filter(active=True).count() == before + 1
     assert cast.ada.identities.get().idp.slug == two[0].slug
 

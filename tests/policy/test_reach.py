@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from accounts.models import Identity, Membership, Subject, Team
 from grants import clock, due
-from grants.adapters.orchestrators.base import Found
+from grants.adapters.orchestrators.base import RemoteResource
 from grants.audit import Verb, record
 from grants.catalog.changes import judged_anew
 from grants.catalog.connections import apply_connections
@@ -164,10 +164,10 @@ def test_a_policy_is_judged_in_the_transaction_that_applies_it(cast: Cast) -> No
 def test_a_sync_judges_what_it_changed_and_what_nobody_has_judged(cast: Cast) -> None:
     versions.apply(POLICY.replace("owner_tags: false", "owner_tags: true"), by=None)
     found = [
-        Found("pool", "p1", "etl", "", (), "server", "server"),
-        Found("deployment", "d1", "renamed/prod", "", (), "pool", "p1"),
-        Found("deployment", "d2", "stray/adhoc", "", ("owner:ingest",), "pool", "p1"),
-        Found("deployment", "d3", "etl-new/prod", "", (), "pool", "p1"),
+        RemoteResource("pool", "p1", "etl", "", (), "server", "server"),
+        RemoteResource("deployment", "d1", "renamed/prod", "", (), "pool", "p1"),
+        RemoteResource("deployment", "d2", "stray/adhoc", "", ("owner:ingest",), "pool", "p1"),
+        RemoteResource("deployment", "d3", "etl-new/prod", "", (), "pool", "p1"),
     ]
     Resource.objects.filter(pk=cast.pool.pk).update(rules=None, owner_team="", hidden=True)
     sync_connection(cast.connection, client=Stub(*found))
@@ -267,10 +267,10 @@ class _Counted:
 def test_a_sync_waits_for_the_policy_that_is_being_applied(cast: Cast) -> None:
     """Else it would judge what it found by the version before, and nobody would look again."""
     found = [
-        Found("pool", "p1", "etl", "", (), "server", "server"),
-        Found("deployment", "d1", "etl/prod", "", (), "pool", "p1"),
-        Found("deployment", "d2", "stray/adhoc", "", (), "pool", "p1"),
-        Found("deployment", "d3", "stray/new", "", (), "pool", "p1"),
+        RemoteResource("pool", "p1", "etl", "", (), "server", "server"),
+        RemoteResource("deployment", "d1", "etl/prod", "", (), "pool", "p1"),
+        RemoteResource("deployment", "d2", "stray/adhoc", "", (), "pool", "p1"),
+        RemoteResource("deployment", "d3", "stray/new", "", (), "pool", "p1"),
     ]
 
     def sync() -> None:

@@ -1,4 +1,4 @@
-"""What Stint asks of any identity provider besides sign-ins: who there is, and the roles it gives and takes.
+"""The calls that Stint makes to any identity provider besides sign-in: read people, give and take roles.
 
 A role is named by one string, the same on the grant, in the policy and here:
     prefect-prod:pool:etl:run     a client role of Stint's own client, made at its first grant
@@ -14,39 +14,39 @@ _MAPPED = ("realm/", "client/")
 
 
 def is_mapped(role: str) -> bool:
-    """Is it an existing role of the provider, not one that Stint makes?"""
+    """Is this an existing role of the provider, as opposed to one that Stint makes?"""
     return role.startswith(_MAPPED)
 
 
 class DirectoryPerson(NamedTuple):
-    """All as the provider writes it, letter by letter: accounts judges it, as it does what a sign-in says."""
+    """A person exactly as the provider writes them; accounts checks these values as it checks those of a sign-in."""
 
     external_id: str  # the `sub` of their tokens; never changes
     username: str
     name: str
     email: str
     enabled: bool
-    groups: tuple[str, ...]  # as in the claims of their tokens; of Keycloak full paths, "/parent/child"
+    groups: tuple[str, ...]  # as in the claims of their tokens; at Keycloak full paths, "/parent/child"
 
 
 class Capabilities(NamedTuple):
-    """What a kind of provider can do; kinds.KINDS says it of each."""
+    """What a kind of provider can do; kinds.KINDS has the capabilities of each kind."""
 
     directory: bool = False
     roles: bool = False
     group_paths: bool = False  # groups are written as full paths, "/parent/child"
-    absent_claim_is_empty: bool = False  # it never sends an empty list: a missing claim means none
+    absent_claim_is_empty: bool = False  # the provider never sends an empty list: a missing claim means no groups
 
 
 class Holders(NamedTuple):
-    """Everybody to whom a role is given directly, by their external ids, and the key that it has."""
+    """The external ids of all people to whom a role is given directly, and the role's key."""
 
     key: str
     people: frozenset[str]
 
 
 class Finding(NamedTuple):
-    """One thing that the doctor sees: fine, or wrong with the words to put it right."""
+    """One result of the doctor: right, or wrong with a sentence that says how to fix it."""
 
     ok: bool
     what: str
@@ -55,7 +55,7 @@ class Finding(NamedTuple):
 
 class Directory(Protocol):
     def people(self) -> list[DirectoryPerson]:
-        """Everybody, completely. Raises Unavailable, Missing or Refused rather than answer with a part."""
+        """Return all people. Raises Unavailable, Missing or Refused instead of returning a part of them."""
         ...
 
     def close(self) -> None: ...
@@ -64,55 +64,56 @@ class Directory(Protocol):
 class IdP(Directory, Protocol):
     """A provider whose roles Stint gives and takes. Safe to use from several threads at once.
 
-    Every call ends within CALL_SECONDS, with one of the three errors if need be; granting and revoking are
-    idempotent, and neither's success proves anything: the caller reads back.
+    Every call ends within CALL_SECONDS, with a result or one of the three errors. Giving and taking are idempotent.
+    Their success proves nothing: the caller reads the roles back.
     """
 
     def roles_of(self, external_id: str) -> dict[str, str]:
-        """The roles given to this person directly, by the names above, with their keys; read now, from no cache.
+        """Return the roles given to this person directly, as name to key; read now, not from a cache.
 
-        Names change at the provider, keys do not. Where it has no keys, they are empty. Raises Missing when the
-        provider no longer knows the person.
+        Names can change at the provider, keys cannot. A provider without keys has "" for each. Raises Missing when
+        the provider no longer knows the person.
         """
         ...
 
     def holders(self, role: str) -> Holders | None:
-        """Who holds this role, all of them read at one moment now; None where that can't be said for certain.
+        """Return everybody who holds this role, read at one moment now; None when the list may be incomplete.
 
-        Somebody who is not among them may still hold it where Stint may see only some people: the caller asks for
-        one of them by roles_of. Raises as that does.
+        The provider may show Stint only some people, so a person who is not in the list may still hold the role: the
+        caller then checks that person with roles_of. Raises as roles_of does.
         """
         ...
 
     def prepare(self, role: str) -> str:
-        """The key of a role that is about to be given, made first if it is one of Stint's own.
+        """Return the key of a role that is about to be given; make the role first if it is one of Stint's own.
 
-        Raises Missing (it is not there, and not Stint's to make), Refused (it reaches the provider's own
-        administration, or can't be seen into; or Stint lacks the right), Unavailable.
+        Raises Missing when a mapped role does not exist; Refused when the role contains rights over the provider
+        itself, when its parts are hidden from Stint, or when Stint lacks a right; Unavailable.
         """
         ...
 
     def grant_role(self, external_id: str, role: str, key: str = "") -> str:
-        """Give the role of this name, and say its key.
+        """Give the role of this name and return its key.
 
-        Where that is not `key`, it is another role by now: nothing is given, and what has `key` under another name
-        is taken. With no `key`, any is right. Raises as prepare does; Missing also for a person who is not there.
+        When the role's key is not `key`, the name now belongs to another role: then nothing is given, and the role
+        with `key` is taken if the person holds it under another name. Without a `key`, any role of this name is
+        right. Raises as prepare does; Missing also for a person who does not exist.
         """
         ...
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
-        """Take what has this key, under whatever name; what is gone, or was not held, is no error.
+        """Take the role with this key, whatever its name is now. A role that is gone or not held is no error.
 
-        With no key, or where nothing has it under this name, take the role of this name. Raises as prepare does.
+        Without a key, or when no role of this name has it, take the role of this name. Raises as prepare does.
         """
         ...
 
     def inspect(self, role: str) -> Finding:
-        """Is this mapped role there, and safe to give? Raises Unavailable or Refused."""
+        """Check that this mapped role exists and is safe to give. Raises Unavailable or Refused."""
         ...
 
     def doctor(self) -> list[Finding]:
-        """What Stint's own account there can and can't, each with the fix. Raises Unavailable or Refused."""
+        """Check the rights of Stint's own account; each wrong one comes with its fix. Raises Unavailable or Refused."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Stint's demo provider (portal/demo): its people and their roles, by routes that need a secret."""
+"""The adapter of the demo's provider (portal/demo): it reads people and changes roles by routes that need a secret."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_PAGES = 200
 
 
 class Demo:
-    """An IdP (base.py) that is the demo provider. A role is a word of a person: nobody makes it first."""
+    """The IdP (base.py) of the demo's provider. A role is a word on a person: it does not have to be made first."""
 
     def __init__(self, url: str, *, secret: str, transport: httpx.BaseTransport | None = None) -> None:
         self._http = Http(
@@ -31,14 +31,14 @@ class Demo:
         self._http.close()
 
     def roles_of(self, external_id: str) -> dict[str, str]:
-        """See base.IdP. Its roles are names and nothing else."""
+        """See base.IdP. Roles here have no keys."""
         match self._send("GET", external_id):
             case {"id": str(pk), "roles": [*roles]} if pk == external_id:
                 return {str(role): "" for role in roles}
         raise self._unreadable()
 
     def holders(self, role: str) -> None:
-        """See base.IdP. It has no such list."""
+        """See base.IdP. The demo's provider has no such list."""
 
     def prepare(self, role: str) -> str:  # noqa: ARG002 (nothing to make)
         """See base.IdP."""
@@ -68,7 +68,7 @@ class Demo:
         return self._http.send(method, path)
 
     def people(self) -> list[DirectoryPerson]:
-        """Everybody, completely. Raises Unavailable, Missing or Refused."""
+        """Return all people. Raises Unavailable, Missing or Refused."""
         people: dict[str, DirectoryPerson] = {}
         offset = 0
         for _ in range(_MOST_PAGES):
@@ -83,7 +83,7 @@ class Demo:
         raise Unavailable(f"{self._http.who} lists people without end.")
 
     def _next(self, answer: Any, offset: int) -> int | None:
-        """Where the next page starts; None after the last. A page that does not say so is no page."""
+        """The offset of the next page; None after the last. Raises Unavailable for a page that does not say."""
         if not isinstance(answer, dict) or not isinstance(answer.get("users"), list) or "next" not in answer:
             raise self._unreadable()
         following = answer["next"]

@@ -1,7 +1,7 @@
-"""Keycloak, by its Admin REST API: people, groups, and the roles that Stint gives and takes.
+"""The adapter of Keycloak's Admin REST API: people, groups, and the roles that Stint gives and takes.
 
-What each call needs and answers was tried on 26.7.3 and 26.4.7 (facts: identity §2); ids and names are both
-sent, and a DELETE always carries the one role that it means: without a body it would take them all.
+Each call was tried on 26.7.3 and 26.4.7. Calls send both the id and the name of a role. A DELETE always names the one
+role that it takes: without a body, Keycloak would take all of them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from grants.adapters.idp import keycloak_doctor
 from grants.adapters.idp.base import DirectoryPerson, Finding, Holders, is_mapped
 from grants.adapters.idp.keycloak_realm import MANAGEMENT, WHO, Realm, q, unreadable
 
-_DEEPEST = 200  # roles within a composite one; more than this can't be seen into
-_ROLE_SECONDS = 1.0  # that the row of a role is believed: many are given in that time
-_MOST_HOLDERS = 30_000  # in one answer: between two pages somebody may slip through
-_NESTED = 20  # groups within groups
+_DEEPEST = 200  # roles that a composite role may contain, at any depth; one with more is refused
+_ROLE_SECONDS = 1.0  # for which a role's row is reused, as many people are given one role at once
+_MOST_HOLDERS = 30_000  # in one answer; read in pages, a list could miss people
+_NESTED = 20  # depth of groups within groups
 
 
 class _Role(NamedTuple):
@@ -36,14 +36,15 @@ class _Role(NamedTuple):
 
     @property
     def key(self) -> str:
-        """See base.IdP.roles_of: where it is mapped, and its id."""
+        """The key of base.IdP.roles_of: where the role is mapped, and its id."""
         return f"{self.mappings}/{self.id}"
 
 
 class Keycloak:
-    """An IdP (base.py) that is a realm of a Keycloak.
+    """The IdP (base.py) of one realm of a Keycloak.
 
-    `client_id` and `secret` are of a service account in that realm; `role_client` has the roles that Stint makes.
+    `client_id` and `secret` belong to a service account in that realm; `role_client` is the client whose roles Stint
+    makes.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class Keycloak:
         role_client: str = "stint",
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        if realm == "master":  # its composites administer all realms, by clients of any name
+        if realm == "master":  # composite roles there administer all realms, through clients of any name
             raise Refused(f"{WHO}'s realm master administers all others, so Stint gives no roles in it.")
         self.role_client = role_client
-        self._rows: dict[str, tuple[_Role, float]] = {}  # of roles without parts, and until when they are believed
+        self._rows: dict[str, tuple[_Role, float]] = {}  # of roles without parts, and until when each is reused
         self._realm = Realm(url, realm, client_id=client_id, secret=secret, transport=transport)
 
     def close(self) -> None:
@@ -80,20 +81,20 @@ class Keycloak:
             for client, mapped in answer.get("clientMappings", {}).items():
                 own, at = client == self.role_client, f"clients/{mapped['id']}"
                 for role in mapped["mappings"]:
-                    if not own and "/" in client:  # no name here: it would be read as a role of the part before
+                    if not own and "/" in client:  # such a name would be read as a role of the client before the slash
                         continue
                     if not own:
                         held[f"client/{client}/{role['name']}"] = f"{at}/{role['id']}"
-                    elif not is_mapped(role["name"]):  # else it would pass for another's
+                    elif not is_mapped(role["name"]):  # else it would be taken for a role of another client
                         held[role["name"]] = f"{at}/{role['id']}"
         except (AttributeError, KeyError, TypeError):
             raise unreadable() from None
         return held
 
     def holders(self, role: str) -> Holders | None:
-        """See base.IdP. With fine-grained permissions its lists leave people out, so then it says nothing.
+        """See base.IdP. Returns None with fine-grained permissions, because then lists leave people out.
 
-        By name, as Keycloak has it: the name must be of one and the same role before and after.
+        Keycloak lists holders by the role's name, so the name must belong to the same role before and after.
         """
         if self._is_alias(role):
             return None
@@ -122,25 +123,26 @@ class Keycloak:
             try:
                 return self._give(external_id, role, key)
             except Missing:
-                if self._rows.pop(role, None) is None:  # else it may be another role by now
+                if self._rows.pop(role, None) is None:
                     raise
+            # The kept row may be that of a role which was deleted and made again: read it and try once more.
             return self._give(external_id, role, key)
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
         """See base.IdP."""
         if not key and self._is_alias(role):
-            return  # never given
+            return  # an alias is never given
         with self._realm.within():
             given = self._keyed(role, key) if key else self._there(role)
             if given is None:
-                return  # gone, and with it from everybody
+                return  # the role is gone, so nobody holds it
             try:
                 self._map("DELETE", external_id, given)
             except Missing:
                 now = self._there(role)
                 if now is not None and now.id == given.id:
-                    return  # the person is gone, who needs none
-                # The role has another name now, was made anew under its name, or both.
+                    return  # the person is gone and holds nothing
+                # The role was renamed, or another one was made under its name, or both.
                 if key and (renamed := self._renamed(given)):
                     self._drop(external_id, renamed)
                 if now is not None and self._holds(external_id, now):
@@ -178,14 +180,14 @@ class Keycloak:
         return found.key
 
     def _here(self) -> None:
-        """Raises Unavailable where all is "not found": a proxy without its Keycloak says so, and nobody has left."""
+        """Raise Unavailable when the realm itself is "not found", as a proxy says whose Keycloak is down."""
         try:
             self._realm.client(self.role_client, fresh=True)
         except Missing:
             raise Unavailable(f"{WHO} finds nobody, nor Stint's own client: is it there?", 404) from None
 
     def _map(self, method: str, external_id: str, role: _Role) -> None:
-        """Give or take this one role. 400, 409 and 500 may be a race with an equal call: read, and believe that."""
+        """Give or take one role. After 400, 409 or 500, which a race with an equal call can cause, read the result."""
         try:
             self._realm.call(method, f"users/{q(external_id)}/role-mappings/{role.mappings}", json=role.body)
         except (Refused, Unavailable) as error:
@@ -195,7 +197,7 @@ class Keycloak:
                 raise
 
     def _holds(self, external_id: str, role: _Role) -> bool:
-        """By its id: its name may be another by now."""
+        """Does the person hold this role? Compared by its id, because its name may have changed."""
         try:
             rows = self._realm.rows(f"users/{q(external_id)}/role-mappings/{role.mappings}")
         except Missing:
@@ -203,36 +205,36 @@ class Keycloak:
         return any(row["id"] == role.id for row in rows)
 
     def _drop(self, external_id: str, role: _Role) -> None:
-        """Take it if it is held. What is not there (the person, say) is seen by who reads back."""
+        """Take the role if it is held. A missing person or role is no error here: the caller reads the roles back."""
         with suppress(Missing):
             self._map("DELETE", external_id, role)
 
     def _givable(self, role: str) -> _Role:
-        """The role, there and safe to give. Raises as base.IdP.prepare does."""
+        """Return the role after checking that it exists and is safe to give. Raises as base.IdP.prepare does."""
         self._refuse_by_name(role)
         found, until = self._rows.get(role, (None, 0.0))
         if found is not None and time.monotonic() < until:
             return found
         found = self._found(role) or self._made(role)
         self._refuse_by_parts(role, found)
-        if not found.composite:  # what is in another may change without it
+        if not found.composite:  # what a composite role contains can change while its own row does not
             self._rows[role] = found, time.monotonic() + _ROLE_SECONDS
         return found
 
     def _keyed(self, role: str, key: str) -> _Role:
-        """What had this key, as if it still had this name."""
+        """The role with this key, as if it still had this name."""
         mappings, _, pk = key.rpartition("/")
         return _Role(pk, self._place(role)[1], False, mappings)
 
     def _there(self, role: str) -> _Role | None:
-        """The role as it is now; None also where its client is gone."""
+        """The role as it is now; None when it or its client is gone."""
         try:
             return self._found(role)
         except Missing:
             return None
 
     def _found(self, role: str) -> _Role | None:
-        """The role as it is now, or None. Raises Missing for a client that is not there."""
+        """The role as it is now, or None. Raises Missing when its client does not exist."""
         client, name = self._place(role)
         if client is None:
             return self._read("roles", name, "realm")
@@ -243,7 +245,7 @@ class Keycloak:
         return found
 
     def _place(self, role: str) -> tuple[str | None, str]:
-        """The client whose role it is (None: the realm's), and its name there."""
+        """The client that the role belongs to (None for the realm), and the role's name there."""
         kind, _, rest = role.partition("/")
         if kind == "realm" and rest:
             return None, rest
@@ -251,7 +253,7 @@ class Keycloak:
         return client, name
 
     def _renamed(self, role: _Role) -> _Role | None:
-        """The same role under the name that it has now; None when it is gone."""
+        """The same role under its present name; None when it is gone."""
         try:
             answer = self._realm.call("GET", f"roles-by-id/{q(role.id)}")
         except Missing:
@@ -272,14 +274,14 @@ class Keycloak:
         raise unreadable()
 
     def _made(self, role: str) -> _Role:
-        """Make a role of Stint's own. Raises Missing for any other."""
+        """Make one of Stint's own roles. Raises Missing for any other role."""
         if is_mapped(role):
             raise Missing(f"{WHO} has no role {role}, and it is not Stint's to make.")
         body = {"name": role, "description": "Given and taken by Stint, for as long as a grant lasts."}
         try:
             self._realm.call("POST", f"clients/{self._realm.client(self.role_client)}/roles", json=body)
         except Refused as error:
-            if error.code != 409:  # somebody was a moment faster
+            if error.code != 409:  # another call made it first
                 raise
         found = self._found(role)
         if found is None:
@@ -287,11 +289,11 @@ class Keycloak:
         return found
 
     def _is_alias(self, role: str) -> bool:
-        """Another name for a role of Stint's own client: two names for one role would be counted apart."""
+        """Is this another name for a role of Stint's own client? Two names for one role would count as two roles."""
         return role.startswith(f"client/{self.role_client}/")
 
     def _refuse_by_name(self, role: str) -> None:
-        """Whoever may give roles is nearly an admin: what reaches the realm's own administration is never given."""
+        """Raise Refused when the name says that the role administers the realm, is everybody's, or is an alias."""
         kind, _, rest = role.partition("/")
         client = rest.partition("/")[0] if kind == "client" else ""
         if client == MANAGEMENT or client.endswith("-realm") or role in {"realm/admin", "realm/create-realm"}:
@@ -310,14 +312,14 @@ class Keycloak:
                 raise Refused(f"Role {role} contains {part.get('name')} of {MANAGEMENT}, so Stint does not give it.")
 
     def _visible_management(self) -> str:
-        """The uuid of realm-management. Without the right to see clients, Keycloak hides their roles in composites."""
+        """The uuid of realm-management. Raises Refused when it is hidden: then composites hide its roles, too."""
         try:
             return self._realm.client(MANAGEMENT, fresh=True)
         except (Missing, Refused) as error:
             raise Refused("The role has parts that Stint can't see, so it does not give it.", error.code) from None
 
     def _parts(self, role: str, found: _Role) -> Iterator[Mapping[str, Any]]:
-        """All that a composite role contains, however deep. Raises Refused where it can't be seen to the end."""
+        """All roles that a composite role contains, at any depth. Raises Refused when some of them are hidden."""
         seen, left = {found.id}, [found.id]
         while left:
             parts = self._realm.rows(f"roles-by-id/{q(left.pop())}/composites")
@@ -332,7 +334,7 @@ class Keycloak:
     # People.
 
     def people(self) -> list[DirectoryPerson]:
-        """See base.Directory. Groups are full paths, as its mapper writes them into claims."""
+        """See base.Directory. Groups are full paths, as Keycloak's mapper writes them into claims."""
         groups: dict[str, set[str]] = {}
         for group in self._groups("groups"):
             if not isinstance(path := group.get("path"), str):
@@ -344,7 +346,7 @@ class Keycloak:
             person = _person(user, groups)
             if people.setdefault(person.external_id, person) is not person:
                 raise Unavailable(f"{WHO} listed one person twice: its list changed while it was read.")
-        if not people:  # with too few rights its lists are empty, not refused
+        if not people:  # with too few rights Keycloak sends an empty list instead of refusing
             raise Refused(f"{WHO} shows Stint nobody at all; `manage.py idp doctor` says which right is missing.")
         return list(people.values())
 

@@ -1,4 +1,4 @@
-"""Has Stint's service account at Keycloak exactly the rights it needs? What is not so, with the fix."""
+"""Check that Stint's service account at Keycloak has exactly the rights it needs, and say how to fix what differs."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from grants.adapters.errors import Missing, Refused
 from grants.adapters.idp.base import Finding
 from grants.adapters.idp.keycloak_realm import MANAGEMENT, Realm, q
 
-# Facts: identity §2.1. Keycloak answers a missing right with a bare 403, so each is also tried.
+# Keycloak answers a missing right with 403 and no explanation, so each right is also tried.
 NEEDED = {
     "manage-users": "read people and groups, give and take roles",
     "view-realm": "read roles of the realm, and what they are made of",
     "manage-clients": "make the roles of Stint's client, and see into composite ones",
 }
-_IMPLIED = {"query-users", "query-groups", "query-clients", "query-realms"}  # read lists of names, no more
+_IMPLIED = {"query-users", "query-groups", "query-clients", "query-realms"}  # they only read lists of names
 _TRIED = {"manage-users": "users?max=1", "view-realm": "roles?max=1", "manage-clients": "clients?max=1"}
 
 
-class _Source(NamedTuple):
-    """A role that the service account has, by which way, and which rights of realm-management come with it."""
+class _HeldRole(NamedTuple):
+    """A role of the service account, the group it comes from, and the rights of realm-management that it contains."""
 
     role: str
-    group: str  # "" for one of its own
+    group: str  # "" when the account has it directly
     brings: frozenset[str]
 
 
 def examine(realm: Realm, role_client: str) -> Iterator[Finding]:
-    """What is right and wrong, one after the other. Raises Unavailable."""
+    """Yield what is right and what is wrong. Raises Unavailable."""
     try:
         claims = _claims(realm.token(instead_of=realm.token()))
     except Refused as error:
@@ -56,19 +56,19 @@ def examine(realm: Realm, role_client: str) -> Iterator[Finding]:
 
 
 def _surplus(realm: Realm, claims: Mapping[str, Any], surplus: set[str]) -> Iterator[Finding]:
-    """What is too much, by the role that brings it: who is given less must know what to take."""
+    """Yield the rights that are too many, by the role that contains them, so that an admin knows which role to take."""
     account = f"the service account of {realm.client_id}"
     left = set(surplus)
-    for source in _sources(realm, claims) if surplus else ():
-        if not (too_much := sorted(source.brings & surplus)):
+    for held in _held_roles(realm, claims) if surplus else ():
+        if not (too_much := sorted(held.brings & surplus)):
             continue
         left -= set(too_much)
-        if source.group:
-            fix = f"Take {account} out of group {source.group}, or {source.role} from that group."
-        elif source.role.startswith("default-roles-"):
-            fix = f"Take it from the realm's default roles ({source.role}), where everybody has it."
+        if held.group:
+            fix = f"Take {account} out of group {held.group}, or {held.role} from that group."
+        elif held.role.startswith("default-roles-"):
+            fix = f"Take it from the realm's default roles ({held.role}), where everybody has it."
         else:
-            fix = f"Take {source.role} from {account}."
+            fix = f"Take {held.role} from {account}."
         yield Finding(ok=False, what=_more(too_much), fix=fix)
     for right in sorted(left):
         yield Finding(ok=False, what=_more([right]), fix=f"Take {right} from {account}, or what contains it.")
@@ -83,11 +83,11 @@ def _can(realm: Realm, right: str) -> bool:
         answer = realm.call("GET", _TRIED[right])
     except Refused:
         return False
-    return bool(answer)  # with too few rights some lists are empty instead of refused
+    return bool(answer)  # with too few rights Keycloak sends some lists empty instead of refusing
 
 
 def _effective(realm: Realm, claims: Mapping[str, Any]) -> set[str]:
-    """The rights that count, by whatever way they come; what the token says may be less. Empty: not to be seen."""
+    """All rights of the account, direct or not, which the token may not list; empty when Stint may not read them."""
     try:
         path = f"users/{q(str(claims.get('sub')))}/role-mappings/clients/{realm.client(MANAGEMENT)}/composite"
         return {str(role.get("name")) for role in realm.rows(path)}
@@ -95,14 +95,14 @@ def _effective(realm: Realm, claims: Mapping[str, Any]) -> set[str]:
         return set()
 
 
-def _sources(realm: Realm, claims: Mapping[str, Any]) -> list[_Source]:
-    """The roles of the service account and of its groups; empty where they can't be seen."""
+def _held_roles(realm: Realm, claims: Mapping[str, Any]) -> list[_HeldRole]:
+    """The roles of the service account and of its groups; empty when Stint may not read them."""
     me = q(str(claims.get("sub")))
     try:
         management = realm.client(MANAGEMENT)
         found = list(_mapped(realm, f"users/{me}", "", management))
         for group in realm.rows(f"users/{me}/groups"):
-            for at in _upwards(realm, group):  # a group inherits the roles of those that it is in
+            for at in _upwards(realm, group):  # a group inherits the roles of its parent groups
                 found += _mapped(realm, f"groups/{q(at['id'])}", str(at.get("path")), management)
     except (Missing, Refused):
         return []
@@ -118,11 +118,11 @@ def _upwards(realm: Realm, group: Mapping[str, Any]) -> Iterator[Mapping[str, An
         group = realm.call("GET", f"groups/{q(parent)}")
 
 
-def _mapped(realm: Realm, whose: str, group: str, management: str) -> Iterator[_Source]:
+def _mapped(realm: Realm, whose: str, group: str, management: str) -> Iterator[_HeldRole]:
     answer = realm.call("GET", f"{whose}/role-mappings")
     of_clients = [role for one in answer.get("clientMappings", {}).values() for role in one["mappings"]]
     for role in [*answer.get("realmMappings", []), *of_clients]:
-        yield _Source(role["name"], group, frozenset(_brings(realm, role, management)))
+        yield _HeldRole(role["name"], group, frozenset(_brings(realm, role, management)))
 
 
 def _brings(realm: Realm, role: Mapping[str, Any], management: str) -> Iterator[str]:
@@ -138,7 +138,7 @@ def _brings(realm: Realm, role: Mapping[str, Any], management: str) -> Iterator[
 
 
 def _claims(token: str) -> Mapping[str, Any]:
-    """What our own token says, which came straight from Keycloak."""
+    """The claims of our own token. Its signature is not checked: it came straight from Keycloak."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

@@ -1,4 +1,4 @@
-"""A realm of a Keycloak as its admin API is called: Stint's token, time that is limited, pages that are whole."""
+"""Calls to the admin API of one Keycloak realm: with Stint's token, a deadline, and complete lists."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from grants.adapters.idp.base import CALL_SECONDS
 WHO = "Keycloak"
 MANAGEMENT = "realm-management"  # the client whose roles administer the realm
 _TIMEOUT = httpx.Timeout(3, connect=1.5)
-_EARLY = 30.0  # seconds before its end that a token is renewed
-_CLIENT_SECONDS = 60.0  # that the uuid of a client is believed: another may get its name
+_EARLY = 30.0  # seconds before a token expires, at which it is renewed
+_CLIENT_SECONDS = 60.0  # for which the uuid of a client is reused; later its name may belong to another client
 _PAGE = 200
 _MOST_PAGES = 5_000
 
 
 class Realm:
-    """`client_id` and `secret` are of a service account in that realm. Safe to use from several threads at once."""
+    """A realm. `client_id` and `secret` belong to a service account in it. Safe to use from several threads at once."""
 
     def __init__(
         self, url: str, name: str, *, client_id: str, secret: str, transport: httpx.BaseTransport | None = None
@@ -34,12 +34,12 @@ class Realm:
         self._secret = secret
         self._url = url
         self._transport = transport
-        self._mine = threading.local()  # a client a thread is twice as fast as one for all
+        self._mine = threading.local()  # one HTTP client for each thread is twice as fast as a shared one
         self._all: list[Http] = []
         self._lock = threading.Lock()
-        self._token = ("", 0.0)  # and until when, by the monotonic clock
-        self._whole = False, 0.0  # does it show all people, and until when that is believed
-        self._clients: dict[str, tuple[str, float]] = {}  # client id -> uuid, and until when it is believed
+        self._token = ("", 0.0)  # the token, and until when it is used, by the monotonic clock
+        self._whole = False, 0.0  # do lists show all people, and until when is that reused
+        self._clients: dict[str, tuple[str, float]] = {}  # client id -> uuid, and until when it is reused
 
     def close(self) -> None:
         with self._lock:
@@ -48,11 +48,11 @@ class Realm:
         self._mine = threading.local()
 
     def within(self) -> _Deadline:
-        """All calls of this block together end within CALL_SECONDS."""
+        """Limit all calls of this block together to CALL_SECONDS."""
         return _Deadline(self._mine)
 
     def call(self, method: str, path: str, **content: Any) -> Any:
-        """One call to the admin API, with a token that is renewed once if it is refused."""
+        """Call the admin API; if it refuses the token, renew the token and call once more."""
         if method == "DELETE" and not content.get("json"):
             raise ValueError("without a body it would take every role")
         token = self.token()
@@ -64,7 +64,7 @@ class Realm:
         return self._send(method, path, self.token(instead_of=token), content)
 
     def rows(self, path: str, **query: str | int) -> list[dict[str, Any]]:
-        """A list of things with an id. Raises Unavailable for anything else."""
+        """Return a list of objects with an id. Raises Unavailable for any other answer."""
         rows = self.call("GET", path, params=query)
         if not isinstance(rows, list) or not all(
             isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows
@@ -73,10 +73,10 @@ class Realm:
         return rows
 
     def pages(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
-        """Every row, a page at a time, to the first page that is not full.
+        """Yield every row, page by page, up to the first page that is not full.
 
-        A page begins with the last row of the one before. When somebody is added or deleted meanwhile the rows
-        shift, and one that is passed over would look like one that left: then this is no list.
+        Each page begins with the last row of the page before. If a person is added or deleted meanwhile, the rows
+        shift and one could be skipped, which would look like a person who left: then raise Unavailable.
         """
         last = ""
         for page in range(_MOST_PAGES):
@@ -91,9 +91,9 @@ class Realm:
         raise Unavailable(f"{WHO} lists {path} without end.")
 
     def shows_all(self) -> bool:
-        """Are lists of people whole? With fine-grained permissions they leave out whom Stint may not see.
+        """Do lists show all people? With fine-grained permissions they leave out people whom Stint may not see.
 
-        Looked at once a minute; where its account may not read that, the answer is no.
+        Checked once a minute. When Stint's account may not read the setting, the answer is no.
         """
         whole, until = self._whole
         if time.monotonic() > until:
@@ -103,7 +103,7 @@ class Realm:
         return whole
 
     def client(self, client_id: str, *, fresh: bool = False) -> str:
-        """The uuid of a client, remembered for a minute unless it is to be `fresh`. Raises Missing."""
+        """Return the uuid of a client, from memory for up to a minute unless `fresh`. Raises Missing."""
         uuid, until = self._clients.get(client_id, ("", 0.0))
         if fresh or time.monotonic() > until:
             named = [row for row in self.rows("clients", clientId=client_id) if row.get("clientId") == client_id]
@@ -142,7 +142,7 @@ class Realm:
         return http
 
     def token(self, *, instead_of: str = "") -> str:
-        """An access token of our service account, shared by all threads. Raises Refused or Unavailable."""
+        """Return an access token of our service account, shared by all threads. Raises Refused or Unavailable."""
         with self._lock:
             token, until = self._token
             if token and token != instead_of and time.monotonic() < until:
@@ -162,7 +162,7 @@ class Realm:
         raise unreadable()
 
     def _no_token(self, error: Missing | Refused) -> str:
-        """Why, with what to look at. Keycloak says the same of several causes."""
+        """The error for a token that Keycloak did not give, with the settings to check: one code has several causes."""
         match error.code, error.said:
             case 404, _:
                 return f"{WHO} has no realm {self.name} at this address: look at STINT_OIDC_ISSUER."
@@ -183,7 +183,7 @@ class Realm:
 
 
 class _Deadline:
-    """The outermost block of a thread says when its calls must be over."""
+    """The deadline of a thread's calls, set by its outermost block."""
 
     def __init__(self, mine: threading.local) -> None:
         self.mine = mine

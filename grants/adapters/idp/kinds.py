@@ -1,6 +1,7 @@
-"""The kinds of identity provider, and the settings of one: what the rest of Stint asks, never for a kind's name.
+"""The kinds of identity provider, what each can do, and the settings of one provider.
 
-It imports no adapter, so that settings, sign-in and the gate's process can read it.
+Other modules read capabilities here instead of comparing names of kinds. This module imports no adapter, so that
+settings, sign-in and the gate's process can import it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from grants.adapters.idp.base import Capabilities
 
 
 class Kind(NamedTuple):
-    """A brand of provider. A field that is not given is what any OpenID provider is."""
+    """A kind of provider. The defaults describe any OpenID Connect provider."""
 
-    label: str  # in a table
-    title: str = ""  # as people call it in a sentence; "" for one that could be anything
+    label: str  # its name in a table
+    title: str = ""  # its name in a sentence; "" when the kind says nothing about the brand
     can: Capabilities = Capabilities()
-    needs: tuple[str, ...] = ()  # fields of ProviderSettings without which it can't do that
+    needs: tuple[str, ...] = ()  # the fields of ProviderSettings that these capabilities need
 
 
 KINDS: Mapping[str, Kind] = {
@@ -39,10 +40,10 @@ GIVE_ROLES = tuple(name for name, kind in KINDS.items() if kind.can.roles)
 
 
 class ProviderSettings(NamedTuple):
-    """What the settings say of one identity provider, but for the secret of sign-in; docs/settings.md explains each."""
+    """The settings of one identity provider without the client secret of sign-in; docs/settings.md explains each."""
 
     slug: str
-    kind: str  # of KINDS
+    kind: str  # a key of KINDS
     issuer: str
     client_id: str
     groups_claim: str
@@ -58,16 +59,16 @@ class ProviderSettings(NamedTuple):
 
     @property
     def can(self) -> Capabilities:
-        """What a provider of this kind can do."""
+        """The capabilities of this kind of provider."""
         return KINDS[self.kind].can
 
     @property
     def has_directory(self) -> bool:
-        """Can Stint read who there is?"""
+        """Can Stint read all people of this provider?"""
         return self.can.directory and bool(self.admin_secret_ref)
 
 
 def realm_of(issuer: str) -> tuple[str, str] | None:
-    """The base URL and the realm's name of a Keycloak's issuer, https://host/realms/NAME; None of any other URL."""
+    """Split a Keycloak's issuer, https://host/realms/NAME, into base URL and realm name; None for any other URL."""
     base, found, realm = issuer.partition("/realms/")
     return (base, realm) if found and base and realm and "/" not in realm else None

@@ -1,4 +1,4 @@
-"""A provider at which roles are taken and read, and none is given, while it is not known which ought to be."""
+"""A provider that takes and reads roles but gives none, while a restored database does not say which are wanted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from grants.adapters.idp.base import DirectoryPerson, Finding, Holders, IdP
 
 
 class TakesOnly:
-    """A look, too, ends at `prepare`: what is held now may have been given by Stint."""
+    """Wraps an IdP and raises Withheld for `prepare` too: a role that is held now may have been given by Stint."""
 
     def __init__(self, provider: IdP, why: str) -> None:
         self._provider, self._why = provider, why

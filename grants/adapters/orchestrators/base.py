@@ -1,14 +1,14 @@
-"""What Stint needs to know of any orchestrator, whatever its brand."""
+"""The calls that Stint makes to any orchestrator: its version and the list of what it has."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
 
-class Found(NamedTuple):
-    """One thing that the orchestrator has. `remote_id` never changes there, `name` may.
+class RemoteResource(NamedTuple):
+    """A resource as the orchestrator describes it. `remote_id` never changes there, `name` may.
 
-    Name and tags are as it writes them, letter by letter: the catalog says which of them it takes.
+    Name and tags are exactly as the orchestrator writes them; the catalog decides which of them it accepts.
     """
 
     kind: str  # server, pool, deployment, block …
@@ -25,20 +25,20 @@ class Found(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What was found. Only a complete one may be taken as proof that something is gone."""
+    """All resources that were read. Only a complete listing proves that a resource is gone."""
 
-    found: tuple[Found, ...]
+    resources: tuple[RemoteResource, ...]
     complete: bool
     why: str = ""  # why it is not complete, a sentence for people
 
 
 class Orchestrator(Protocol):
     def version(self) -> str:
-        """The version that the server says it is. Raises Unavailable, Missing, Refused, or its kind Unsupported."""
+        """Return the server's version. Raises Unavailable, Missing or Refused (Unsupported for an old server)."""
         ...
 
     def listing(self) -> Listing:
-        """Everything that can be asked for. Raises Unavailable, Missing or Refused."""
+        """List every resource that can be asked for. Raises Unavailable, Missing or Refused."""
         ...
 
     def close(self) -> None: ...

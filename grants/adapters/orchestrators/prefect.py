@@ -1,4 +1,4 @@
-"""A Prefect server as a catalog: its version, pools, deployments, blocks. Reads only, never a secret."""
+"""Read the version, pools, deployments and blocks of a Prefect server. Never reads a secret, never writes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import httpx
 
 from grants.adapters.errors import Unavailable, Unsupported
 from grants.adapters.http import Http, basic
-from grants.adapters.orchestrators.base import Found, Listing
+from grants.adapters.orchestrators.base import Listing, RemoteResource
 from grants.adapters.orchestrators.releases import Releases
 from grants.adapters.text import clean
 
-API_VERSION = "0.8.4"  # the same from 3.2 to 3.9: it tells no releases apart
+API_VERSION = "0.8.4"  # the same from 3.2 to 3.9, so it does not identify a release
 RELEASES = Releases(
     brand="Prefect",
     floor=(3, 6, 14),
@@ -23,9 +23,9 @@ RELEASES = Releases(
     too_old="an older server takes events without its auth string, and no older worker gets through the gate",
     too_new="calls that it added are refused until a newer Stint knows them",
 )
-SERVER = Found("server", "server", "server")
+SERVER = RemoteResource("server", "server", "server")
 
-_PASSES = 4  # over everything, until two agree
+_PASSES = 4  # over all resources, until two in a row agree
 _MOST_ROWS = 50_000  # of one kind
 _MOST_PAGES = 1_000  # of one kind in one pass; a server's own page limit may be small
 _LISTING_SECONDS = 180.0
@@ -35,15 +35,15 @@ type Row = Mapping[str, Any]
 
 
 class _Pass(NamedTuple):
-    """What one reading of everything gave, and whether it may be believed to be everything."""
+    """The result of one pass over all resources, and whether it can be complete."""
 
-    found: tuple[Found, ...]
-    steady: bool  # counts before and after agree with what was read, and nothing points nowhere
+    resources: tuple[RemoteResource, ...]
+    steady: bool  # counts before and after agree with the rows, and every flow and pool that a row names is known
     paged: bool  # some kind took several pages, between which rows may have moved
 
     @property
     def keys(self) -> set[tuple[str, str]]:
-        return {found.key for found in self.found}
+        return {resource.key for resource in self.resources}
 
 
 class Prefect:
@@ -55,7 +55,7 @@ class Prefect:
 
     @classmethod
     def at(cls, url: str, *, who: str, secret: str = "", transport: httpx.BaseTransport | None = None) -> Prefect:
-        """The server whose API is at `url` (".../api"). `secret` is its auth string, "" when it has none."""
+        """Connect to the server whose API is at `url` (".../api"). `secret` is its auth string, "" for none."""
         headers = {"X-Prefect-Api-Version": API_VERSION, **(basic(secret) if secret else {})}
         return cls(Http(url, who=who, headers=headers, transport=transport))
 
@@ -63,7 +63,7 @@ class Prefect:
         self._http.close()
 
     def version(self) -> str:
-        """What /admin/version says. Raises Unavailable, Missing, Refused, or Unsupported for one below the floor."""
+        """Return the version from /admin/version. Raises Unavailable, Missing, Refused; Unsupported below the floor."""
         version = self._http.get("/admin/version")
         if not isinstance(version, str):
             raise self._unreadable("a version")
@@ -72,40 +72,43 @@ class Prefect:
         return version
 
     def listing(self) -> Listing:
-        """The server, its pools, deployments and blocks, every page of them.
+        """List the server, its pools, deployments and blocks, from every page.
 
-        Prefect pages by offset, so a row that vanishes between two pages hides another one. Counts before and
-        after must agree with what was read, and where there were several pages, two passes in a row as well;
-        else the listing is not complete. Raises Unavailable, Missing or Refused.
+        Prefect pages by offset, so a row that vanishes between two pages hides another one. The listing is complete
+        only when the counts before and after agree with the rows and, if there were several pages, two passes in a
+        row agree. Raises Unavailable, Missing or Refused.
         """
         self._deadline = time.monotonic() + _LISTING_SECONDS
         before: set[tuple[str, str]] | None = None
         for _ in range(_PASSES):
             seen = self._everything()
             if seen.steady and (not seen.paged or seen.keys == before):
-                return Listing(seen.found, complete=True)
+                return Listing(seen.resources, complete=True)
             before = seen.keys if seen.steady else None
-        return Listing(seen.found, complete=False, why=f"What {self._http.who} has kept changing while it was read.")
+        return Listing(
+            seen.resources, complete=False, why=f"What {self._http.who} has kept changing while it was read."
+        )
 
     def _everything(self) -> _Pass:
         pools, pools_steady, pools_paged = self._all("work_pools", {})
-        # By creation, not by name: many deployments share one name, and ties have no order across pages.
+        # Sorted by creation, not by name: deployments of different flows share names, and equal names have no fixed
+        # order across pages.
         deployments, steady, paged = self._all("deployments", {"sort": "CREATED_DESC"})
         blocks, blocks_steady, blocks_paged = self._all("block_documents", {"sort": "BLOCK_TYPE_AND_NAME_ASC"})
         placed = self._deployments(deployments, {self._text(row, "name"): key for key, row in pools.items()})
         return _Pass(
-            found=(SERVER, *self._pools(pools), *placed, *self._blocks(blocks)),
+            resources=(SERVER, *self._pools(pools), *placed, *self._blocks(blocks)),
             steady=pools_steady and steady and blocks_steady and len(placed) == len(deployments),
             paged=pools_paged or paged or blocks_paged,
         )
 
     def _all(self, what: str, order: Mapping[str, str]) -> tuple[dict[str, Row], bool, bool]:
-        """Every row of one kind by id; whether the counts agree; whether it took several pages."""
+        """All rows of one kind by id, whether the counts agree, and whether there were several pages."""
         total = self._count(what)
         rows: dict[str, Row] = {}
         read = pages = 0
         while read < total:
-            # Without a limit: a server refuses one above its own, which its administrator may have lowered.
+            # No limit is sent: the server refuses a limit above its own, which an administrator may have lowered.
             page = self._ask(f"/{what}/filter", {**order, "offset": read})
             if not isinstance(page, list):
                 raise self._unreadable(what)
@@ -123,24 +126,26 @@ class Prefect:
             raise self._unreadable(what)
         return total
 
-    def _pools(self, rows: Mapping[str, Row]) -> list[Found]:
+    def _pools(self, rows: Mapping[str, Row]) -> list[RemoteResource]:
         return [
-            Found("pool", key, self._text(row, "name"), self._description(row), (), SERVER.kind, SERVER.remote_id)
+            RemoteResource(
+                "pool", key, self._text(row, "name"), self._description(row), (), SERVER.kind, SERVER.remote_id
+            )
             for key, row in rows.items()
         ]
 
-    def _deployments(self, rows: Mapping[str, Row], pools: Mapping[str, str]) -> list[Found]:
-        """Those whose flow and pool are known. One whose are not came or went during this pass."""
+    def _deployments(self, rows: Mapping[str, Row], pools: Mapping[str, str]) -> list[RemoteResource]:
+        """The deployments whose flow and pool were read; any other was added or deleted during this pass."""
         flows = self._flow_names({self._id(row, "flow_id") for row in rows.values()})
         placed = []
         for key, row in rows.items():
             flow, pool = flows.get(self._id(row, "flow_id")), row.get("work_pool_name")
             if flow is None or (pool is not None and pool not in pools):
                 continue
-            # A served deployment (flow.serve) has no pool: its runs are its own process's.
+            # A served deployment (flow.serve) has no pool: its runs execute in the serving process.
             parent = ("pool", pools[pool]) if pool is not None else SERVER.key
             name = f"{flow}/{self._text(row, 'name')}"
-            placed.append(Found("deployment", key, name, self._description(row), self._tags(row), *parent))
+            placed.append(RemoteResource("deployment", key, name, self._description(row), self._tags(row), *parent))
         return placed
 
     def _flow_names(self, flow_ids: Collection[str]) -> dict[str, str]:
@@ -157,7 +162,7 @@ class Prefect:
             wanted = left
         return names
 
-    def _blocks(self, rows: Mapping[str, Row]) -> list[Found]:
+    def _blocks(self, rows: Mapping[str, Row]) -> list[RemoteResource]:
         found = []
         for key, row in rows.items():
             block_type = row.get("block_type")
@@ -165,7 +170,7 @@ class Prefect:
                 raise self._unreadable("block_documents")
             name = f"{self._text(block_type, 'slug')}/{self._text(row, 'name')}"
             description = self._description(block_type)
-            found.append(Found("block", key, name, description, (), SERVER.kind, SERVER.remote_id))
+            found.append(RemoteResource("block", key, name, description, (), SERVER.kind, SERVER.remote_id))
         return found
 
     def _ask(self, path: str, body: Mapping[str, Any]) -> Any:

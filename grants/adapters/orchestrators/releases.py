@@ -1,4 +1,4 @@
-"""Which releases of an orchestrator Stint serves: none below the floor; above the newest tested one, with a warning."""
+"""The releases of an orchestrator that Stint serves: none below the floor, those above the newest with a warning."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import re
 from typing import NamedTuple
 
 _RELEASE = re.compile(r"(\d{1,6})\.(\d{1,6})\.(\d{1,6})(?P<rest>[0-9A-Za-z.+-]{0,60})")
-_BEFORE = re.compile(r"\.?(?:a|b|c|rc|dev|alpha|beta)\d")  # what precedes the release of that number (PEP 440)
+_BEFORE = re.compile(r"\.?(?:a|b|c|rc|dev|alpha|beta)\d")  # marks a pre-release (PEP 440)
 
 type Release = tuple[int, int, int]
 
 
 class Releases(NamedTuple):
-    """What has been tried of one brand. `too_old` and `too_new` end a sentence for admins."""
+    """The tested releases of one brand. `too_old` and `too_new` end a sentence for admins."""
 
     brand: str
     floor: Release
-    newest: tuple[int, int]  # of which every patch release counts as tried
+    newest: tuple[int, int]  # every patch release of it counts as tested
     too_old: str
     too_new: str
 
     def refusal(self, version: str) -> str:
-        """Why Stint does not serve a server of this version, a sentence; "" when it does."""
+        """Say in a sentence why Stint does not serve this version; "" when it does."""
         release = _release(version)
         if release is None:
             return f"It does not say which version of {self.brand} it is; Stint needs {_dotted(self.floor)} or later."
@@ -30,7 +30,7 @@ class Releases(NamedTuple):
         return ""
 
     def warning(self, version: str) -> str:
-        """What to expect of a version newer than any that was tried, a sentence; "" when there is nothing to say."""
+        """Say in a sentence what to expect of a version newer than any tested one; "" for a tested version."""
         release = _release(version)
         if release is None or release[:2] <= self.newest:
             return ""

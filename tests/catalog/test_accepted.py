@@ -1,6 +1,6 @@
 """Whoever can make a pool or a deployment gains nothing by a name that looks like another's.
 
-Faults that turn these red: clean() or strip() of a name in the adapter or in taken.take, a cut at NAME_MAX, children of
+Faults that turn these red: clean() or strip() of a name in the adapter or in accepted.accept, a cut at NAME_MAX, children of
 what is left out kept, no _SHORTENED in bindings.role_of.
 """
 
@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts import names
-from grants.adapters.orchestrators.base import Found, Listing
+from grants.adapters.orchestrators.base import Listing, RemoteResource
+from grants.catalog.accepted import NAME_MAX, accept
 from grants.catalog.models import Resource
-from grants.catalog.sync import State, sync_connection
-from grants.catalog.taken import NAME_MAX, take
+from grants.catalog.sync import SyncState, sync_connection
 from grants.lifecycle.bindings import role_of
 from grants.policy import rules, versions
 from tests.cast import Cast
@@ -35,10 +35,10 @@ NAME = st.one_of(
 @pytest.mark.parametrize("name", LOOK_ALIKES, ids=ascii)
 def test_a_look_alike_is_another_resource_or_none(cast: Cast, name: str) -> None:
     """Neither its owners, nor its rules, nor its role at the provider are those of the one that it looks like."""
-    real = Found("pool", cast.pool.remote_id, cast.pool.name, parent_kind="server", parent_remote_id="server")
+    real = RemoteResource("pool", cast.pool.remote_id, cast.pool.name, parent_kind="server", parent_remote_id="server")
     twin = pool(name)
     outcome = sync_connection(cast.connection, client=Stub(real, twin), accept_vanished=True)
-    assert outcome.state is State.SYNCED
+    assert outcome.state is SyncState.SYNCED
     role = role_of(cast.pool, "run")
     for row in Resource.objects.filter(remote_id=twin.remote_id):
         assert row.name == name
@@ -75,7 +75,9 @@ def test_what_is_left_out_is_said_and_takes_what_is_below_with_it(cast: Cast) ->
 def test_who_is_called_oddly_from_now_on_is_gone(cast: Cast) -> None:
     """A flow can be renamed. What it was called before is nobody's name then, and no access goes by it."""
     row = cast.deployment
-    named = Found("deployment", row.remote_id, f"{row.name}\u00a0", parent_kind="server", parent_remote_id="server")
+    named = RemoteResource(
+        "deployment", row.remote_id, f"{row.name}\u00a0", parent_kind="server", parent_remote_id="server"
+    )
     sync_connection(cast.connection, client=Stub(named), accept_vanished=True)
     row.refresh_from_db()
     assert row.retired_at is not None
@@ -83,14 +85,14 @@ def test_who_is_called_oddly_from_now_on_is_gone(cast: Cast) -> None:
 
 @given(st.lists(st.tuples(NAME, st.lists(NAME, max_size=3)), max_size=12))
 def test_names_are_kept_as_they_came_or_left_out(listed: list[tuple[str, list[str]]]) -> None:
-    found = tuple(Found("pool", str(n), name, tags=tuple(tags)) for n, (name, tags) in enumerate(listed))
-    taken = take(Listing(found, complete=True))
+    found = tuple(RemoteResource("pool", str(n), name, tags=tuple(tags)) for n, (name, tags) in enumerate(listed))
+    accepted = accept(Listing(found, complete=True))
     by_id = {one.remote_id: one for one in found}
-    assert all(one.name == by_id[one.remote_id].name for one in taken.found)
-    assert all(set(one.tags) <= set(by_id[one.remote_id].tags) for one in taken.found)
-    assert len(taken.found) == sum(not names.odd(one.name, NAME_MAX) for one in found)
-    assert bool(taken.left_out) >= (len(taken.found) < len(found))
-    assert taken.left_out.isprintable()
+    assert all(one.name == by_id[one.remote_id].name for one in accepted.resources)
+    assert all(set(one.tags) <= set(by_id[one.remote_id].tags) for one in accepted.resources)
+    assert len(accepted.resources) == sum(not names.odd(one.name, NAME_MAX) for one in found)
+    assert bool(accepted.left_out) >= (len(accepted.resources) < len(found))
+    assert accepted.left_out.isprintable()
 
 
 def test_a_short_name_is_not_called_like_a_long_one(cast: Cast) -> None:
