@@ -1,7 +1,7 @@
-"""Mail: reads the record from a cursor, so no mail is lost with a message, and tells people where to look.
+"""Send mail for events of the record, read from a cursor, so that a lost message of the broker loses no mail.
 
-A mail links to a page; nothing is decided by opening it. At least once: a crash between sending and moving
-the cursor sends one event's mail again, under the same Message-ID.
+A mail links to a page; opening it decides nothing. Each mail is sent at least once: after a crash between sending and
+moving the cursor, the mails of one event are sent again with the same Message-ID.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def _send_due(_which: str) -> timedelta:
 
 
 def send_pending() -> int:
-    """Send what the record has and the cursor has not; returns how many mails.
+    """Send the mails of all events after the cursor; return how many.
 
-    Raises OSError (smtplib's errors are) when the server does not take it; the cursor then stays.
+    Raises OSError (as smtplib's errors are) when the server does not accept a mail; the cursor then stays.
     """
     sent = 0
     while (count := _next()) is not None:
@@ -62,7 +62,7 @@ def send_pending() -> int:
 
 
 def _next() -> int | None:
-    """One event's mails and the cursor in one transaction; None when nothing is left or another has it."""
+    """Send one event's mails and move the cursor, in one transaction; None when none is left or another one sends."""
     with transaction.atomic():
         cursor = Cursor.objects.select_for_update(skip_locked=True).filter(name="mail").first()
         if cursor is None:
@@ -88,18 +88,18 @@ def _send(message: EmailMessage) -> int:
     try:
         return message.send()
     except smtplib.SMTPRecipientsRefused as error:
-        # Nobody else's mail waits for an address that does not exist.
+        # One address that does not exist must not hold back the mail of other people.
         log.warning("mail_refused", message_id=message.extra_headers["Message-ID"], error=str(error.args))
         return 0
 
 
 def messages(event: AuditEvent) -> Iterator[EmailMessage]:
-    """The mails that an event causes, given how things stand now."""
+    """The mails for an event, by the present state of its request or grant."""
     facts: dict[str, Any] = json.loads(bytes(event.payload))
     if event.verb in (Verb.GRANT_REVOKED, Verb.GRANT_RETIRED):
         related = ("resource__connection", "beneficiary", "request__requester")
         grant = Grant.objects.select_related(*related).get(pk=facts["grant"])
-        machine = grant.beneficiary.kind == Subject.Kind.SERVICE  # reads no mail: who asked for it does
+        machine = grant.beneficiary.kind == Subject.Kind.SERVICE  # a machine reads no mail, so its requester gets it
         person = grant.request.requester if machine else grant.beneficiary
         yield from _to(person, "ended", event, f"/grants/{grant.pk}", grant=grant)
         return
@@ -117,7 +117,7 @@ def messages(event: AuditEvent) -> Iterator[EmailMessage]:
     view = stages.current(decide.stages_of(request)) if request.state == Request.State.PENDING else None
     told = event.verb == Verb.REQUEST_VOTED and view is not None and view.number == facts["stage"]
     if view is None or told:
-        return  # decided meanwhile, or a stage whose people know already
+        return  # decided meanwhile, or the approvers of this stage were told before
     for approver in view.approvers:
         yield from _to(approver, "asked", event, where, request=request, stage=view)
 

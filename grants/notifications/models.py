@@ -2,7 +2,7 @@ from django.db import models
 
 
 class Cursor(models.Model):
-    """How far one reader of the audit sequence has come."""
+    """The last event that one reader of the record has handled."""
 
     name = models.TextField(primary_key=True)
     seq = models.BigIntegerField()

@@ -1,4 +1,4 @@
-"""The mail server, as Django talks to it: one end for a whole delivery, and whose certificates Stint believes."""
+"""Django's SMTP backend with a deadline for a whole delivery and the certificate authorities that Stint trusts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from django.core.mail.backends import smtp
 
 from grants.adapters import trust
 
-SECONDS = 20.0  # for one mail, less than a transaction may be idle
+SECONDS = 20.0  # for one mail; less than the time that a transaction may be idle
 REPLY_BYTES = 64 * 1024
 
 
 class _Replies:
-    """What a server says, line by line: smtplib waits ten seconds for each byte, and takes lines without end."""
+    """Reads a server's replies with a limit on time and size. smtplib waits ten seconds for each byte, without end."""
 
     def __init__(self, sock: socket.socket, until: float) -> None:
         self._sock = sock
@@ -45,11 +45,11 @@ class _Replies:
         return line
 
     def close(self) -> None:
-        """The socket is smtplib's."""
+        """Do nothing: smtplib closes the socket."""
 
 
 class _InTime:
-    """Over smtplib's classes."""
+    """Adds the deadline to smtplib's classes."""
 
     file: Any
     sock: Any
@@ -74,7 +74,7 @@ class _Smtps(_InTime, smtplib.SMTP_SSL):
 
 
 class EmailBackend(smtp.EmailBackend):
-    """Django's, with our connections."""
+    """Django's backend, with the connections above."""
 
     @property
     @override

@@ -1,7 +1,7 @@
-"""Tokens that nobody is shown: written where a machine reads them, and replaced there before they expire.
+"""Deliver tokens to machines: write each into a file that the machine reads, and replace it before it expires.
 
-A Celery task does it, named by its due row, so a token never passes the broker: it is made by the process that writes
-the file. What the file holds is how the next run knows what was delivered; nothing else remembers it.
+A Celery task does this and takes its work from a due row. The process that makes a token also writes the file, so no
+token passes the broker. The file itself is the only record of which token was delivered.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from grants.tokens.mint import read
 from grants.tokens.models import Credential
 from grants.tokens.sentences import Says
 
-LOOK_AGAIN = timedelta(minutes=1)  # a file may vanish without anybody telling
+LOOK_AGAIN = timedelta(minutes=1)  # a file may be deleted at any time
 SOON = timedelta(seconds=1)
 _FILE_MAX = 200  # bytes; a token has 72
-_OURS = re.compile(r"[0-9]+\.[a-z]+|\.[0-9]+\.[a-z]+\.[0-9a-f]{16}")  # a token, or one whose writing was cut short
+_OURS = re.compile(r"[0-9]+\.[a-z]+|\.[0-9]+\.[a-z]+\.[0-9a-f]{16}")  # a token, or a cut-short write
 
 
 class NoFolder(OSError):
-    """This worker was not told where to write."""
+    """STINT_TOKEN_DIR is not set for this worker."""
 
     def __init__(self) -> None:
         super().__init__("STINT_TOKEN_DIR is not set, so no token is delivered")
 
 
 def begin(service: Subject, *, by: Subject | str) -> None:
-    """Deliver tokens for whatever this identity holds, from now on. Raises NotAllowed.
+    """Deliver tokens for every live grant of this identity, from now on. Raises NotAllowed.
 
-    `by` is a person, or the word for whoever has the shell of the portal.
+    `by` is a person, or "cli" for a command on the portal's machine.
     """
     _permit(service, by)
     if is_on(service):
@@ -56,7 +56,7 @@ def begin(service: Subject, *, by: Subject | str) -> None:
 
 
 def end(service: Subject, *, by: Subject) -> None:
-    """Deliver no more. What was delivered works until it expires, or is revoked. Raises NotAllowed."""
+    """Stop delivery. Delivered tokens work until they expire or are revoked. Raises NotAllowed."""
     _permit(service, by)
     with transaction.atomic():
         due.DueJob.objects.filter(name=token_job(service.pk)).delete()
@@ -68,7 +68,7 @@ def is_on(service: Subject) -> bool:
 
 
 def path_of(subject_id: int, resource_id: int, level: str) -> Path:
-    """Where the token for this much of this resource is: the same for one grant after the other. Raises NoFolder."""
+    """The file for this level on this resource, the same for each later grant. Raises NoFolder."""
     folder: Path | None = settings.ENV.token_dir
     if folder is None:
         raise NoFolder
@@ -76,10 +76,10 @@ def path_of(subject_id: int, resource_id: int, level: str) -> Path:
 
 
 def deliver(subject_id: int) -> timedelta:
-    """Write what is missing or about to expire, remove what is over; returns when to look again. Raises OSError."""
+    """Write missing and expiring tokens, remove those that are over; return when to look again. Raises OSError."""
     now = clock.now()
     live = Grant.objects.live_at(now).filter(beneficiary=subject_id, beneficiary__active=True)
-    # Of several grants for the same thing the one that lasts longest comes last, and stays.
+    # Of several grants for one file, the one that lasts longest is written last and stays.
     longest = {
         (grant.resource_id, grant.level): grant for grant in live.order_by(Coalesce("ended_at", "ends_at"), "pk")
     }
@@ -94,20 +94,20 @@ def _deliver_due(subject_id: str) -> timedelta:
 
 
 def _deliver(grant: Grant, now: datetime) -> datetime:
-    """Leave or replace the token of one grant; returns when it is to be replaced, or its grant is over."""
+    """Keep or replace the token of one grant; return when to replace it next, or when its grant is over."""
     path = path_of(grant.beneficiary_id, grant.resource_id, grant.level)
     there = _delivered(path, grant)
     if there is not None and not there.is_over_at(now) and now < (when := _replaced_at(there, grant)):
         return when
     issued = _issue(grant, there)
     if issued is None:
-        return now  # ended a moment ago: looked at again, and not live any more
+        return now  # the grant ended a moment ago: the next look finds it over
     _write(path, issued.token)
     return _replaced_at(issued.credential, grant)
 
 
 def _replaced_at(credential: Credential, grant: Grant) -> datetime:
-    """After two thirds of its life; one that dies with its grant is never replaced."""
+    """When to replace a token: after two thirds of its life; never when it ends with its grant."""
     if credential.expires_at >= grant.drained_at:
         return grant.over_at
     return credential.issued_at + (credential.expires_at - credential.issued_at) * 2 / 3
@@ -115,7 +115,7 @@ def _replaced_at(credential: Credential, grant: Grant) -> datetime:
 
 @transaction.atomic
 def _issue(grant: Grant, there: Credential | None) -> issue.Issued | None:
-    """A new token. The one in the file works on beside it for who has read it; others that were delivered do not."""
+    """Issue a new token. The one in the file stays valid for a machine that has read it; older ones are revoked."""
     grant = Grant.objects.select_for_update(no_key=True, of=("self",)).select_related("resource").get(pk=grant.pk)
     now = clock.now()
     if not grant.is_live_at(now):
@@ -132,7 +132,7 @@ def _issue(grant: Grant, there: Credential | None) -> issue.Issued | None:
 
 
 def _delivered(path: Path, grant: Grant) -> Credential | None:
-    """The token that the file holds, if it is one of this grant."""
+    """The token in the file, if it belongs to this grant."""
     try:
         with open(path, "rb", buffering=0, opener=_not_waiting) as file:
             text = (file.read(_FILE_MAX) or b"").decode("ascii", errors="replace")
@@ -143,12 +143,12 @@ def _delivered(path: Path, grant: Grant) -> Credential | None:
 
 
 def _not_waiting(path: str, flags: int) -> int:
-    """The machine may write there, too: a pipe in the place of its file must not hold the worker for ever."""
+    """Open without blocking: the machine can put a pipe in place of its file, which must not block the worker."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has neither
 
 
 def _write(path: Path, token: str) -> None:
-    """Whole or not at all, readable by its owner alone."""
+    """Write the file completely or not at all, readable by its owner alone."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -159,9 +159,9 @@ def _write(path: Path, token: str) -> None:
 
 
 def _remove_others(subject_id: int, kept: Iterable[Path]) -> None:
-    """Tokens of grants that are over are of no use; they must not lie about either.
+    """Remove the tokens of grants that are over.
 
-    Nothing else is touched, for who can write there could put a link in the place of the folder.
+    No other file is touched: whoever can write there could replace the folder by a link.
     """
     folder, keep = path_of(subject_id, 0, "").parent, set(kept)
     for file in folder.iterdir() if folder.is_dir() else ():

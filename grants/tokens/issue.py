@@ -1,4 +1,4 @@
-"""Service tokens: issued, shown once, replaced, revoked. Each is tied to one grant and dies with it by itself."""
+"""Issue, list, replace and revoke service tokens. Each belongs to one grant and ends with it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from grants.tokens.usage import PASSED
 
 USUAL = timedelta(hours=1)
 SHORTEST = timedelta(minutes=1)
-LIVE_MAX = 20  # of one grant: who needs more has lost count, and so have we
+LIVE_MAX = 20  # tokens of one grant; with more, nobody can tell which are still needed
 
 Kind = Credential.Kind
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A new token. `token` is the only time that anybody sees it; it stays out of logs and tracebacks."""
+    """A new token. `token` is shown once, here; it appears in no log and no traceback."""
 
     credential: Credential
     token: str = field(repr=False)
@@ -42,15 +42,15 @@ class Listed(NamedTuple):
     """A token as the grant's page lists it."""
 
     credential: Credential
-    over: bool  # expired, revoked, or dead with its grant
-    ended_at: datetime  # when it is over, or has been
-    last_used: datetime | None  # to the minute, let through or refused
+    over: bool  # expired, revoked, or ended with its grant
+    ended_at: datetime  # when it ends or ended
+    last_used: datetime | None  # to the minute, whether the call was let through or refused
     calls: int
     refused: int
 
 
 def why_not(grant: Grant, by: Subject) -> str:
-    """Why this person can't issue tokens for this grant now, in a sentence; "" when they can."""
+    """Say in a sentence why this person cannot issue tokens for this grant now; "" when they can."""
     try:
         _permit(grant, by, clock.of_page())
     except (NotAllowed, Conflict) as error:
@@ -63,24 +63,24 @@ def may_issue(grant: Grant, by: Subject) -> bool:
 
 
 def may_revoke(credential: Credential, by: Subject) -> bool:
-    """Whoever uses it, and whoever could revoke its grant."""
+    """May this person revoke the token: as its user, or because they could revoke its grant?"""
     return credential.grant is not None and acts_on(credential.grant, by)
 
 
 def acts_on(grant: Grant, by: Subject) -> bool:
-    """May this person revoke the tokens of a grant: as who uses them, or who could revoke the grant?"""
+    """May this person revoke the tokens of a grant: as their user, or because they could revoke the grant?"""
     return service_identities.acts_for(by, grant.beneficiary) or hold.may_revoke(grant, by)
 
 
 def ends_at(grant: Grant, lasts: timedelta | None, now: datetime) -> datetime:
-    """When a token issued now is over: an hour, or what was asked for; `work` lasts, and drains, with its grant."""
+    """When a token issued now ends: in an hour or the time asked for; one for `work` ends with its grant's drain."""
     if lasts is None and Level.of(grant.level) in SERVICES_ONLY:
         return grant.drained_at
     return min(now + (lasts or USUAL), grant.drained_at)
 
 
 def issue(grant: Grant, *, by: Subject, lasts: timedelta | None = None) -> Issued:
-    """A new token for the holder of a live grant, or for the team (or an admin) of an identity that holds one.
+    """Issue a token for the holder of a live grant, or for a member of the team whose identity holds it.
 
     Raises NotAllowed, or Conflict when the access is over.
     """
@@ -97,7 +97,7 @@ def issue(grant: Grant, *, by: Subject, lasts: timedelta | None = None) -> Issue
 
 
 def rotate(credential: Credential, *, by: Subject) -> Issued:
-    """A new token in place of this one, for as long again; the old one is refused from the next call on.
+    """Replace this token by a new one with the same lifetime; the gate refuses the old one from the next call on.
 
     Raises NotAllowed, or Conflict when the token or the access is over.
     """
@@ -117,7 +117,7 @@ def rotate(credential: Credential, *, by: Subject) -> Issued:
 
 
 def revoke(credential: Credential, *, by: Subject) -> Credential:
-    """The token is refused from the next call on; the grant stays. Raises NotAllowed or Conflict (over already)."""
+    """Revoke a token: the gate refuses it from the next call on; the grant stays. Raises NotAllowed or Conflict."""
     grant = _grant_of(credential)
     if not may_revoke(credential, by):
         raise NotAllowed(Says.NOT_REVOCABLE)
@@ -133,7 +133,7 @@ def revoke(credential: Credential, *, by: Subject) -> Credential:
 
 
 def of_grant(grant: Grant) -> list[Listed]:
-    """The tokens of a grant, the newest first, with what they were last used for."""
+    """List the tokens of a grant, the newest first, with the time of their last use."""
     now = clock.of_page()
     used = Q(usage__code=PASSED)
     tokens = (
@@ -149,12 +149,12 @@ def of_grant(grant: Grant) -> list[Listed]:
 
 
 def live_of(grant: Grant, now: datetime) -> QuerySet[Credential]:
-    """The tokens of a live grant that still work."""
+    """The tokens of a live grant that are still valid."""
     return Credential.objects.filter(grant=grant, revoked_at=None, expires_at__gt=now)
 
 
 def make(grant: Grant, *, by: Subject | None, until: datetime, now: datetime) -> Issued:
-    """The row of a new token, for the caller to record."""
+    """Make the row of a new token; the caller records it."""
     minted = mint(Kind.TOKEN)
     credential = Credential.objects.create(
         kind=Kind.TOKEN,
@@ -172,19 +172,19 @@ def make(grant: Grant, *, by: Subject | None, until: datetime, now: datetime) ->
 
 
 def end(credentials: Sequence[Credential], now: datetime) -> None:
-    """Revoke rows that the caller has locked, and records."""
+    """Revoke rows that the caller has locked and then records."""
     Credential.objects.filter(pk__in=[one.pk for one in credentials], revoked_at=None).update(revoked_at=now)
 
 
 def _deliver_anew(old: Credential) -> None:
-    """A machine whose file holds what has just ended gets another one at once."""
+    """Make the delivery due now, for a machine whose file holds a token that was just revoked."""
     if old.issued_by_id is None:
         due.hurry(hold.token_job(old.subject_id))
 
 
 def _permit(grant: Grant, by: Subject, now: datetime) -> None:
     holder = grant.beneficiary
-    if not service_identities.acts_for(by, holder):  # no admin either: they have no rights at the gate
+    if not service_identities.acts_for(by, holder):  # admins neither: being admin gives no right at the gate
         if holder.kind == Subject.Kind.SERVICE:
             raise NotAllowed(Says.NOT_OF_TEAM, name=holder.name)
         raise NotAllowed(Says.NOT_HELD)
@@ -212,7 +212,7 @@ def _grant_of(credential: Credential) -> Grant:
 
 
 def _lock(grant: Grant) -> Grant:
-    """Locked first: whoever ends the grant meanwhile is waited for, and then the clock is looked at."""
+    """Lock the grant before the clock is read, so that an action that ends the grant at this moment is seen."""
     rows = Grant.objects.select_for_update(no_key=True, of=("self",))
     return rows.select_related("beneficiary", "resource__connection").get(pk=grant.pk)
 

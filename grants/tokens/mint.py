@@ -1,7 +1,7 @@
-"""What a credential looks like: made here, told from typing errors here, known elsewhere by its digest alone.
+"""Make and read credentials. Only their digest is stored.
 
-`stint_<id>_<secret><checksum>`. The checksum is for scanners that look for lost tokens and for slips of the hand:
-it keeps nobody out. Django-free: the gate reads tokens with it, too.
+The form is `stint_<id>_<secret><checksum>`. The checksum lets secret scanners recognize leaked tokens and finds typing
+errors; it is no protection. Free of Django, because the gate reads tokens with it, too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_LENGTH = 16
-SECRET_LENGTH = 43  # of 62 signs: 256 bits
+SECRET_LENGTH = 43  # characters of an alphabet of 62: 256 bits
 CHECKSUM_LENGTH = 6
 
 PREFIXES = {"token": "stint", "gate_session": "stints", "ticket": "stintt"}
@@ -25,7 +25,7 @@ _TOKEN = re.compile(
 
 
 class Minted(NamedTuple):
-    """A new credential. `token` is for whoever it is made for, once; `digest` is what is kept."""
+    """A new credential. `token` is handed over once; `digest` is stored."""
 
     key_id: str
     token: str
@@ -36,7 +36,7 @@ class Minted(NamedTuple):
 
 
 def mint(kind: str) -> Minted:
-    """A new `token`, `gate_session` or `ticket`. Raises KeyError for anything else."""
+    """Make a new `token`, `gate_session` or `ticket`. Raises KeyError for any other kind."""
     key_id = _random(ID_LENGTH)
     body = f"{PREFIXES[kind]}_{key_id}_{_random(SECRET_LENGTH)}"
     token = body + _checksum(body)
@@ -44,7 +44,7 @@ def mint(kind: str) -> Minted:
 
 
 def read(text: str, kind: str = "") -> bytes | None:
-    """The digest that `text` is known by; None if it is no credential of ours, or not of that kind."""
+    """Return the digest of `text`; None if it is not a credential of ours, or not of that kind."""
     matched = _TOKEN.fullmatch(text)
     if matched is None or (kind and PREFIXES[kind] != matched["prefix"]):
         return None
@@ -54,7 +54,7 @@ def read(text: str, kind: str = "") -> bytes | None:
 
 
 def _digest(token: str) -> bytes:
-    # One round is enough: nobody guesses 256 random bits, and the gate does this for each call.
+    # One round of hashing is enough: 256 random bits cannot be guessed, and the gate hashes on each call.
     return hashlib.sha256(token.encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""Credentials and what they were used for. The database keeps what these say: migration 0008 has keys and triggers."""
+"""Credentials and their usage. The database enforces what these say: migration 0008 has the keys and triggers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grants.catalog.models import Connection
 from grants.lifecycle.models import Grant
 
 TICKET_LASTS = timedelta(seconds=30)
-SESSION_LASTS = timedelta(hours=12)  # at most: a portal's session lasts no longer
+SESSION_LASTS = timedelta(hours=12)  # at most; a session of the portal lasts no longer either
 
 
 def _digest_has_32_bytes(column: str) -> Exact:
@@ -27,10 +27,10 @@ def _lasts(longest: timedelta) -> LessThanOrEqual:
 
 
 class Credential(models.Model):
-    """Something that opens the gate, known by its digest alone.
+    """A token, a browser's session at the gate, or a ticket; stored as a digest.
 
-    A token is tied to one grant, a browser's session carries all grants of its subject, a ticket becomes a session.
-    That one is over is derived from its times and its grant's; only revoking it is an act.
+    A token belongs to one grant. A session carries all grants of its subject. A ticket becomes a session. The end of a
+    credential is derived from its own times and those of its grant; only a revocation is written.
     """
 
     class Kind(models.TextChoices):
@@ -40,18 +40,18 @@ class Credential(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     kind = models.TextField(choices=Kind)
-    key_id = models.TextField(unique=True)  # the part of it that may be shown
+    key_id = models.TextField(unique=True)  # the part that may be shown
     digest = models.BinaryField(unique=True)
     subject = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="credentials", db_index=False)
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="+", db_index=False)
     grant = models.ForeignKey(Grant, models.PROTECT, null=True, related_name="credentials", db_constraint=False)
     grant_until = models.DateTimeField(null=True)  # the grant's drain_until, which never moves
     issued_at = models.DateTimeField()
-    # Who was shown it; NULL: a process of ours made it for a machine.
+    # The person to whom it was shown; NULL when a process of ours made it for a machine.
     issued_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", db_index=False)
     expires_at = models.DateTimeField()
-    nonce_digest = models.BinaryField(null=True)  # tickets: of the cookie without which it is worthless
-    session_until = models.DateTimeField(null=True)  # tickets: when the session that it becomes is over
+    nonce_digest = models.BinaryField(null=True)  # tickets: of the cookie that has to come with the ticket
+    session_until = models.DateTimeField(null=True)  # tickets: the end of the session that it becomes
     used_at = models.DateTimeField(null=True)  # tickets
     revoked_at = models.DateTimeField(null=True)
     version = models.BigIntegerField(default=0, db_default=0)
@@ -96,21 +96,21 @@ class Credential(models.Model):
 
     @property
     def ended_at(self) -> datetime:
-        """When it is over: revoked, by itself, or with its grant (which is looked at: select it with the row)."""
+        """The end: by revocation, by its own time, or with its grant (select the grant with the row)."""
         ends = [self.expires_at, *([self.revoked_at] if self.revoked_at else [])]
         return min([*ends, *([self.grant.drained_at] if self.grant else [])])
 
     def is_over_at(self, now: datetime) -> bool:
-        """Dead by itself, or with its grant."""
+        """Is it over, by itself or with its grant?"""
         return now >= self.ended_at
 
 
 class GateUsage(models.Model):
-    """How often a credential was let through or refused on a route, minute by minute. Written by the gate alone."""
+    """How often calls with a credential were let through or refused on a route, by minute. Only the gate writes it."""
 
     pk = models.CompositePrimaryKey("minute", "gate", "credential", "route", "code")
     minute = models.DateTimeField()
-    gate = models.TextField()  # which process counted
+    gate = models.TextField()  # the gate that counted
     credential = models.ForeignKey(Credential, models.PROTECT, related_name="usage", db_index=False)
     route = models.TextField()  # "POST /api/deployments/{id}/create_flow_run"
     code = models.TextField()  # "ok", or why it was refused (grants.gate.decision.types.Code)

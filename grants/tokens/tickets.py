@@ -1,7 +1,7 @@
-"""From the portal into the gate: a ticket becomes a browser's session there, and signing out ends it.
+"""Let a browser of the portal into the gate: a ticket becomes a session there, which ends when the person signs out.
 
-The browser carries the ticket from one host to the other, once, within seconds; without the nonce that the gate put
-into its cookie beforehand it is worth nothing. `gate_redeem()` in migration 0009 is the other half.
+The browser carries the ticket from one host to the other, once, within seconds. The ticket is only valid together with
+the nonce in the cookie that the gate has set before. `gate_redeem()` in migration 0009 is the gate's side of this.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Kind = Credential.Kind
 
 
 def hand_over(subject: Subject, connection: Connection, nonce_digest: bytes, *, until: datetime | None = None) -> str:
-    """A ticket for this person's browser, to be sent on at once. `until`: the end of the portal's session.
+    """Make a ticket for this person's browser, valid for seconds. `until` is the end of the portal's session.
 
-    Raises NotAllowed: a machine, somebody who left, a connection that no gate serves, a session that is over.
+    Raises NotAllowed for a machine, a person who is switched off, a connection without a host, a session that is over.
     """
     if not subject.active or subject.kind != Subject.Kind.PERSON:
         raise NotAllowed(Says.PEOPLE_ONLY)
@@ -57,9 +57,9 @@ def hand_over(subject: Subject, connection: Connection, nonce_digest: bytes, *, 
 
 
 def end_sessions(*subjects: Subject) -> list[Credential]:
-    """Revoke what these people's browsers have at the gate, in the caller's transaction, which records the rows.
+    """Revoke these people's tickets and sessions at the gate, in the caller's transaction, which records the rows.
 
-    Tickets first: a gate that is redeeming one holds its row, so the session that comes of it is seen after it.
+    Tickets are revoked first: a gate that is redeeming a ticket holds its row, so the new session is seen afterwards.
     """
     now = clock.now()
     ended: list[Credential] = []

@@ -1,4 +1,4 @@
-"""`manage.py after_restore`: declare that a backup was restored, end what it revived. When: docs/operations.md."""
+"""`manage.py after_restore`: declare that a backup was restored and end what it revived (docs/operations.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py audit_key`: make the key that signs the head of the record, once."""
+"""`manage.py audit_key`: make the key that signs the head of the record; keep one that exists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grants.audit.export import make_key
 
 
 class Command(BaseCommand):
-    help = "Make the Ed25519 key at STINT_AUDIT_KEY_FILE. A key that is there is kept."
+    help = "Make the Ed25519 key at STINT_AUDIT_KEY_FILE; keep a key that exists."
     requires_system_checks: tuple[str, ...] = ()
 
     @override

@@ -1,4 +1,4 @@
-"""Apply connections.yaml, or list what is there."""
+"""`manage.py connections apply FILE|list`: apply connections.yaml, or list the connections."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Command(BaseCommand):
             self.stderr.write(note)
 
     def _version_note(self, spec: ConnectionSpec) -> str:
-        """What is to be said of the server's version; "" for one that was tested. One below the floor stops it all."""
+        """A note on the server's version; "" for a tested one. Raises CommandError for one below the floor."""
         connection = Connection(slug=spec.slug, kind=spec.kind, url=spec.url, secret_ref=spec.secret)
         try:
             connection.server_version = server_version(connection)

@@ -1,4 +1,4 @@
-"""Become the gate."""
+"""`manage.py gate`: replace this process by the gate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 
 
 class Command(BaseCommand):
-    help = "Runs the gate before the orchestrators: python -m portal.gate, which is free of Django."
+    help = "Runs the gate in front of the orchestrators: python -m portal.gate, which is free of Django."
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:

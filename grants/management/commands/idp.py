@@ -1,4 +1,4 @@
-"""`manage.py idp doctor`: can Stint's account at the identity provider do what it must, and no more?"""
+"""`manage.py idp doctor`: check that Stint's account at the identity provider has the rights it needs and no others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         try:
             provider = providers.adapter(default())
             findings = provider.doctor()
-            if any(finding.ok for finding in findings):  # else nothing can be seen there
+            if any(finding.ok for finding in findings):  # else the account can read nothing
                 findings += map(provider.inspect, versions.mapped_roles())
         except AdapterError as error:
             raise CommandError(error.reason) from None

@@ -1,4 +1,4 @@
-"""`manage.py migrate` works as the owner of the tables where STINT_DATABASE_OWNER_URL says who that is."""
+"""`manage.py migrate`: migrate as the owner of the tables when STINT_DATABASE_OWNER_URL is set."""
 
 from __future__ import annotations
 

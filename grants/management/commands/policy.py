@@ -76,7 +76,7 @@ class Command(BaseCommand):
             self.careful(now)
 
     def careful(self, policy: Policy) -> None:
-        """Roles that it maps and Stint will not give. The policy counts all the same: the provider may be away."""
+        """Warn of mapped roles that Stint will not give; the policy is in force all the same."""
         mapped = versions.mapped_roles(policy)
         if not mapped:
             return

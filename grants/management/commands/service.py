@@ -1,4 +1,4 @@
-"""`manage.py service add|ask|deliver|list`: the identities of workers and CI jobs, from a shell."""
+"""`manage.py service add|ask|deliver|list`: manage the service identities of workers and CI jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sync catalogs and the directory now, in the foreground."""
+"""`manage.py sync`: sync catalogs and the directory now, in the foreground."""
 
 from __future__ import annotations
 

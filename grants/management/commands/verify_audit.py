@@ -1,4 +1,4 @@
-"""`manage.py verify_audit`: is the record whole? Exit code 1 and the first broken event when it is not."""
+"""`manage.py verify_audit`: verify the record; exit with 1 and name the first broken event when it is not intact."""
 
 from __future__ import annotations
 
