@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
 
 from accounts.models import IdP
+from grants.audit.models import AuditEvent
 from grants.lifecycle import decide
 from grants.lifecycle.models import Grant, RoleBinding
 from grants.provisioning.health import Providers
@@ -13,6 +15,10 @@ from tests.cast import Cast
 from tests.provisioning.fake import FakeIdP
 
 type Settle = Callable[[], int]
+type Move = Callable[[datetime | timedelta | None], datetime]
+
+ADA = "id-ada"  # at the provider
+RECHECK = timedelta(seconds=11)
 
 
 @pytest.fixture
@@ -36,3 +42,8 @@ def granted(cast: Cast, level: str = "run", minutes: int = 30) -> Grant:
 
 def binding(grant: Grant) -> RoleBinding:
     return RoleBinding.objects.get(role=grant.role)
+
+
+def verbs() -> list[str]:
+    """What the record says of bindings, in order."""
+    return list(AuditEvent.objects.filter(verb__startswith="binding.").order_by("seq").values_list("verb", flat=True))

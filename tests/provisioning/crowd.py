@@ -40,7 +40,7 @@ def hold(cast: Cast, external: list[str], *, role: str = ROLE, lasts: timedelta 
     with _unwatched() as superuser:
         superuser.execute(
             "INSERT INTO grants_grant (request_id, asked, beneficiary_id, resource_id, level, idp_id, role, starts_at,"
-            " ends_at, drain_until, version) SELECT i.id, %(lasts)s, i.subject_id, %(pool)s, 'run', i.idp_id, %(role)s,"
+            " ends_at, drain_until, version) SELECT i.id + 1000000 * hashtext(%(role)s)::bigint, %(lasts)s, i.subject_id, %(pool)s, 'run', i.idp_id, %(role)s,"
             " %(now)s, %(now)s + %(lasts)s, %(now)s + %(lasts)s, 0 FROM accounts_identity i"
             " WHERE i.external_id = ANY (%(external)s)",
             {"lasts": lasts, "pool": cast.pool.pk, "role": role, "now": now, "external": external},

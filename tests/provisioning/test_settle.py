@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 import httpx
 import pytest
-from django.db import OperationalError, connection
 
 from accounts.idp import default
 from grants import clock
 from grants.adapters.errors import Refused, Unavailable
 from grants.adapters.idp.keycloak import Keycloak
-from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
 from grants.identity.directory import sync_directory
-from grants.lifecycle import decide, hold
-from grants.lifecycle.models import Grant, RoleBinding
-from grants.provisioning import claims
-from grants.provisioning.calls import Calls
-from grants.provisioning.health import Providers
-from grants.provisioning.plan import Step
+from grants.lifecycle import hold
+from grants.lifecycle.models import RoleBinding
 from grants.provisioning.settle import settle
 from tests.cast import Cast
-from tests.provisioning.conftest import Settle, binding, granted
+from tests.provisioning.conftest import ADA, RECHECK, Move, Settle, binding, granted, verbs
 from tests.provisioning.fake import FakeIdP
 
-type Move = Callable[[datetime | timedelta | None], datetime]
-
-ROLE = "prefect-prod:deployment:etl/nightly:run"
-ADA = "id-ada"
-RECHECK = timedelta(seconds=11)
-
-
-def verbs() -> list[str]:
-    return list(AuditEvent.objects.filter(verb__startswith="binding.").order_by("seq").values_list("verb", flat=True))
-
-
-@pytest.fixture(autouse=True)
-def whole(commits: None) -> None:
-    """These tests really commit: other threads and connections must see it."""
+pytestmark = pytest.mark.usefixtures("commits")  # other threads and connections must see it
 
 
 def test_given_with_the_approval_and_taken_at_the_end(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
@@ -156,154 +134,6 @@ def test_a_role_held_before_stays(cast: Cast, idp: FakeIdP, run: Settle) -> None
     assert idp.roles[ADA] == set()
 
 
-def test_what_was_found_before_is_not_judged_again(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
-    """Killed after the call: the next worker finds the role there, and knows that it is Stint's own."""
-    grant = granted(cast)
-
-    def die(verb: str, *_: str) -> None:
-        if verb == "grant":
-            raise SystemExit
-
-    idp.after = die
-    left = claims.intend_to_give([(claims.claim(10)[1][0], False)])
-    with pytest.raises(SystemExit):
-        idp.grant_role(ADA, grant.role or "")
-    idp.after = lambda *_: None
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
-    run()
-    assert binding(grant).found_before is False
-    hold.revoke(grant, by=cast.priya)
-    run()
-    assert idp.roles[ADA] == set()
-    assert left
-
-
-def test_nobody_else_gets_what_is_leased(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
-    granted(cast)
-    assert claims.claim(10)[0] == 1
-    assert run() == 0
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
-    assert run() == 1
-    assert idp.done("grant") == 1
-
-
-def test_revoked_while_it_is_being_given(cast: Cast, idp: FakeIdP, run: Settle) -> None:
-    grant = granted(cast)
-
-    def revoke(verb: str, *_: str) -> None:
-        if verb == "grant":
-            hold.revoke(grant, by=cast.priya)
-
-    idp.before = revoke
-    run()
-    idp.before = lambda *_: None
-    assert run() == 1
-    assert idp.roles[ADA] == set()
-    assert verbs() == ["binding.taken"]
-
-
-def all_is_over(grant: Grant, cast: Cast, run: Settle, at: Move) -> None:
-    """Whoever was at it has lost it to others, who gave, took and looked again."""
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
-    run()
-    hold.revoke(grant, by=cast.priya)
-    run()
-    at(RECHECK)
-    run()
-    assert binding(grant).due_at is None
-
-
-def test_a_zombie_that_gives_late_is_undone(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
-    """Stopped between intent and call, it goes on after all is over, the recheck too."""
-    grant = granted(cast)
-    zombie = claims.intend_to_give([(claims.claim(10)[1][0], False)])[0]
-    all_is_over(grant, cast, run, at)
-    idp.grant_role(ADA, grant.role or "")
-    assert claims.confirm([(zombie, claims.Result.GIVEN)]) == 0
-    while run():
-        pass
-    assert idp.roles[ADA] == set()
-    assert "binding.lingered" in verbs()
-
-
-def test_what_a_zombie_did_is_told_when_the_database_is_back(
-    cast: Cast, idp: FakeIdP, run: Settle, at: Move, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """PostgreSQL ends the session of who is stopped within a transaction: it goes on without a connection."""
-    grant = granted(cast)
-    unfinished: list[Calls] = []
-
-    def turn() -> int:
-        return settle(connect=lambda _idp: idp, providers=Providers(), unfinished=unfinished)
-
-    def sleep(verb: str, *_: str) -> None:
-        if verb != "grant":
-            return
-        idp.before = lambda *_: None
-        all_is_over(grant, cast, run, at)
-        monkeypatch.setattr(claims, "confirm", lost)
-
-    def lost(_done: object) -> int:
-        monkeypatch.undo()
-        raise OperationalError("server closed the connection unexpectedly")
-
-    idp.before = sleep
-    with pytest.raises(OperationalError):
-        turn()
-    assert idp.roles[ADA] == {grant.role}
-    turn()
-    assert turn() == 1
-    assert idp.roles[ADA] == set()
-    assert "binding.lingered" in verbs()
-    assert unfinished == []
-
-
-def test_a_zombie_that_takes_late_is_made_good(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
-    first = granted(cast)
-    run()
-    hold.revoke(first, by=cast.priya)
-    zombie = claims.claim(10)[1][0]
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
-    run()
-    second = granted(cast)
-    run()
-    assert idp.roles[ADA] == {second.role}
-    idp.revoke_role(ADA, second.role or "")
-    assert claims.confirm([(zombie, claims.Result.TAKEN)]) == 0
-    run()
-    assert idp.roles[ADA] == {second.role}
-
-
-def test_a_late_call_that_dies_is_found_by_the_recheck(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
-    """A call in flight when its worker was killed may land after the role was read back as gone."""
-    grant = granted(cast)
-    run()
-    hold.revoke(grant, by=cast.priya)
-    run()
-    idp.roles[ADA].add(grant.role or "")
-    at(RECHECK)
-    run()
-    assert idp.roles[ADA] == set()
-    assert verbs()[-1] == "binding.lingered"
-    at(RECHECK)
-    run()
-    assert binding(grant).found_before is None
-
-
-def test_wanted_again_before_the_recheck_is_still_ours_to_take(cast: Cast, idp: FakeIdP, run: Settle) -> None:
-    first = granted(cast)
-    run()
-    hold.revoke(first, by=cast.priya)
-    run()
-    idp.roles[ADA].add(first.role or "")  # the late call of a dead worker
-    second = granted(cast)
-    run()
-    assert binding(second).found_before is False
-    hold.revoke(second, by=cast.priya)
-    run()
-    assert idp.roles[ADA] == set()
-
-
 @pytest.mark.parametrize("error", [Unavailable("It is down."), Refused("It says no."), RuntimeError("a bug")])
 def test_a_failure_is_tried_again_for_ever(cast: Cast, idp: FakeIdP, run: Settle, at: Move, error: Exception) -> None:
     grant = granted(cast)
@@ -372,17 +202,6 @@ def test_a_lying_taken_back_is_no_success(cast: Cast, idp: FakeIdP, run: Settle)
     assert "still shows it" in binding(grant).last_error
 
 
-def test_whoever_lost_the_lease_confirms_nothing(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
-    grant = granted(cast)
-    run()
-    granted(cast, minutes=60)
-    slow = claims.claim(10)[1][0]
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
-    assert claims.claim(10)[0] == 1
-    assert claims.confirm([(slow, claims.Result.STANDS)]) == 0
-    assert binding(grant).lease
-
-
 def test_somebody_deleted_at_the_provider_holds_nothing_up(cast: Cast, idp: FakeIdP, run: Settle) -> None:
     grant = granted(cast)
     run()
@@ -391,75 +210,6 @@ def test_somebody_deleted_at_the_provider_holds_nothing_up(cast: Cast, idp: Fake
     run()
     assert binding(grant).phase == "absent"
     assert verbs() == ["binding.given", "binding.taken"]
-
-
-def test_many_at_once_are_settled_in_few_turns(cast: Cast, idp: FakeIdP, run: Settle) -> None:
-    RoleBinding.objects.bulk_create(
-        [
-            RoleBinding(idp=cast.idp, external_id=f"id-{n}", role=ROLE, due_at=cast.deployment.seen_at)
-            for n in range(250)
-        ]
-    )
-    assert [run(), run(), run(), run()] == [100, 100, 50, 0]  # nobody wants them: settled without a call
-    assert idp.calls == []
-
-
-def test_a_slow_call_holds_nobody_else_up(cast: Cast, idp: FakeIdP) -> None:
-    """What becomes due while the provider keeps us waiting is given meanwhile, by the same worker."""
-    granted(cast)
-    given = threading.Event()
-
-    def slow(verb: str, person: str, _role: str) -> None:
-        if (verb, person) == ("grant", ADA):
-            decide.approve(cast.asks(cast.ben), by=cast.chiara)
-            connection.close()
-            assert given.wait(10)
-        elif verb == "grant":
-            given.set()
-
-    idp.before = slow
-    assert settle(connect=lambda _idp: idp, more=lambda: True) == 2
-    assert set(RoleBinding.objects.values_list("phase", "last_error")) == {("present", "")}
-
-
-def test_calls_for_one_person_follow_each_other(cast: Cast, idp: FakeIdP) -> None:
-    """However many claims they came by: here each is claimed alone, while the one before is called."""
-    for level in ("view", "run", "operate"):
-        granted(cast, level)
-    at_once, most = 0, 0
-
-    def enter(*_: str) -> None:
-        nonlocal at_once, most
-        at_once += 1
-        most = max(most, at_once)
-        time.sleep(0.03)
-
-    def leave(*_: str) -> None:
-        nonlocal at_once
-        at_once -= 1
-
-    idp.before, idp.after = enter, leave
-    assert settle(1, connect=lambda _idp: idp, more=lambda: True) == 3
-    assert (len(idp.roles[ADA]), most) == (3, 1)
-
-
-def test_told_to_stop_it_finishes_what_it_has_in_hand(cast: Cast, idp: FakeIdP) -> None:
-    for level in ("view", "run", "operate"):
-        granted(cast, level)
-    goes_on = iter([True])  # after the first look
-    assert settle(1, connect=lambda _idp: idp, more=lambda: next(goes_on, False)) == 2
-    assert sorted(RoleBinding.objects.values_list("phase", flat=True)) == ["absent", "present", "present"]
-    assert not RoleBinding.objects.exclude(lease=None).exists()
-
-
-def test_late_ones_are_given_back_untouched(
-    cast: Cast, idp: FakeIdP, run: Settle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    granted(cast)
-    monkeypatch.setattr("grants.provisioning.calls.BEGIN_WITHIN", -1.0)
-    assert run() == 1
-    assert idp.calls == []
-    assert RoleBinding.objects.get().lease is None
 
 
 def test_a_provider_without_roles_leaves_access_to_the_gate(cast: Cast) -> None:
@@ -500,69 +250,6 @@ def test_a_role_taken_from_who_had_it_is_given_only_for_the_grant(cast: Cast, id
     assert idp.roles[ADA] == {role}
     hold.revoke(first, by=cast.priya)
     hold.revoke(second, by=cast.priya)
-    while run():
-        pass
-    assert idp.roles[ADA] == set()
-
-
-def test_a_late_taking_that_lands_after_it_is_given_again_is_made_good(
-    cast: Cast, idp: FakeIdP, run: Settle, at: Move
-) -> None:
-    """A DELETE that timed out may be done after the next grant's POST."""
-    at(timedelta(0))
-    first = granted(cast)
-    run()
-    hold.revoke(first, by=cast.priya)
-
-    def slow(verb: str, *_: str) -> None:
-        if verb == "revoke":
-            raise Unavailable("It did not answer in time.")
-
-    idp.before = slow
-    run()
-    idp.before = lambda *_: None
-    second = granted(cast)
-    run()
-    assert idp.roles[ADA] == {second.role}
-    idp.roles[ADA].clear()  # it lands now
-    at(timedelta(seconds=claims.LEASE_SECONDS) + RECHECK)
-    while run():
-        pass
-    assert idp.roles[ADA] == {second.role}
-
-
-def test_who_only_looked_late_claims_nothing(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
-    """Stopped while checking, it wakes when all is over and an admin has given the role by hand: that is theirs."""
-    first = granted(cast)
-    run()
-    granted(cast, minutes=60)
-    zombie = claims.claim(10)[1][0]
-    assert zombie.next.name == "CHECK"
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
-    for grant in first.beneficiary.grants.all():
-        hold.revoke(grant, by=cast.priya)
-    run()
-    at(RECHECK)
-    run()
-    assert binding(first).found_before is None
-    idp.roles[ADA].add(first.role or "")
-    assert claims.confirm([(zombie, claims.Result.STANDS)]) == 0
-    claims.fail([(zombie._replace(next=Step.LOOK), "down")])
-    claims.fail([(zombie._replace(next=Step.TAKE), "down")])
-    while run():
-        pass
-    assert idp.roles[ADA] == {first.role}
-
-
-def test_a_late_giving_that_failed_may_still_land(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
-    grant = granted(cast)
-    zombie = claims.intend_to_give([(claims.claim(10)[1][0], False)])[0]
-    all_is_over(grant, cast, run, at)
-    claims.fail([(zombie, "It did not answer in time.")])
-    while run():
-        pass
-    idp.roles[ADA].add(grant.role or "")
-    at(RECHECK)
     while run():
         pass
     assert idp.roles[ADA] == set()
