@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,19 @@ def test_they_are_shut_in(path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr
+
+
+def test_systemd_understands_every_line(tmp_path: Path) -> None:
+    """No running systemd is asked. Fault: a misspelt key, which systemd itself only warns of and ignores."""
+    if not (tool := shutil.which("systemd-analyze")):
+        pytest.skip("systemd-analyze is not installed")
+    here = [tmp_path / path.name for path in UNITS]
+    for path, copy in zip(UNITS, here, strict=True):
+        copy.write_text(path.read_text().replace("/opt/stint/.venv/bin/python", sys.executable))
+    done = subprocess.run(
+        [tool, "verify", "--man=no", "--generators=no", *map(str, here)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_proxy_does_what_the_page_asks_of_one() -> None:
