@@ -6,7 +6,7 @@ import heapq
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
@@ -61,6 +61,8 @@ class Task(NamedTuple):
     idp: IdP | Failure
     health: Health
     trial: bool
+    tried: Failure | None = None  # with others of this person in one call, of which it is not known what it did
+    called: bool = False  # together with others of this person
 
     @property
     def role(self) -> Role | None:
@@ -92,7 +94,7 @@ class Calls:
         self.in_hand = self.urgent = 0
         self._connect = connect
         self._health = health
-        self._answered: SimpleQueue[Answer | None] = SimpleQueue()  # None: more is to be claimed
+        self._answered: SimpleQueue[Sequence[Answer]] = SimpleQueue()  # nothing: more is to be claimed
         self._asked = True
         self._unwritten: list[Answer] = []
         self._lanes: dict[Subject, deque[Task]] = {}  # of the people whom a thread is at, or will be
@@ -115,16 +117,23 @@ class Calls:
         for task in tasks:
             if task.role:
                 self._gather.expect(task.role)
-        for task in tasks:
-            claim = task.claim
-            subject = claim.idp_id, claim.external_id
-            with self._lock:
+        for _ in range(self._line_up(tasks)):
+            _callers.submit(self._next)
+
+    def _line_up(self, tasks: Sequence[Task]) -> int:
+        """Everybody's tasks in a lane; all of them before a thread is at the first. Returns how many lanes are new."""
+        new = 0
+        with self._lock:
+            for task in tasks:
+                claim = task.claim
+                subject = claim.idp_id, claim.external_id
                 if lane := self._lanes.get(subject):
                     lane.append(task)
                     continue
                 self._lanes[subject] = deque([task])
                 heapq.heappush(self._order, (claim.urgency, next(self._turn), subject))
-            _callers.submit(self._next)
+                new += 1
+        return new
 
     @property
     def to_do(self) -> int:
@@ -136,7 +145,7 @@ class Calls:
         self._gather.more = more
 
     def answers(self) -> list[Answer]:
-        """What has come back, up to CONFIRM; less when hands are free, nothing if it takes longer than a GLANCE.
+        """What has come back, about CONFIRM; less when hands are free, nothing if it takes longer than a GLANCE.
 
         The same again until it is `written`: the database may go away in between.
         """
@@ -148,12 +157,12 @@ class Calls:
         patience = GLANCE
         with suppress(Empty):
             while len(group) < min(self.in_hand, CONFIRM):
-                answer = self._answered.get(timeout=max(0.0, patience))
-                if answer is None:
+                some = self._answered.get(timeout=max(0.0, patience))
+                if not some:
                     break
-                group.append(answer)
-                if len(group) == 1:
+                if not group:
                     until = time.monotonic() + GATHER
+                group += some
                 patience = until - time.monotonic()
         self._unwritten = group
         return list(group)
@@ -183,10 +192,15 @@ class Calls:
             *_, subject = heapq.heappop(self._order)
             lane = self._lanes[subject]
         while True:
-            task = lane[0]
-            self._do(task)
             with self._lock:
-                lane.popleft()
+                tasks = alike(lane)
+            if len(tasks) == 1:
+                self._do(tasks[0])
+            else:
+                self._do_together(tasks)
+            with self._lock:
+                for _ in tasks:
+                    lane.popleft()
                 if not lane:
                     del self._lanes[subject]
                     return
@@ -196,16 +210,32 @@ class Calls:
         answer = _begin(task)
         begun = answer if isinstance(answer, Begun) else None
         if not isinstance(answer, Begun):
-            self._answered.put(answer)
+            self._answered.put([answer])
         if task.role:
-            ripe = self._gather.add(task.role, begun)
-            if self._gather.more and not self._asked and self.to_do < BACKLOG // 2:
-                self._asked = True  # twice would do no harm
-                self._answered.put(None)
-            if ripe:
-                self._read(task.role, ripe)
+            self._is_done(task.role, begun)
         elif begun:
             self._read_alone(begun)
+
+    def _do_together(self, tasks: Sequence[Task]) -> None:
+        """Several of one person: one call where that works, and what the person holds is read once for all.
+
+        They are answered as one, so that what they all are to have next is begun as one.
+        """
+        begun = [_begin(task) for task in _called_together(tasks)]
+        failed = [one for one in begun if not isinstance(one, Begun)]
+        self._answered.put([*failed, *_read_once([one for one in begun if isinstance(one, Begun)])])
+        for task in tasks:
+            if task.role:
+                self._is_done(task.role)
+
+    def _is_done(self, role: Role, begun: Begun | None = None) -> None:
+        """The call of this role is made; where it is to be read back with others, read what is enough by now."""
+        ripe = self._gather.add(role, begun)
+        if self._gather.more and not self._asked and self.to_do < BACKLOG // 2:
+            self._asked = True  # twice would do no harm
+            self._answered.put(())
+        if ripe:
+            self._read(role, ripe)
 
     def _read(self, role: Role, begun: list[Begun]) -> None:
         """Read these back: from one list of who has the role, or each alone where that does not pay or is not sure."""
@@ -214,7 +244,7 @@ class Calls:
             listed = _listed(begun) if enough else None
             if listed:
                 for one in begun:
-                    self._answered.put(_resume(one, _as_listed(one, listed)))
+                    self._answered.put([_resume(one, _as_listed(one, listed))])
             else:
                 for one in begun[1:]:
                     _callers.submit(self._read_alone, one)
@@ -223,16 +253,47 @@ class Calls:
             begun = self._gather.was_read(role, size=size, in_vain=enough and not listed)
 
     def _read_alone(self, begun: Begun) -> None:
-        self._answered.put(_read_alone(begun))
+        self._answered.put(list(_read_once([begun])))
+
+
+def alike(lane: Sequence[Task]) -> list[Task]:
+    """The first tasks of a person that are one step at one provider, as it was found, each of another role."""
+    first = lane[0]
+    found: dict[str, Task] = {}
+    for task in lane:
+        same = task.claim.next is first.claim.next and task.idp is first.idp and task.trial == first.trial
+        if not same or task.claim.role in found or len(found) == claims.TOGETHER:
+            break
+        found[task.claim.role] = task
+    return list(found.values())
+
+
+def _may_begin(task: Task) -> bool:
+    in_time = time.monotonic() <= task.claim.begun + BEGIN_WITHIN
+    return in_time and not (task.health.shut and not task.trial)
+
+
+def _called_together(tasks: Sequence[Task]) -> list[Task]:
+    """These, of which those that can be were called as one. Where that failed, each is to be called by itself."""
+    idp = tasks[0].idp
+    those = [task for task in tasks if steps.may_be_together(task.claim) and _may_begin(task)]
+    if len(those) < 2 or isinstance(idp, Failure):
+        return list(tasks)
+    try:
+        steps.together(idp, [task.claim for task in those])
+    except Exception as error:  # noqa: BLE001 (whatever it was, each by itself has its own error)
+        tried = _failure(those[0].claim, error)
+        return [task._replace(tried=tried) if task in those else task for task in tasks]
+    return [task._replace(called=True) if task in those else task for task in tasks]
 
 
 def _begin(task: Task) -> Answer | Begun:
     claim = task.claim
-    if time.monotonic() > claim.begun + BEGIN_WITHIN or (task.health.shut and not task.trial):
-        return claim, NotBegun()
+    if not task.called and not _may_begin(task):
+        return claim, task.tried or NotBegun()
     if isinstance(task.idp, Failure):
         return claim, task.idp
-    doing = steps.begin(task.idp, claim)
+    doing = steps.begin(task.idp, claim, called=task.called)
     try:
         next(doing)
     except StopIteration as done:
@@ -259,12 +320,16 @@ def _resume(begun: Begun, held: Held) -> Answer:
         return claim, _failure(claim, error)
 
 
-def _read_alone(begun: Begun) -> Answer:
+def _read_once(begun: Sequence[Begun]) -> Iterator[Answer]:
+    """What these, all of one person, hold is read once, now that all calls are made."""
+    if not begun:
+        return
     try:
-        held = steps.read(begun.idp, begun.task.claim.external_id)
+        held = steps.read(begun[0].idp, begun[0].task.claim.external_id)
     except Exception as error:  # noqa: BLE001 (as above)
-        return begun.task.claim, _failure(begun.task.claim, error)
-    return _resume(begun, held)
+        yield from ((one.task.claim, _failure(one.task.claim, error)) for one in begun)
+    else:
+        yield from (_resume(one, held) for one in begun)
 
 
 def _listed(begun: Sequence[Begun]) -> Holders | None:

@@ -21,6 +21,7 @@ from grants.lifecycle.bindings import JOIN_GRANTS, Urgency
 from grants.provisioning.plan import INTENT, Step, step
 
 LEASE_SECONDS = 15
+TOGETHER = 20  # roles of one person in one call
 LONGEST_CALL = f"{CALL_SECONDS} seconds"
 LONGEST_PAUSE = 15  # seconds between two tries, however many there were
 _PAUSE = f"least(power(2, least(b.attempts - 1, 10)), {LONGEST_PAUSE}) * interval '1 second'"
@@ -85,6 +86,7 @@ _MAY_TAKE = {Step.TAKE, Step.RECHECK}
 
 # The most urgent first, of equals what is due for longest: each urgency is read from the index by itself, and only
 # until there are enough. MATERIALIZED: within a join the planner may ask again and again, and take more than LIMIT.
+# With each comes what else is due of that person: several roles are given or taken in one call.
 _CLAIM = """
 WITH due AS MATERIALIZED (
     SELECT found.id FROM unnest(%(urgencies)s::smallint[]) of (urgency) CROSS JOIN LATERAL (
@@ -94,10 +96,19 @@ WITH due AS MATERIALIZED (
             AND NOT b.idp_id = ANY (%(but)s::bigint[]) AND (%(only)s::bigint IS NULL OR b.idp_id = %(only)s)
         ORDER BY b.due_at, b.id LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
     ) found LIMIT %(limit)s
-)
+), whose AS (
+    SELECT DISTINCT b.idp_id, b.external_id, b.urgency FROM grants_rolebinding b JOIN due USING (id)
+), theirs AS MATERIALIZED (
+    SELECT more.id FROM whose CROSS JOIN LATERAL (
+        SELECT b.id FROM grants_rolebinding b
+        WHERE b.idp_id = whose.idp_id AND b.external_id = whose.external_id AND b.urgency = whose.urgency
+            AND b.due_at <= stint_now() AND (b.lease_until IS NULL OR b.lease_until < stint_now())
+        ORDER BY b.id LIMIT %(of_one)s FOR NO KEY UPDATE SKIP LOCKED
+    ) more LIMIT CASE WHEN %(only)s::bigint IS NULL THEN %(limit)s * 4 ELSE 0 END
+), taken AS (SELECT id FROM due UNION SELECT id FROM theirs)
 UPDATE grants_rolebinding b SET lease = %(lease)s, lease_until = stint_now() + %(long)s::interval,
     attempts = b.attempts + 1, owed_since = coalesce(b.owed_since, b.due_at)
-FROM due WHERE b.id = due.id RETURNING b.id
+FROM taken WHERE b.id = taken.id RETURNING b.id
 """
 
 # What is wanted is counted from live grants, by the clock, each time anew: no message and no sweep decides it.
@@ -124,11 +135,20 @@ def claim(
 ) -> tuple[int, list[Claim]]:
     """Take due bindings under a lease of ours, and commit what is about to be done to each.
 
-    None of the providers `but` these, and of `only` this one. Returns how many there were, and those that need a
-    call: the others are settled with this. Those that need a look first get their intent by `intend_to_give`.
+    Up to `limit`, and up to four times as many that are due of the same people, for which that many calls are enough.
+    None of the providers `but` these; of `only` this one no more than the limit. Returns how many there were, and
+    those that need a call: the others are settled with this. What needs a look first gets its intent by
+    `intend_to_give`.
     """
     lease, begun = uuid4(), time.monotonic()
-    wanted = {"urgencies": list(urgencies), "but": list(but), "only": only, "limit": limit, "lease": lease}
+    wanted = {
+        "urgencies": list(urgencies),
+        "but": list(but),
+        "only": only,
+        "limit": limit,
+        "lease": lease,
+        "of_one": TOGETHER,
+    }
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(_CLAIM, {**wanted, "long": f"{LEASE_SECONDS} seconds"})
@@ -175,12 +195,15 @@ _INTEND_TO_GIVE = f"""
 UPDATE grants_rolebinding b SET phase = 'adding', found_before = v.there, role_key = v.key,
     generation = b.generation + 1
 FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::boolean[], %s::text[]) v (id, lease, generation, there, key)
-WHERE {_OURS} AND b.phase = 'absent' RETURNING b.id
+WHERE {_OURS} AND b.lease_until > stint_now() AND b.phase = 'absent' RETURNING b.id
 """  # noqa: S608 (our own text)
 
 
 def intend_to_give(looked: Iterable[tuple[Claim, bool]]) -> list[Claim]:
-    """Commit what was found before the first call, and what we are about to give. Returns those still ours."""
+    """Commit what was found before the first call, and what we are about to give. Returns those still ours.
+
+    What was seen before the lease ran out (the database was away, say) is looked at anew: somebody may have it by now.
+    """
     seen = sorted(looked)
     looked_at = [claim for claim, _ in seen]
     with transaction.atomic(), connection.cursor() as cursor:

@@ -72,7 +72,7 @@ def _take_up(calls: Calls, providers: Providers, limit: int) -> int:
             taken += count
     if calls.to_do < BACKLOG:
         count, ours = claims.claim(limit, but=providers.shut())
-        calls.more_is_due(count == limit)
+        calls.more_is_due(count >= limit)
     elif calls.urgent < BACKLOG:
         count, ours = claims.claim(CALLS, urgencies=[Urgency.ENDED], but=providers.shut())
     else:

@@ -6,7 +6,7 @@ says how it is read, for one person or for all who have the role, and what follo
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import NamedTuple
 
 from grants.adapters.errors import Missing, Unavailable
@@ -58,9 +58,23 @@ def act(idp: IdP, claim: Claim) -> Done:
         return result
 
 
-def begin(idp: IdP, claim: Claim) -> Doing:
-    """The step that this claim needs."""
+def may_be_together(claim: Claim) -> bool:
+    """Its call may be made together with others of the same person: what is meant has a key, and is not theirs."""
+    return claim.next in {Step.GIVE, Step.TAKE} and claim.role_key != "" and not claim.found_before
+
+
+def together(idp: IdP, claims: Sequence[Claim]) -> None:
+    """The calls of several roles of one person, all to be given or all to be taken, as one. Raises as the IdP does."""
+    keys = {claim.role: claim.role_key for claim in claims}
+    change = idp.grant_roles if claims[0].next is Step.GIVE else idp.revoke_roles
+    change(claims[0].external_id, keys)
+
+
+def begin(idp: IdP, claim: Claim, *, called: bool = False) -> Doing:
+    """The step that this claim needs; `called`: its call was made, together with others."""
     match claim.next:
+        case Step.GIVE | Step.TAKE if called:
+            return _read_back(claim)
         case Step.LOOK:
             return _look(idp, claim)
         case Step.GIVE:
@@ -101,9 +115,13 @@ def _give(idp: IdP, claim: Claim) -> Doing:
         if claim.role_key in held.values():
             raise Unproved("What was given has another name at the provider now, and is still held.")
         return claim._replace(role_key=key), Result.ANEW
+    return _given(claim._replace(role_key=key), held)
+
+
+def _given(claim: Claim, held: Mapping[str, str]) -> Done:
     if claim.role not in held:
         raise Unproved("The provider took the role, but does not show it.")
-    return claim._replace(role_key=key), Result.GIVEN
+    return claim, Result.GIVEN
 
 
 def _check(idp: IdP, claim: Claim) -> Doing:
@@ -123,12 +141,23 @@ def _theirs(claim: Claim) -> Doing:
 
 def _take(idp: IdP, claim: Claim, result: Result) -> Doing:
     idp.revoke_role(claim.external_id, claim.role, claim.role_key)
-    held = (yield).roles  # somebody whom the provider no longer knows has no role left
+    return _taken(claim, (yield).roles, result)  # somebody whom the provider no longer knows has no role left
+
+
+def _taken(claim: Claim, held: Mapping[str, str], result: Result) -> Done:
     if not _still(held, claim):
         return claim, result
     if claim.role_key not in held.values():  # what has the name is another one
         return claim._replace(role_key=held[claim.role]), Result.ANEW
     raise Unproved("The provider says that it took the role back, but still shows it.")
+
+
+def _read_back(claim: Claim) -> Doing:
+    """What was given or taken together with others is read back like any other."""
+    held = yield
+    if claim.next is Step.GIVE:
+        return _given(claim, held.there())
+    return _taken(claim, held.roles, Result.TAKEN)
 
 
 def _recheck(idp: IdP, claim: Claim) -> Doing:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from grants.adapters.errors import Missing
+from grants.adapters.errors import AdapterError, Missing
 from grants.adapters.idp.base import IdP
 from grants.adapters.idp.demo import Demo
 from grants.adapters.idp.keycloak import Keycloak
@@ -156,6 +156,25 @@ def test_taking_one_leaves_the_others(side: Side) -> None:
     assert side.idp.roles_of(side.ada).keys() == before - {ROLE}
     side.idp.revoke_role(side.ada, "prefect-prod:pool:nobody-made-this:view")
     assert side.held() == {ODD}
+
+
+def test_several_in_one_call(side: Side) -> None:
+    """All of them, or as each says alone: what has another name or key by now is an error, and no other is taken."""
+    keys = {role: side.idp.prepare(role) for role in (ROLE, ODD)}
+    kept = "prefect-prod:pool:kept:view"
+    side.idp.grant_role(side.ada, kept)
+    side.idp.grant_roles(side.ada, keys)
+    assert side.held() == {ROLE, ODD, kept}
+    side.idp.grant_roles(side.ada, keys)
+    side.idp.revoke_roles(side.ada, keys)
+    assert side.held() == {kept}
+    side.idp.revoke_roles(side.ada, keys)
+    if keys[ROLE]:
+        with pytest.raises(AdapterError):
+            side.idp.grant_roles(side.ada, {ROLE: keys[ROLE], ODD: keys[ROLE]})
+        with pytest.raises(AdapterError):
+            side.idp.revoke_roles(side.ada, {kept: keys[ROLE]})
+        assert side.held() == {kept}
 
 
 def test_many_at_once(side: Side) -> None:

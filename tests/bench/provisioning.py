@@ -32,6 +32,7 @@ TARGET_RATIO = 1.0  # of the best rate of bare httpx
 THREADS = (4, 8, 12, 16)
 STRANGERS = 1000  # by whom bare httpx's rate is measured
 AT_ONCE = 200  # users that Keycloak is given in one call
+SEVERAL = 4  # roles of each person, in one drain: they end together
 UNTOUCHED = 10  # of each kind that a drain must leave alone
 PATIENCE = 240.0  # seconds without an end are an end, too: a wrong one
 
@@ -92,7 +93,9 @@ class Bench:
         subjects = staging.people(self.external)
         self.owner = subjects.pop("owner")
         self.people = list(subjects.values())
-        self.things = staging.catalog(["asked", "elapsing", *(f"drain-{n}" for n in range(drains))])
+        self.things = staging.catalog(
+            ["asked", "elapsing", *(f"drain-{n}-{k}" for n in range(drains + 1) for k in range(SEVERAL))]
+        )
         self.tries = tries
         self.strangers = self._strangers(min(len(self.people), STRANGERS))
         self.raw = Raw(realm, "raw")
@@ -168,32 +171,47 @@ class Bench:
 
     # Many at once.
 
-    def drain(self, n: int) -> Drain:
-        """All but the untouched end at one moment; bare httpx does the same calls right before and right after."""
-        thing, role = self.things[f"drain-{n}"], f"bench:deployment:flow/drain-{n}:run"
-        lasting, ending = self.people[:UNTOUCHED], self.people[UNTOUCHED:]
+    def drain(self, n: int, *, each: int = 1) -> Drain:
+        """All but the untouched end at one moment; bare httpx does the same calls right before and right after.
+
+        `each` roles a person, of fewer people; bare httpx gives and takes them one by one all the same.
+        """
+        things = [self.things[f"drain-{n}-{k}"] for k in range(each)]
+        roles = [f"bench:deployment:flow/drain-{n}-{k}:run" for k in range(each)]
+        people = self.people[: 2 * UNTOUCHED + (len(self.people) - 2 * UNTOUCHED) // each]
+        lasting, ending = people[:UNTOUCHED], people[UNTOUCHED:]
         before = ending[:UNTOUCHED]
-        mapping = self.realm.make(role, self.realm.stint)
-        for person in before:
-            self.realm.map(self.external[person.name], mapping, self.realm.stint)
+        for role in roles:
+            mapping = self.realm.make(role, self.realm.stint)
+            for person in before:
+                self.realm.map(self.external[person.name], mapping, self.realm.stint)
         later = self.staging.clock.now() + timedelta(days=1)
-        self.staging.grants(thing, lasting, until=later)
+        for thing in things:
+            self.staging.grants(thing, lasting, until=later)
         begun = time.time()
-        opened = self.staging.grants(thing, ending, until=later + timedelta(days=1))
-        given = wait(lambda: self._in(role, "present") == len(self.people), pause=0.05, what="Every role given") - begun
-        if missing := len(self.people) - len(self._who(role)):
-            self.wrong.append(f"{role}: {missing} were not given.")
+        opened = [
+            grant for thing in things for grant in self.staging.grants(thing, ending, until=later + timedelta(days=1))
+        ]
+        all_of_them = each * len(people)
+        given = wait(lambda: self._in(roles, "present") == all_of_them, pause=0.05, what="Every role given") - begun
+        for role in roles:
+            if missing := len(people) - len(self._who(role)):
+                self.wrong.append(f"{role}: {missing} were not given.")
         raw_before = self._raw_rate(self.threads)
         until = self.staging.clock.now() + timedelta(seconds=2)
         self.staging.end(opened, at=until)
         time.sleep(max(0.0, until.timestamp() - time.time()))
         # Keycloak is asked once the workers say that they are done: a watch on it would take part of what is measured.
-        absent = len(opened) - len(before)
-        wait(lambda: self._in(role, "absent") == absent, pause=0.02, what="Every role confirmed")
-        gone = wait(lambda: not self._who(role, 1, first=2 * UNTOUCHED), pause=0.02, what="Every role gone")
+        absent = len(opened) - each * len(before)
+        wait(lambda: self._in(roles, "absent") == absent, pause=0.02, what="Every role confirmed")
+        gone = max(
+            wait(lambda: not self._who(role, 1, first=2 * UNTOUCHED), pause=0.02, what="Every role gone")  # noqa: B023
+            for role in roles
+        )
         # What is taken is looked at once more: after that nothing is owed, and Keycloak is bare httpx's alone.
-        last = wait(lambda: not self._rechecks(role), pause=0.2, what="Every role rechecked") - CALL_SECONDS
-        self._judge(role, {self.external[person.name] for person in lasting + before})
+        last = wait(lambda: not self._rechecks(roles), pause=0.2, what="Every role rechecked") - CALL_SECONDS
+        for role in roles:
+            self._judge(role, {self.external[person.name] for person in lasting + before})
         raw = raw_before, self._raw_rate(self.threads)
         begun = until.timestamp()
         return Drain(len(opened) / given, absent / (gone - begun), absent / (max(gone, last) - begun), raw)
@@ -207,15 +225,15 @@ class Bench:
         path = f"/clients/{self.realm.stint}/roles/{quote(role, safe='')}/users"
         return [user["id"] for user in self.realm.get(f"{path}?first={first}&max={most}&briefRepresentation=true")]
 
-    def _in(self, role: str, phase: str) -> int:
+    def _in(self, roles: Sequence[str], phase: str) -> int:
         from grants.lifecycle.models import RoleBinding  # noqa: PLC0415 (needs the settings)
 
-        return RoleBinding.objects.filter(role=role, phase=phase).count()
+        return RoleBinding.objects.filter(role__in=roles, phase=phase).count()
 
-    def _rechecks(self, role: str) -> int:
+    def _rechecks(self, roles: Sequence[str]) -> int:
         from grants.lifecycle.models import RoleBinding  # noqa: PLC0415 (needs the settings)
 
-        return RoleBinding.objects.filter(role=role, recheck_at__isnull=False).count()
+        return RoleBinding.objects.filter(role__in=roles, recheck_at__isnull=False).count()
 
     def _judge(self, role: str, kept: set[str]) -> None:
         held = set(self._who(role))
@@ -225,15 +243,17 @@ class Bench:
             self.wrong.append(f"{role}: {len(lost)} people lost it, with a grant or from before.")
 
 
-def tell_drains(bench: Bench, drains: Sequence[Drain]) -> None:
+def tell_drains(bench: Bench, drains: Sequence[Drain], together: Drain) -> None:
+    """Those of a role each are held to the target; `together`: of SEVERAL each."""
     tried = ", ".join(f"{threads}: {rate:.0f}" for threads, rate in bench.raw_rates.items())
     print(f"\nbare httpx, threads: takes a second   {tried}")
     print(
         f"{'bindings a second':<20}{'given':>8}{'gone':>8}{'rechecked':>11}{'raw before':>12}{'after':>8}{'ratio':>8}"
     )
-    for n, drain in enumerate(drains, start=1):
+    named = {f"drain {n}": drain for n, drain in enumerate(drains, start=1)} | {f"{SEVERAL} roles each": together}
+    for name, drain in named.items():
         raw = f"{drain.raw[0]:>12.0f}{drain.raw[1]:>8.0f}"
-        print(f"drain {n:<14}{drain.given:>8.0f}{drain.gone:>8.0f}{drain.rechecked:>11.0f}{raw}{drain.ratio:>8.2f}")
+        print(f"{name:<20}{drain.given:>8.0f}{drain.gone:>8.0f}{drain.rechecked:>11.0f}{raw}{drain.ratio:>8.2f}")
     ratios = sorted(drain.ratio for drain in drains)
     met = "met" if median(ratios) >= TARGET_RATIO else "MISSED"
     spread = f"min {ratios[0]:.2f}, median {median(ratios):.2f}, max {ratios[-1]:.2f}"
@@ -267,7 +287,8 @@ def main() -> int:
                 for times in bench.latencies():
                     print(times)
             if given.drains:
-                tell_drains(bench, [bench.drain(n) for n in range(given.drains)])
+                drains = [bench.drain(n) for n in range(given.drains)]
+                tell_drains(bench, drains, bench.drain(given.drains, each=SEVERAL))
         except TimeoutError as error:
             bench.wrong.append(str(error))
         for name in WORKERS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from grants.adapters.errors import Missing
@@ -16,6 +16,7 @@ class FakeIdP:
         self.roles: dict[str, set[str]] = defaultdict(set)
         self.gone: set[str] = set()
         self.calls: list[tuple[str, str, str]] = []
+        self.together: list[tuple[str, str, tuple[str, ...]]] = []  # which roles of whom were asked for in one call
         self.keys: list[str] = []  # that grant_role and revoke_role were called with
         # Called before a call takes effect, with (verb, person, role); may raise, or do something else first.
         self.before: Callable[[str, str, str], None] = lambda *_: None
@@ -53,6 +54,16 @@ class FakeIdP:
         self.keys.append(key)
         with suppress(Missing):
             self._do("revoke", external_id, role, lambda roles: roles.discard(role))
+
+    def grant_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
+        self.together.append(("grant", external_id, tuple(keys)))
+        for role, key in keys.items():
+            self.grant_role(external_id, role, key)
+
+    def revoke_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
+        self.together.append(("revoke", external_id, tuple(keys)))
+        for role, key in keys.items():
+            self.revoke_role(external_id, role, key)
 
     def people(self) -> list[DirectoryPerson]:
         return []

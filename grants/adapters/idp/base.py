@@ -8,6 +8,7 @@ A role is named by one string, the same on the grant, in the policy and here:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 _MAPPED = ("realm/", "client/")
@@ -108,6 +109,17 @@ class IdP(Directory, Protocol):
         """
         ...
 
+    def grant_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
+        """Give all of these, each only as the role that has its name and its key now, in as few calls as can be.
+
+        Raises as grant_role does; then some may be given and some not, and each is to be given by itself.
+        """
+        ...
+
+    def revoke_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
+        """Take all of these, each by its name and its key, in as few calls as can be. Raises as grant_roles does."""
+        ...
+
     def inspect(self, role: str) -> Finding:
         """Check that this mapped role exists and is safe to give. Raises Unavailable or Refused."""
         ...
@@ -117,4 +129,4 @@ class IdP(Directory, Protocol):
         ...
 
 
-CALL_SECONDS = 10.0  # the most that one call of grant_role, revoke_role or roles_of takes
+CALL_SECONDS = 10.0  # the most that one call of these, but for people() and doctor(), takes

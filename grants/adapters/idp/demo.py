@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -53,6 +54,16 @@ class Demo:
         """See base.IdP."""
         with suppress(Missing):
             self._send("DELETE", external_id, role)
+
+    def grant_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
+        """See base.IdP. It takes them one by one."""
+        for role in keys:
+            self.grant_role(external_id, role)
+
+    def revoke_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
+        """See base.IdP. It takes them one by one."""
+        for role in keys:
+            self.revoke_role(external_id, role)
 
     def inspect(self, role: str) -> Finding:
         """See base.IdP."""

@@ -7,7 +7,7 @@ role that it takes: without a body, Keycloak would take all of them.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -148,6 +148,19 @@ class Keycloak:
                 if now is not None and self._holds(external_id, now):
                     self._drop(external_id, now)
 
+    def grant_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
+        """See base.IdP. One call for those of one client: Keycloak gives them all, or none."""
+        with self._realm.within():
+            found = [self._givable(role) for role in keys]
+            if [role.key for role in found] != list(keys.values()):
+                raise Refused(f"A role has another name at {WHO} now.")
+            self._map_all("POST", external_id, found)
+
+    def revoke_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
+        """See base.IdP. One call for those of one client: Keycloak takes them all, or none."""
+        with self._realm.within():
+            self._map_all("DELETE", external_id, [self._keyed(role, key) for role, key in keys.items()])
+
     def inspect(self, role: str) -> Finding:
         """See base.IdP."""
         with self._realm.within():
@@ -195,6 +208,14 @@ class Keycloak:
                 raise
             if self._holds(external_id, role) != (method == "POST"):
                 raise
+
+    def _map_all(self, method: str, external_id: str, roles: Iterable[_Role]) -> None:
+        """Give or take these, a call for each place where they are mapped."""
+        places: dict[str, list[dict[str, str]]] = {}
+        for role in roles:
+            places.setdefault(role.mappings, []).extend(role.body)
+        for mappings, body in places.items():
+            self._realm.call(method, f"users/{q(external_id)}/role-mappings/{mappings}", json=body)
 
     def _holds(self, external_id: str, role: _Role) -> bool:
         """Does the person hold this role? Compared by its id, because its name may have changed."""

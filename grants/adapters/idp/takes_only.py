@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NoReturn
 
 from grants.adapters.errors import Withheld
@@ -31,6 +32,12 @@ class TakesOnly:
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
         self._provider.revoke_role(external_id, role, key)
+
+    def grant_roles(self, external_id: str, keys: Mapping[str, str]) -> NoReturn:  # noqa: ARG002 (the Protocol's)
+        raise Withheld(self._why)
+
+    def revoke_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
+        self._provider.revoke_roles(external_id, keys)
 
     def inspect(self, role: str) -> Finding:
         return self._provider.inspect(role)
