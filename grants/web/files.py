@@ -62,7 +62,7 @@ def refused(form: forms.Form) -> HttpResponse:
 
 def cell(sql: str) -> str:
     """SQL of a cell of a CSV that may hold anything: an apostrophe makes a formula text."""
-    return f"CASE WHEN left({sql}, 1) = ANY(%(formula)s) THEN '''' || {sql} ELSE {sql} END"
+    return f"CASE WHEN ascii({sql}) = ANY(%(formula)s) THEN '''' || {sql} ELSE {sql} END"
 
 
 def csv_of(select: str) -> str:
@@ -77,7 +77,7 @@ def jsonl_of(select: str) -> str:
 
 def text(sql: str, told: Mapping[str, Any]) -> bytes:
     """What csv_of() or jsonl_of() made, with these values: lines, each with its end."""
-    told = {**told, "formula": list(_FORMULA)}
+    told = {**told, "formula": [ord(char) for char in _FORMULA]}
     with connection.wrap_database_errors, connection.cursor() as cursor:
         if sql.startswith("COPY"):
             with cursor.copy(sql, told) as rows:

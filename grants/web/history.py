@@ -10,7 +10,8 @@ from typing import Any, override
 
 from django import forms
 from django.contrib.postgres.search import SearchQuery, SearchVector
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models.lookups import GreaterThan
 from django.utils import timezone
 
 from accounts.models import Subject
@@ -208,8 +209,14 @@ def _text(word: str) -> tuple[Q, ...]:
             Q(request__in=Grant.objects.filter(pk=int(ref[2])).values("request"))
             & Q(Exists(Grant.objects.filter(pk=int(ref[2]), **_OF_ITEM))),
         )
-    named = Resource.objects.filter(name__icontains=word).values("pk")
+    named = _few(Resource.objects.filter(name__icontains=word).values_list("pk", flat=True))
     return Q(resource__in=named), Q(request__in=_reasoned(word))
+
+
+def _few[M: Model](found: QuerySet[M, int]) -> list[int] | QuerySet[M, int]:
+    """What was found, read once for all the parts that ask for it, unless it is too much to be sent back."""
+    few = list(found[: RARE + 1])
+    return few if len(few) <= RARE else found
 
 
 def _reasoned(text: str) -> list[int] | QuerySet[Request, int]:
@@ -221,13 +228,8 @@ def _reasoned(text: str) -> list[int] | QuerySet[Request, int]:
     if not words:
         return []
     query = SearchQuery(" & ".join(f"{word}:*" for word in words), config="simple", search_type="raw")
-    found = (
-        Request.objects.alias(said=SearchVector("reason", config="simple"))
-        .filter(said=query)
-        .values_list("pk", flat=True)
-    )
-    few = list(found[: RARE + 1])
-    return few if len(few) <= RARE else found
+    said = Request.objects.alias(said=SearchVector("reason", config="simple")).filter(said=query)
+    return _few(said.values_list("pk", flat=True))
 
 
 _OF_ITEM = {name: OuterRef(name) for name in ("request", "resource", "level")}
@@ -237,10 +239,18 @@ def _in_state(state: str, now: datetime) -> Q:
     waiting = Q(state="pending", request__lapses_at__gt=now)
     lapsed = Q(state="lapsed") | Q(state="pending", request__lapses_at__lte=now)  # the sweeper may be late
     asked = {"pending": waiting, "lapsed": lapsed} | {name: Q(state=name) for name in ("denied", "withdrawn")}
-    if state == "live":  # few: found by when they end
-        live = Grant.objects.live_at(now)
-        return Q(request__in=live.values("request")) & Q(Exists(live.filter(**_OF_ITEM)))
-    return asked[state] if state in asked else Q(Exists(Grant.objects.filter(_grant_in(state, now), **_OF_ITEM)))
+    return asked[state] if state in asked else _granted_in(state, now)
+
+
+def _granted_in(state: str, now: datetime) -> Q:
+    """Items whose grant is so. Where these are few they are read by their requests, else the newest items are looked
+    at in turn, each with its grant: joined freely, all grants that are live would be read to show fifty."""
+    found = Grant.objects.live_at(now) if state == "live" else Grant.objects.filter(_grant_in(state, now))
+    of_item = Q(GreaterThan(Subquery(found.filter(**_OF_ITEM).values("pk")[:1]), 0))
+    if state in ("ended", Grant.EndReason.ELAPSED):  # nearly all of them, in time
+        return of_item
+    few = list(found.order_by().values_list("request", flat=True)[: RARE + 1])
+    return Q(request__in=few) & of_item if len(few) <= RARE else of_item
 
 
 def _grant_in(state: str, now: datetime) -> Q:

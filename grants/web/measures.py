@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Count, Min
+from django.db.models import Count, F, Func, IntegerField, Min, Model, OuterRef, QuerySet, Subquery
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from accounts.models import IdP
 from grants.audit import export
-from grants.audit.models import AuditHead
+from grants.audit.models import AuditEvent, AuditHead
 from grants.catalog.models import Connection
 from grants.catalog.sync import version_warning
 from grants.due import ProcessBeat, wanted
@@ -20,6 +21,26 @@ from grants.lifecycle import bindings
 from grants.lifecycle.models import Grant, Request, RoleBinding
 from grants.notifications.models import Cursor
 from grants.policy import versions
+
+
+def counted(now: datetime) -> AuditHead:
+    """The head of the record, with what else is told of every company, counted in the same query.
+
+    As `last_at`, `pending`, `live`, `roles_due` and `work_due_at`.
+    """
+    pending = Request.objects.filter(state=Request.State.PENDING, lapses_at__gt=now)
+    return AuditHead.objects.annotate(
+        last_at=Subquery(AuditEvent.objects.filter(pk=OuterRef("seq")).values("at")),
+        pending=_count(pending),
+        live=_count(Grant.objects.live_at(now)),
+        roles_due=_count(RoleBinding.objects.filter(due_at__lte=now)),
+        work_due_at=Subquery(wanted().filter(due_at__lte=now).order_by("due_at").values("due_at")[:1]),
+    ).get()
+
+
+def _count(rows: QuerySet[Model]) -> Subquery:
+    one = rows.order_by().annotate(n=Func(F("pk"), function="count", output_field=IntegerField()))
+    return Subquery(one.values("n"))
 
 
 def exposition(now: datetime) -> bytes:
@@ -38,15 +59,17 @@ class _State(Collector):
 
     def collect(self) -> Iterable[Metric]:
         now = self._now
-        pending = Request.objects.filter(state=Request.State.PENDING, lapses_at__gt=now).count()
-        yield _one("stint_grants_live", "Grants whose window holds now.", Grant.objects.live_at(now).count())
-        yield _one("stint_requests_pending", "Requests that wait for a decision.", pending)
-        due = wanted().filter(due_at__lte=now).aggregate(oldest=Min("due_at"))["oldest"]
-        yield _one("stint_due_job_oldest_seconds", "By how much the oldest due job is overdue.", self._age(due) or 0)
-        yield _one("stint_audit_seq", "Number of the last event of the record.", AuditHead.objects.get().seq)
+        told: Any = counted(now)
+        yield _one("stint_grants_live", "Grants whose window holds now.", told.live)
+        yield _one("stint_requests_pending", "Requests that wait for a decision.", told.pending)
+        overdue = self._age(told.work_due_at) or 0
+        yield _one("stint_due_job_oldest_seconds", "By how much the oldest due job is overdue.", overdue)
+        yield _one("stint_audit_seq", "Number of the last event of the record.", told.seq)
         yield from self._heads()
-        yield from self._roles()
-        yield from self._syncs()
+        idps = list(IdP.objects.order_by("slug"))
+        yield _one("stint_bindings_due", "Roles to be given, taken or checked by now.", told.roles_due)
+        yield from self._roles(idps)
+        yield from self._syncs(idps)
         yield _one(
             "stint_policy_refused",
             "1 while a newer policy file than the one in force was refused.",
@@ -65,21 +88,19 @@ class _State(Collector):
             yield _one("stint_head_age_seconds", "Since the head was exported last.", self._age(last.at) or 0)
         yield _one("stint_record_behind", "1 while the record does not continue the exported heads.", behind)
 
-    def _roles(self) -> Iterable[Metric]:
-        owed = RoleBinding.objects.filter(due_at__lte=self._now).count()
-        yield _one("stint_bindings_due", "Roles to be given, taken or checked by now.", owed)
+    def _roles(self, idps: Sequence[IdP]) -> Iterable[Metric]:
         late = bindings.overdue(self._now).order_by().values("idp__slug").annotate(n=Count("pk"), oldest=Min("since"))
         late_by = {row["idp__slug"]: (row["n"], row["oldest"]) for row in late}
         count = _by("stint_bindings_overdue", "Of these, the ones late by more than 10 seconds.", "idp")
         age = _by("stint_binding_overdue_seconds", "By how much the oldest of them is late.", "idp")
-        for slug in IdP.objects.order_by("slug").values_list("slug", flat=True):
-            n, oldest = late_by.get(slug, (0, None))
-            count.add_metric((slug,), n)
-            age.add_metric((slug,), self._age(oldest) or 0)
+        for idp in idps:
+            n, oldest = late_by.get(idp.slug, (0, None))
+            count.add_metric((idp.slug,), n)
+            age.add_metric((idp.slug,), self._age(oldest) or 0)
         yield count
         yield age
 
-    def _syncs(self) -> Iterable[Metric]:
+    def _syncs(self, idps: Sequence[IdP]) -> Iterable[Metric]:
         age = _by("stint_sync_age_seconds", "Since the last complete sync; absent if there was none.", "what", "slug")
         never = _by("stint_sync_never", "1 while there was no complete sync yet.", "what", "slug")
         failed = _by("stint_sync_failed", "1 while the last sync failed.", "what", "slug")
@@ -88,7 +109,7 @@ class _State(Collector):
         synced: list[tuple[str, Connection | IdP]] = [
             ("connection", row) for row in Connection.objects.order_by("slug")
         ]
-        synced += [("idp", row) for row in IdP.objects.order_by("slug")]
+        synced += [("idp", row) for row in idps]
         for what, one in synced:
             if (seconds := self._age(one.seen_at)) is not None:
                 age.add_metric((what, one.slug), seconds)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.crypto import constant_time_compare
@@ -20,17 +21,16 @@ from accounts.models import Identity, IdP, Subject
 from grants import clock, due
 from grants.adapters.idp.kinds import KINDS
 from grants.audit import export
-from grants.audit.models import AuditEvent, AuditHead
 from grants.catalog.models import Connection
 from grants.catalog.sync import version_warning
 from grants.due import DueJob, ProcessBeat
 from grants.lifecycle import bindings
-from grants.lifecycle.models import Grant, Request, RoleBinding
+from grants.lifecycle.models import RoleBinding
 from grants.notifications.models import Cursor
 from grants.policy import versions
 from grants.policy.models import PolicyVersion
 from grants.web import policy_words, role_words, words
-from grants.web.measures import exposition
+from grants.web.measures import counted, exposition
 from grants.web.signed_in import sees_all, signed_in
 
 VERSIONS = 20
@@ -121,37 +121,35 @@ def status(request: HttpRequest) -> HttpResponse:
     """Workers, due jobs, syncs, policy, record and mail, for admins and auditors."""
     sees_all(request)
     now = clock.of_page()
-    head = AuditHead.objects.get()
+    head: Any = counted(now)
     row = versions.in_force_row()
     late = bindings.overdue(now)
-    wanted = set(due.wanted().values_list("name", flat=True))
+    shown = list(late[: LATE_SHOWN + 1])
+    processes = ProcessBeat.objects.annotate(works=Exists(due.worker_beats().filter(pk=OuterRef("pk"))))
+    alive = [(beat, now - beat.at <= BEAT_STALE) for beat in processes.order_by("name")]
+    jobs = DueJob.objects.annotate(wanted=Exists(due.wanted().filter(pk=OuterRef("pk")))).order_by("due_at")
     context = {
         "now": now,
-        "processes": [(beat, now - beat.at <= BEAT_STALE) for beat in ProcessBeat.objects.order_by("name")],
-        "working": due.worker_beats().filter(at__gte=now - BEAT_STALE).exists(),
-        "jobs": [
-            (job, job.name in wanted, _lateness(job, now) if job.name in wanted else None)
-            for job in DueJob.objects.order_by("due_at")
-        ],
+        "processes": alive,
+        "working": any(fresh and beat.works for beat, fresh in alive),
+        "jobs": [(job, job.wanted, _lateness(job, now) if job.wanted else None) for job in jobs],
         "connections": [(one, health_of(one, now)) for one in Connection.objects.order_by("slug")],
         "idps": [(idp, _idp_health(idp, now)) for idp in IdP.objects.order_by("slug")],
-        "roles_late": _late_roles(late, now),
-        "roles_late_count": late.count(),
+        "roles_late": _late_roles(shown[:LATE_SHOWN], now),
+        "roles_late_count": len(shown) if len(shown) <= LATE_SHOWN else late.count(),
         "policy": row,
         "refusal": versions.refusal_since(row),
         "head": head,
-        "last_event": AuditEvent.objects.filter(pk=head.seq).first(),
         "cursors": [(cursor, head.seq - cursor.seq) for cursor in Cursor.objects.order_by("name")],
-        "pending": Request.objects.filter(state=Request.State.PENDING, lapses_at__gt=now).count(),
-        "live": Grant.objects.live_at(now).count(),
+        "pending": head.pending,
+        "live": head.live,
         **_exported(now),
     }
     return render(request, "status.html", context)
 
 
-def _late_roles(late: QuerySet[RoleBinding], now: datetime) -> list[tuple[RoleBinding, Subject | None, str, str]]:
+def _late_roles(shown: Sequence[RoleBinding], now: datetime) -> list[tuple[RoleBinding, Subject | None, str, str]]:
     """Each with whose it is, what is owed, and the cause."""
-    shown = list(late[:LATE_SHOWN])
     ids = {binding.external_id for binding in shown}
     identities = Identity.objects.filter(external_id__in=ids).select_related("subject")
     people = {(identity.idp_id, identity.external_id): identity.subject for identity in identities}

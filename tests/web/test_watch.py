@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
@@ -103,6 +105,21 @@ class TestStatus:
     def test_others_are_refused(self, cast: Cast, who: str) -> None:
         assert signed_in(getattr(cast, who)).get("/status").status_code == 403
 
+    def test_asks_little(self, cast: Cast) -> None:
+        client = signed_in(cast.olga)
+        client.get("/status")
+        with CaptureQueriesContext(connection) as asked:
+            client.get("/status")
+        assert len(asked) <= 16, "\n".join(query["sql"] for query in asked.captured_queries)
+
+    def test_counts(self, cast: Cast, at) -> None:
+        decide.approve(cast.asks(), by=cast.chiara)
+        cast.asks(cast.ben)
+        client = signed_in(cast.olga)
+        assert "1 grant live, 1 request waiting" in client.get("/status").content.decode()
+        at(timedelta(days=30))
+        assert "0 grants live, 0 requests waiting" in client.get("/status").content.decode()
+
     def test_says_that_no_worker_is_alive(self, cast: Cast, at) -> None:
         client = signed_in(cast.priya)
         assert "No worker is alive" in client.get("/status").content.decode()
@@ -182,6 +199,11 @@ class TestMetrics:
     def test_no_token_set_means_no_token_fits(self, cast: Cast) -> None:
         for header in ("Bearer ", "Bearer None", "Bearer"):
             assert Client().get("/metrics", headers={"Authorization": header}).status_code == 401
+
+    def test_asks_little(self, cast: Cast) -> None:
+        with CaptureQueriesContext(connection) as asked:
+            exposition(clock.now())
+        assert len(asked) <= 10, "\n".join(query["sql"] for query in asked.captured_queries)
 
     def test_people(self, cast: Cast) -> None:
         assert signed_in(cast.priya).get("/metrics").status_code == 200
