@@ -10,7 +10,7 @@ from typing import Any, override
 
 from django import forms
 from django.contrib.postgres.search import SearchQuery, SearchVector
-from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.lookups import GreaterThan
 from django.utils import timezone
 
@@ -165,6 +165,8 @@ class Items:
 def matching(filters: Mapping[str, Any], subject: Subject, now: datetime) -> Items:
     """Items that pass the (cleaned) filters and that `subject` may see; days are in the active time zone."""
     items = Items(who.visible_items(subject))
+    if state := filters.get("state"):
+        items = items.filter(_in_state(state, now, everybody=len(items.parts) == 1))
     if person := filters.get("person"):
         items = items.filter(_person(person))
     for word in (filters.get("q") or "").split()[:WORDS_MAX]:
@@ -172,8 +174,6 @@ def matching(filters: Mapping[str, Any], subject: Subject, now: datetime) -> Ite
     for name, path in _EXACT.items():
         if filters.get(name):
             items = items.filter(Q((path, filters[name])))
-    if state := filters.get("state"):
-        items = items.filter(_in_state(state, now))
     if since := filters.get("since"):
         items = items.filter(Q(request__asked_at__gte=midnight(since)))
     if until := filters.get("until"):
@@ -209,45 +209,48 @@ def _text(word: str) -> tuple[Q, ...]:
             Q(request__in=Grant.objects.filter(pk=int(ref[2])).values("request"))
             & Q(Exists(Grant.objects.filter(pk=int(ref[2]), **_OF_ITEM))),
         )
-    named = _few(Resource.objects.filter(name__icontains=word).values_list("pk", flat=True))
-    return Q(resource__in=named), Q(request__in=_reasoned(word))
+    called = Resource.objects.filter(name__icontains=word).values_list("pk", flat=True)
+    named, reasoned = _few(called, _reasoned(word))
+    return Q(resource__in=named), Q(request__in=reasoned)
 
 
-def _few[M: Model](found: QuerySet[M, int]) -> list[int] | QuerySet[M, int]:
-    """What was found, read once for all the parts that ask for it, unless it is too much to be sent back."""
-    few = list(found[: RARE + 1])
-    return few if len(few) <= RARE else found
-
-
-def _reasoned(text: str) -> list[int] | QuerySet[Request, int]:
-    """Requests whose reason has words that begin as these do, by the full-text index.
+def _few(*found: QuerySet[Any, int]) -> list[list[int] | QuerySet[Any, int]]:
+    """Each read here, in one query, for all the parts that ask for it, unless it is too much to be sent back.
 
     PostgreSQL takes any word for a common one: for what nobody wrote it would look at a million items in turn.
     """
+    some = [rows.order_by().annotate(nth=Value(nth)).values_list("nth", "pk") for nth, rows in enumerate(found)]
+    read = list(some[0][: RARE + 1].union(*(rows[: RARE + 1] for rows in some[1:]), all=True))
+    few = [[pk for whose, pk in read if whose == nth] for nth in range(len(found))]
+    return [ids if len(ids) <= RARE else rows for ids, rows in zip(few, found, strict=True)]
+
+
+def _reasoned(text: str) -> QuerySet[Request, int]:
+    """Requests whose reason has words that begin as these do, by the full-text index."""
     words = re.findall(r"\w+", text)
     if not words:
-        return []
+        return Request.objects.none().values_list("pk", flat=True)
     query = SearchQuery(" & ".join(f"{word}:*" for word in words), config="simple", search_type="raw")
     said = Request.objects.alias(said=SearchVector("reason", config="simple")).filter(said=query)
-    return _few(said.values_list("pk", flat=True))
+    return said.values_list("pk", flat=True)
 
 
 _OF_ITEM = {name: OuterRef(name) for name in ("request", "resource", "level")}
 
 
-def _in_state(state: str, now: datetime) -> Q:
+def _in_state(state: str, now: datetime, *, everybody: bool) -> Q:
     waiting = Q(state="pending", request__lapses_at__gt=now)
     lapsed = Q(state="lapsed") | Q(state="pending", request__lapses_at__lte=now)  # the sweeper may be late
     asked = {"pending": waiting, "lapsed": lapsed} | {name: Q(state=name) for name in ("denied", "withdrawn")}
-    return asked[state] if state in asked else _granted_in(state, now)
+    return asked[state] if state in asked else _granted_in(state, now, everybody=everybody)
 
 
-def _granted_in(state: str, now: datetime) -> Q:
-    """Items whose grant is so. Where these are few they are read by their requests, else the newest items are looked
-    at in turn, each with its grant: joined freely, all grants that are live would be read to show fifty."""
+def _granted_in(state: str, now: datetime, *, everybody: bool) -> Q:
+    """Items whose grant is so: the newest are looked at in turn, each with its grant. Joined freely, all grants that
+    are live would be read to show fifty. Among everybody's, few are read by their requests."""
     found = Grant.objects.live_at(now) if state == "live" else Grant.objects.filter(_grant_in(state, now))
     of_item = Q(GreaterThan(Subquery(found.filter(**_OF_ITEM).values("pk")[:1]), 0))
-    if state in ("ended", Grant.EndReason.ELAPSED):  # nearly all of them, in time
+    if not everybody or state in ("ended", Grant.EndReason.ELAPSED):  # nearly all of them, in time
         return of_item
     few = list(found.order_by().values_list("request", flat=True)[: RARE + 1])
     return Q(request__in=few) & of_item if len(few) <= RARE else of_item
