@@ -1,4 +1,4 @@
-"""Celery: a nudge, never the truth. The settings are measured ones (facts: reliability §3.3)."""
+"""Celery: a nudge, never the truth. The settings are measured ones."""
 
 import faulthandler
 import os

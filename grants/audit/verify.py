@@ -95,7 +95,7 @@ def go_on(walk: Walk, *, seconds: float) -> tuple[Walk | Verdict, int]:
     head = AuditHead.objects.get()  # before the walk: what is appended meanwhile only lengthens the chain
     until = time.monotonic() + seconds
     try:
-        # One query a page: one long snapshot would keep the head's dead versions (facts/model.md §3).
+        # One query a page: one long snapshot would keep dead versions of the head from being vacuumed.
         while rows := _page(walk.seq):
             walk = _walked(walk, rows, head)
             if len(rows) == PAGE and time.monotonic() > until:

@@ -316,7 +316,6 @@ class RoleBinding(models.Model):
     found_before = models.BooleanField(null=True)
     # The provider's, of what we are about to give or gave: its name may be another by the time it is taken.
     role_key = models.TextField(blank=True, default="", db_default="")
-    want_until = models.DateTimeField(null=True)
     # Grows with every intent and every change of what is wanted: a confirmation of something older is void.
     generation = models.BigIntegerField(default=0, db_default=0)
     due_at = models.DateTimeField(null=True)

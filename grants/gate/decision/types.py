@@ -1,4 +1,4 @@
-"""The words of the gate (MODEL §3): what is asked, who asks, what is known, and what comes of it. All of it values."""
+"""The words of the gate (docs/model.md): what is asked, who asks, what is known, what comes of it. All are values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists show only what the caller may see (facts/gateway §9): what is asked of Prefect is cut down, its answer only
+"""Lists show only what the caller may see: what is asked of Prefect is cut down, its answer only
 where that cannot be helped, so that counts, pages and limits are those of the visible rows.
 
 `named` says which ids to resolve first; `narrow` gets them back as `found`. Both are pure. The door relays the first

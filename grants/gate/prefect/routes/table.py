@@ -1,7 +1,6 @@
 """The table: one line for each route, socket and mount that a Prefect server registers. What has no line is refused.
 
-The routes of Prefect 3.9 with their classes are described in ../shared/facts/orchestrators.md §9; a test compares
-these lines with that list and with the installed server, and has the reason for each difference.
+A test compares these lines with what the installed server registers, and has the reason for each difference.
 """
 
 from __future__ import annotations
