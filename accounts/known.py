@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import OuterRef, QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 
 from accounts.clock import StintNow
@@ -21,12 +22,22 @@ class Known(NamedTuple):
     external_id: str
 
 
+_besides: dict[str, Callable[[], QuerySet[Any, Any]]] = {}
+
+
+def read_besides(what: str, rows: Callable[[], QuerySet[Any, Any]]) -> None:
+    """Read the one value of these rows with who calls, from now on, as what once(`what`) answers: for rooms above."""
+    _besides[what] = rows
+
+
 def who_calls(pk: int) -> Subject | None:
     """The person of a session, with what a page asks of them; None for who left or was switched off, and machines."""
     found, known = _read(pk)
     if found and known:
         keep(("known", pk), known)
         keep("now", found.read_at)
+        for number, what in enumerate(_besides):
+            keep(what, getattr(found, f"beside_{number}"))
         found._roles_of_this_request = known.roles  # noqa: SLF001
     subject: Subject | None = found
     return subject
@@ -54,4 +65,5 @@ def _people() -> QuerySet[Subject]:
         known_teams=ArraySubquery(Membership.objects.filter(**mine).order_by("team__slug").values("team__slug")),
         read_at=StintNow(),
         known_at=ArraySubquery(Identity.objects.filter(**mine).order_by("pk").values(at=at)[:1]),
+        **{f"beside_{number}": Subquery(rows()) for number, rows in enumerate(_besides.values())},
     )

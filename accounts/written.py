@@ -63,6 +63,11 @@ def read_along(one: models.Model, name: str, rows: Sequence[models.Model]) -> No
     kept[name] = queryset
 
 
+def has_read(one: models.Model, name: str) -> bool:
+    """Whether the rows of `one.name` were read along with it."""
+    return name in one.__dict__.get("_prefetched_objects_cache", ())
+
+
 def among(column: str, given: Given, sign: str = "=") -> Func:
     """Like `in`, in which a query's text differs with the number of values."""
     return Func(

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.dispatch import Signal
 
+from accounts import known
 from accounts.signals import coming_back, happened, session_ending
 from grants.audit import export, subscribers
 from grants.catalog import sync
@@ -30,7 +31,13 @@ RECEIVERS: dict[Signal, tuple[Callable[..., Any], ...]] = {
 WITH_JOBS = (export, sync, versions, deliver, usage, mail)
 
 
+# What a page asks besides in the query for who calls, whatever it is about.
+BESIDES = {versions.IN_FORCE: versions.newest_id}
+
+
 def connect() -> None:
+    for what, rows in BESIDES.items():
+        known.read_besides(what, rows)
     for signal, receivers in RECEIVERS.items():
         for receiver in receivers:
             signal.connect(receiver, dispatch_uid=f"{receiver.__module__}.{receiver.__qualname__}")

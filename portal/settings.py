@@ -130,6 +130,7 @@ OIDC_REDIRECT_REQUIRE_HTTPS = ENV.https
 # Cookies ignore ports, so their names carry it: two portals on one host do not sign each other out.
 _COOKIE = "__Host-stint" if ENV.https else "stint"
 _COOKIE += f"-{ENV.port}" if ENV.port else ""
+SESSION_ENGINE = "accounts.session_store"
 SESSION_COOKIE_NAME = f"{_COOKIE}-session"
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
 SESSION_COOKIE_SECURE = ENV.https

@@ -27,20 +27,25 @@ class _Beginnings(SearchQuery):
         Func.__init__(self, Value(written), output_field=SearchQueryField())
 
 
-def search(resources: QuerySet[Resource], text: str, *, people: Mapping[str, str] | None = None) -> QuerySet[Resource]:
+def search(
+    resources: QuerySet[Resource],
+    text: str,
+    *,
+    people: Mapping[str, str] | None = None,
+    connections: Iterable[Connection] | None = None,
+) -> QuerySet[Resource]:
     """Return the resources that match every word of `text`, ignoring case; names that start with it come first.
 
     A word matches a resource that has a word beginning with it: in name, kind, tags, owning team or description, or in
     the connection's slug, environment or owner. A word with punctuation, such as etl/orders, counts as several words
-    that must match in the same field. `people` maps the policy's key of each owning person to their name. An empty
-    `text` returns everything.
+    that must match in the same field. `people` maps the policy's key of each owning person to their name. `connections`
+    are all that there are, read unless given. An empty `text` returns everything.
     """
     typed = text.replace("\x00", " ")[:_LONGEST].split()[:_MOST_WORDS]
     if not typed:
         return resources.order_by("name", "pk")
-    places = {
-        pk: _words(said) for pk, *said in Connection.objects.values_list("pk", "slug", "environment", "owner_team")
-    }
+    connections = Connection.objects.all() if connections is None else connections
+    places = {one.pk: _words([one.slug, one.environment, one.owner_team]) for one in connections}
     owners = {key: _words([name]) for key, name in (people or {}).items()}
     found = resources
     for one in typed:

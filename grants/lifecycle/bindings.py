@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import F, QuerySet
+from django.db.models import Expression, F, Q, QuerySet
 from django.db.models.functions import Coalesce
 
 from accounts.models import Identity
+from accounts.written import Written, a_row, a_text, a_time
 from grants.adapters.idp.kinds import GIVE_ROLES
 from grants.catalog.models import Resource
-from grants.lifecycle.models import Grant, GrantQuerySet, RoleBinding
+from grants.lifecycle.models import Grant, RoleBinding
 from grants.policy import rules, versions
 
 Urgency = RoleBinding.Urgency
@@ -100,34 +101,61 @@ def of(grant: Grant) -> RoleBinding | None:
     """The binding that this grant wants or wanted; None where its access lives at the gate alone."""
     if not grant.role:
         return None
-    identities = Identity.objects.filter(subject=grant.beneficiary_id, idp=grant.idp_id)
-    return (
-        RoleBinding.objects.select_related("idp")
-        .filter(idp=grant.idp_id, role=grant.role, external_id__in=identities.values("external_id"))
-        .first()
-    )
+    return next(iter(_binding(who=grant.beneficiary_id, idp=grant.idp_id, role=grant.role)), None)
 
 
-def also_wants(grant: Grant, now: datetime) -> Grant | None:
-    """Another grant that is live and keeps the same role: of several the one that lasts longest."""
-    return _of_same_role(grant).live_at(now).order_by(Coalesce("ended_at", "ends_at").desc()).first()
+@Written
+def _binding() -> QuerySet[RoleBinding]:
+    identities = Identity.objects.filter(subject=a_row("who"), idp=a_row("idp")).values("external_id")
+    found = RoleBinding.objects.filter(idp=a_row("idp"), role=a_text("role"), external_id__in=identities)
+    return found.select_related("idp")
+
+
+def beside(grant: Grant, now: datetime) -> list[Grant]:
+    """Others of the same person that are live, and are of its resource or of its role."""
+    given = {"resource": grant.resource_id, "idp": grant.idp_id or 0, "role": grant.role or ""}
+    return _beside(who=grant.beneficiary_id, but=grant.pk, now=now, **given)
+
+
+@Written
+def _beside() -> QuerySet[Grant]:
+    live = Grant.objects.live_at(a_time("now")).filter(beneficiary=a_row("who")).exclude(pk=a_row("but"))
+    of_role = Q(idp=a_row("idp"), role=a_text("role"))
+    return live.filter(of_role | Q(resource=a_row("resource"))).order_by("pk")
+
+
+def also_wants(grant: Grant, beside: Sequence[Grant]) -> Grant | None:
+    """Of these the one that keeps the same role: of several the one that lasts longest."""
+    same = [one for one in beside if grant.role and (one.idp_id, one.role) == (grant.idp_id, grant.role)]
+    return max(same, key=lambda one: one.over_at, default=None)
 
 
 def outlived_by(grant: Grant, now: datetime) -> Grant | None:
     """The grant with whose end the role was really due to go: others of it adjoined this one, and are over by now."""
-    over = _of_same_role(grant).alias(until=Coalesce("ended_at", "ends_at")).filter(until__lte=now)
-    last = None
-    while kept := over.filter(starts_at__lte=(last or grant).over_at, until__gt=(last or grant).over_at).last():
-        last = kept
+    last: Grant | None = None
+    while grant.role and (last or grant).over_at < now:
+        given = {"idp": grant.idp_id, "role": grant.role, "over": (last or grant).over_at, "now": now}
+        kept = _adjoining(who=grant.beneficiary_id, but=grant.pk, **given)
+        if not kept:
+            break
+        last = kept[-1]
     return last
 
 
-def _of_same_role(grant: Grant) -> GrantQuerySet:
-    same = Grant.objects.filter(beneficiary=grant.beneficiary_id, idp=grant.idp_id, role=grant.role)
-    return same.exclude(pk=grant.pk)
+@Written
+def _adjoining() -> QuerySet[Grant]:
+    same = Grant.objects.filter(beneficiary=a_row("who"), idp=a_row("idp"), role=a_text("role"))
+    over = same.exclude(pk=a_row("but")).alias(until=Coalesce("ended_at", "ends_at")).filter(until__lte=a_time("now"))
+    return over.filter(starts_at__lte=a_time("over"), until__gt=a_time("over")).order_by("pk")
 
 
 def overdue(now: datetime) -> QuerySet[RoleBinding]:
     """What is owed at a provider for longer than OVERDUE, whoever is at it; oldest first."""
-    owed = RoleBinding.objects.select_related("idp").filter(due_at__isnull=False)
-    return owed.alias(since=Coalesce("owed_since", "due_at")).filter(since__lt=now - OVERDUE).order_by("since", "pk")
+    owed = owed_before(now - OVERDUE).alias(since=Coalesce("owed_since", "due_at"))
+    return owed.select_related("idp").order_by("since", "pk")
+
+
+def owed_before(late: datetime | Expression) -> QuerySet[RoleBinding]:
+    """What has been owed since before then."""
+    owed = RoleBinding.objects.filter(due_at__isnull=False).alias(since=Coalesce("owed_since", "due_at"))
+    return owed.filter(since__lt=late)

@@ -120,7 +120,7 @@ def why_not(request: Request, subject: Subject, judges: Judges) -> str:
 
 
 def waiting_for(subject: Subject) -> list[Request]:
-    """The pending requests that this person can decide now, oldest first."""
+    """The pending requests that this person can decide now, oldest first; with their items and votes."""
     return once(("waiting for", subject.pk), lambda: _waiting_for(subject))
 
 
@@ -170,7 +170,7 @@ def _items() -> QuerySet[RequestItem]:
     return (
         RequestItem.objects.filter(~theirs, among("request_id", rows("requests")))
         .filter(request__state=State.PENDING, request__lapses_at__gt=StintNow())
-        .select_related("request__requester", "request__beneficiary__team", "resource__connection")
+        .select_related("request", "resource__connection")
         .annotate(votes=ArraySubquery(votes.values(vote=vote)))
         .order_by("request_id", "pk")
     )

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from django.db.models import prefetch_related_objects
+from django.db.models import QuerySet, prefetch_related_objects
 
 from accounts.models import Subject
 from accounts.once import once
+from accounts.written import Written, among, rows
 from grants.lifecycle.models import Decision, Request
 from grants.policy import rules, versions
 from grants.policy.language import Policy
@@ -71,7 +72,8 @@ class Judges:
         able = [set(candidates.people) - spent if candidates else set() for candidates in found]
         missing = [max(0, stage.need - len(given.get(n, ()))) for n, stage in enumerate(stages)]
         enough = rules.fillable(list(zip(missing, able, strict=True)))
-        self.subjects.update(Subject.objects.in_bulk(ids - self.subjects.keys()))
+        if missing_ids := ids - self.subjects.keys():
+            self.subjects.update((one.pk, one) for one in _subjects(ids=sorted(missing_ids)))
         return tuple(
             StageView(
                 number=number,
@@ -121,9 +123,16 @@ class Judges:
         return rules.candidates(self.policy, stage, facts_of(request), self.people, excluded_from(request)).people
 
     def of(self, request: Request) -> tuple[StageView, ...]:
-        """The stages of a request that exists, its votes counted."""
+        """The stages of a request that exists, its votes counted; who could decide is read while it can be decided."""
         stages = _stages_of(request)
+        if request.state != Request.State.PENDING:
+            return replace(self, policy=None).views(stages, {}, frozenset(), request.decisions.all())
         return self.views(stages, facts_of(request), excluded_from(request), request.decisions.all())
+
+
+@Written
+def _subjects() -> QuerySet[Subject]:
+    return Subject.objects.filter(among("id", rows("ids")))
 
 
 def _stages_of(request: Request) -> list[Stage]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -10,23 +12,20 @@ from django.db.models import BooleanField, Exists, Func, OuterRef, Q, QuerySet
 from accounts import roles, service_identities
 from accounts.models import Subject
 from accounts.once import once
-from accounts.written import Written, a_row, a_time
+from accounts.written import Given, Written, a_row, a_time, among, read_along, rows
 from grants import clock
 from grants.catalog.models import Resource
-from grants.lifecycle import decide
+from grants.lifecycle import along, decide
 from grants.lifecycle.models import Decision, Grant, Request, RequestItem
 from grants.policy import versions
+from grants.policy.reach import owned_by_given
 
-
-def visible_requests(subject: Subject) -> QuerySet[Request]:
-    """Asked by or for this person or their teams' machines, decided by or waiting for them, about what they own."""
-    if roles.sees_all(subject):
-        return Request.objects.all()
-    mine = Q(requester=subject) | Q(beneficiary=subject) | Q(beneficiary__in=service_identities.owned_by(subject))
-    decided = Exists(Decision.objects.filter(request=OuterRef("pk"), approver=subject))
-    waiting = Q(pk__in=[request.pk for request in decide.waiting_for(subject)])
-    owned = Exists(RequestItem.objects.filter(request=OuterRef("pk"), resource__in=versions.owned_by(subject)))
-    return Request.objects.filter(mine | decided | waiting | owned)
+NOBODYS = 2**63 - 1  # the greatest id that the database could hold, which no row will ever have
+CLOSED = 6  # of what is over, on the first page
+LAST = 20  # of what somebody held
+BEFORE = 3  # earlier asks for the same things, beside a decision
+ASKED = 8  # who asked for one resource
+DECIDED = 26  # one more than a page lists
 
 
 def visible_items(subject: Subject) -> list[QuerySet[RequestItem]]:
@@ -63,6 +62,112 @@ def visible_grants(subject: Subject) -> QuerySet[Grant]:
     return Grant.objects.filter(mine | decided | owned)
 
 
+def request_of(subject: Subject, pk: int) -> Request | None:
+    """This request with its people and items, if this person may see it: asked by or for them or
+    their teams' machines, decided by or waiting for them, about what they own."""
+    waiting = {one.pk: one for one in decide.waiting_for(subject)}
+    asked = next(iter(_one_request(pk=min(pk, NOBODYS), **_called(subject))), None)
+    if asked and pk in waiting:
+        read_along(asked, "items", list(waiting[pk].items.all()))
+    elif asked:
+        along.items_of([asked])
+    return asked
+
+
+def before(subject: Subject, asked: Request) -> list[RequestItem]:
+    """What the same person asked before of the same things, the newest first, as far as `subject` sees that."""
+    things = [item.resource_id for item in asked.items.all()]
+    return _before(asked=asked.pk, beneficiary=asked.beneficiary_id, things=things, **_called(subject))
+
+
+def asked_of(subject: Subject, thing: Resource) -> list[RequestItem]:
+    """Who asked for this resource, the newest first, as far as `subject` sees that."""
+    return _asked_of(thing=thing.pk, **_called(subject))
+
+
+def grant_of(subject: Subject, pk: int) -> Grant | None:
+    """This grant with its people, if it is one of visible_grants()."""
+    grant = next(iter(_one_grant(ids=[min(pk, NOBODYS)], **_called(subject))), None)
+    if grant:
+        grant.request.beneficiary = grant.beneficiary  # a composite key keeps them the same
+    return grant
+
+
+def shown(subject: Subject, grants: Collection[Grant]) -> list[Grant]:
+    """Those of these that are among visible_grants()."""
+    seen = set(_seen(ids=[grant.pk for grant in grants], **_called(subject))) if grants else ()
+    return [grant for grant in grants if (grant.pk,) in seen]
+
+
+def _called(subject: Subject) -> dict[str, Any]:
+    """What the written queries below are given of who looks."""
+    policy, person = versions.in_force(), versions.person_of(subject)
+    judged = person if policy else None
+    return {
+        "waiting": [one.pk for one in decide.waiting_for(subject)],
+        "who": subject.pk,
+        "active": subject.active,
+        "sees_all": roles.sees_all(subject),
+        "teams": sorted(judged.teams) if judged else [],
+        "key": judged.key if judged else "",
+    }
+
+
+def _theirs(beneficiary: str) -> Q:
+    """For who is given, or a machine of their teams."""
+    services = Subject.objects.filter(kind=Subject.Kind.SERVICE, team__memberships__subject=a_row("who"))
+    machines = Q(_given("active")) & Q(**{f"{beneficiary}__in": services})
+    return Q(_given("sees_all")) | Q(**{beneficiary: a_row("who")}) | machines
+
+
+def _given(name: str) -> Given:
+    return Given(name, BooleanField())
+
+
+def _seen_requests(request: str, requester: str) -> Q:
+    """What request_of() says, of rows that know their request by these names."""
+    decided = Exists(Decision.objects.filter(request=OuterRef(request), approver=a_row("who")))
+    owned = Resource.objects.filter(owned_by_given())
+    about = Exists(RequestItem.objects.filter(request=OuterRef(request), resource__in=owned))
+    mine = _theirs("beneficiary") | Q(**{requester: a_row("who")})
+    return mine | Q(among(request, rows("waiting"))) | decided | about
+
+
+@Written
+def _one_request() -> QuerySet[Request]:
+    seen = Request.objects.filter(_seen_requests("id", "requester"), pk=a_row("pk"))
+    return seen.select_related("requester", "beneficiary__team")
+
+
+@Written
+def _before() -> QuerySet[RequestItem]:
+    same = RequestItem.objects.filter(among("resource_id", rows("things")), beneficiary=a_row("beneficiary"))
+    seen = same.filter(_seen_requests("request_id", "request__requester"), request__lt=a_row("asked"))
+    return seen.select_related("request").order_by("-pk")[:BEFORE]
+
+
+@Written
+def _asked_of() -> QuerySet[RequestItem]:
+    seen = RequestItem.objects.filter(_seen_requests("request_id", "request__requester"), resource=a_row("thing"))
+    return seen.select_related("request", "beneficiary").order_by("-pk")[:ASKED]
+
+
+def _seen_grants() -> QuerySet[Grant]:
+    decided = Exists(Decision.objects.filter(request=OuterRef("request"), approver=a_row("who")))
+    owned = Exists(Resource.objects.filter(owned_by_given(), pk=OuterRef("resource")))
+    return Grant.objects.filter(_theirs("beneficiary") | decided | owned, among("id", rows("ids")))
+
+
+@Written
+def _one_grant() -> QuerySet[Grant]:
+    return _seen_grants().select_related("beneficiary", "resource__connection", "request__requester")
+
+
+@Written
+def _seen() -> QuerySet[Any, Any]:
+    return _seen_grants().values_list("pk")
+
+
 def held_by(subject: Subject) -> list[Grant]:
     """What somebody holds now, the first to end first."""
     return once(
@@ -71,9 +176,110 @@ def held_by(subject: Subject) -> list[Grant]:
     )
 
 
+def held_last(subject: Subject) -> list[Grant]:
+    """The LAST grants that somebody held and holds no more, the newest first."""
+    held = [grant.pk for grant in held_by(subject)]
+    return _begun(who=subject.pk, now=clock.of_page(), held=held)
+
+
+def decided_by(subject: Subject, before: int | None) -> list[Decision]:
+    """What somebody decided, with what that was for, before this decision; the newest first."""
+    found = _decided(who=subject.pk, before=NOBODYS if before is None else before)
+    along.items_of([one.request for one in found])
+    return found
+
+
+def awaited_by(subject: Subject, most: int | None = None) -> list[Request]:
+    """What somebody asked, or is to have, and nobody has decided; the newest first, with what that is for."""
+    found = _awaited(who=subject.pk, now=clock.of_page())[:most]
+    along.items_of(found)
+    return found
+
+
+def items_awaited_by(subject: Subject, now: datetime) -> list[RequestItem]:
+    """What somebody is to have, and nobody has decided, the oldest first."""
+    return _items_awaited(who=subject.pk, now=now)
+
+
+def closed_of(subject: Subject) -> list[RequestItem]:
+    """What was decided or ended of one's own, latest first."""
+    return _closed(who=subject.pk)
+
+
+def asked_by(subject: Subject) -> list[Request]:
+    """What somebody asked and nobody has decided, with what it is for, the newest first."""
+    found = _asked(who=subject.pk, now=clock.of_page())
+    along.items_of(found)
+    return found
+
+
+@Written
+def _begun() -> QuerySet[Grant]:
+    mine = Grant.objects.filter(beneficiary=a_row("who"), starts_at__lte=a_time("now"))
+    return mine.exclude(among("id", rows("held"))).select_related("resource__connection").order_by("-pk")[:LAST]
+
+
+@Written
+def _decided() -> QuerySet[Decision]:
+    mine = Decision.objects.filter(approver=a_row("who"), superseded=False, pk__lt=a_row("before"))
+    return mine.select_related("request__beneficiary").order_by("-pk")[:DECIDED]
+
+
+@Written
+def _awaited() -> QuerySet[Request]:
+    mine = Request.objects.filter(Q(requester=a_row("who")) | Q(beneficiary=a_row("who")))
+    return mine.filter(state=Request.State.PENDING, lapses_at__gt=a_time("now")).order_by("-pk")
+
+
+@Written
+def _items_awaited() -> QuerySet[RequestItem]:
+    pending = RequestItem.objects.filter(state=Request.State.PENDING, request__lapses_at__gt=a_time("now"))
+    return pending.filter(beneficiary=a_row("who")).order_by("pk")
+
+
+@Written
+def _closed() -> QuerySet[RequestItem]:
+    # Both people stand on the request, so two indexes give these few; over items it would be all that there ever were.
+    closed = Request.objects.filter(Q(requester=a_row("who")) | Q(beneficiary=a_row("who"))).exclude(state="pending")
+    latest = closed.order_by("-closed_at", "pk").values("pk")[:CLOSED]
+    items = RequestItem.objects.filter(request__in=latest).select_related("request", "resource__connection")
+    return items.order_by("-request__closed_at", "pk")[:CLOSED]
+
+
+@Written
+def _asked() -> QuerySet[Request]:
+    pending = Request.objects.filter(state=Request.State.PENDING, lapses_at__gt=a_time("now"))
+    return pending.filter(requester=a_row("who")).order_by("-pk")
+
+
 @Written
 def _held() -> QuerySet[Grant]:
     return Grant.objects.live_at(a_time("now")).filter(beneficiary=a_row("who")).select_related("resource__connection")
+
+
+def resource_of(subject: Subject, pk: int) -> Resource | None:
+    """This resource, with what it runs on, each if the policy does not hide it from this person."""
+    thing = resources_of(subject, [pk]).get(pk)
+    if thing and thing.parent and not _may_see(subject, thing.parent):
+        thing.parent = None
+    return thing
+
+
+def resources_of(subject: Subject, ids: Collection[int]) -> dict[int, Resource]:
+    """Those of these resources that the policy does not hide from this person, by their ids."""
+    if not ids:
+        return {}
+    found = _resources(ids=[min(pk, NOBODYS) for pk in ids])
+    return {one.pk: one for one in found if _may_see(subject, one)}
+
+
+def _may_see(subject: Subject, thing: Resource) -> bool:
+    return roles.sees_all(subject) or versions.may_see(subject, thing)
+
+
+@Written
+def _resources() -> QuerySet[Resource]:
+    return Resource.objects.filter(among("id", rows("ids"))).select_related("connection", "parent__connection")
 
 
 def visible_resources(subject: Subject) -> QuerySet[Resource]:

@@ -29,6 +29,7 @@ from grants.policy.rulings import Facts, Person, Source
 from grants.policy.yaml_marks import PolicyErrors, Problem, load
 
 JUDGE = "judge"  # the due row that a migration leaves
+IN_FORCE = "policy in force"  # what the id of its row is kept as while a page is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,11 @@ def in_force_problem() -> str:
 
 
 def _newest() -> int | None:
-    newest = PolicyVersion.objects.order_by("-id").values_list("id", flat=True)
-    return once("policy in force", newest.first)
+    return once(IN_FORCE, newest_id().first)
+
+
+def newest_id() -> QuerySet[PolicyVersion, int]:
+    return PolicyVersion.objects.order_by("-id").values_list("id", flat=True)[:1]
 
 
 @lru_cache(maxsize=4)
@@ -229,6 +233,14 @@ def owns(subject: Subject, resource: Resource) -> bool:
     """Does this person answer for this resource, by the policy in force?"""
     policy, person = in_force(), person_of(subject)
     return bool(policy and person and rules.owns(policy, facts_of(resource), person))
+
+
+def may_see(subject: Subject, resource: Resource) -> bool:
+    """Does the policy let this person see this resource? As not_hidden_from(), judged by the rules themselves."""
+    policy, person = in_force(), person_of(subject)
+    if not resource.hidden:
+        return True
+    return bool(policy and person and rules.may_see(policy, facts_of(resource), person))
 
 
 def owned_by(subject: Subject) -> QuerySet[Resource]:

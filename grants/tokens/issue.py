@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Max, Q, QuerySet, Sum
@@ -13,6 +13,7 @@ from django.db.models import Max, Q, QuerySet, Sum
 from accounts import service_identities
 from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
+from accounts.written import Written, a_row
 from grants import clock, due
 from grants.audit import Verb, record
 from grants.catalog.levels import SERVICES_ONLY, Level
@@ -135,17 +136,21 @@ def revoke(credential: Credential, *, by: Subject) -> Credential:
 def of_grant(grant: Grant) -> list[Listed]:
     """List the tokens of a grant, the newest first, with the time of their last use."""
     now = clock.of_page()
+    return [
+        Listed(token, token.is_over_at(now), token.ended_at, token.last, int(token.calls or 0), int(token.refused or 0))
+        for token in _tokens(grant=grant.pk)
+    ]
+
+
+@Written
+def _tokens() -> QuerySet[Any, Any]:
     used = Q(usage__code=PASSED)
-    tokens = (
-        Credential.objects.filter(grant=grant, kind=Kind.TOKEN)
+    return (
+        Credential.objects.filter(grant=a_row("grant"), kind=Kind.TOKEN)
         .select_related("grant", "issued_by", "subject", "connection")
         .annotate(last=Max("usage__minute"), calls=Sum("usage__n", filter=used), refused=Sum("usage__n", filter=~used))
         .order_by("-pk")
     )
-    return [
-        Listed(token, token.is_over_at(now), token.ended_at, token.last, int(token.calls or 0), int(token.refused or 0))
-        for token in tokens
-    ]
 
 
 def live_of(grant: Grant, now: datetime) -> QuerySet[Credential]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import Max, Min, Q, Sum
+from django.db.models import BigIntegerField, Max, Min, QuerySet, Sum
+from django.db.models.functions import Cast
 
+from accounts.written import Written, a_row
 from grants import due
 from grants.lifecycle.models import Grant
 from grants.tokens.models import GateUsage
@@ -31,27 +34,31 @@ class RefusalCount(NamedTuple):
     n: int
 
 
-def of_grant(grant: Grant) -> list[RouteUsage]:
-    """List the routes that the tokens of a grant called, the most used first. Browser sessions belong to no grant."""
-    passed = Q(code=PASSED)
-    rows = (
-        GateUsage.objects.filter(credential__grant=grant)
-        .values_list("route")
-        .annotate(
-            calls=Sum("n", filter=passed, default=0),
-            refused=Sum("n", filter=~passed, default=0),
-            first=Min("minute"),
-            last=Max("minute"),
-        )
-        .order_by("-calls", "-refused", "route")
-    )
-    return [RouteUsage(route, int(calls), int(refused), first, last) for route, calls, refused, first, last in rows]
+type Told = tuple[list[RouteUsage], list[RefusalCount]]
+
+NOTHING: Told = ([], [])
 
 
-def refusals_of(grant: Grant) -> list[RefusalCount]:
-    """Count the refused calls with a grant's tokens by code, the most frequent first."""
-    rows = GateUsage.objects.filter(credential__grant=grant).exclude(code=PASSED)
-    return [RefusalCount(*row) for row in rows.values_list("code").annotate(total=Sum("n")).order_by("-total", "code")]
+def of_grant(grant: Grant) -> Told:
+    """What the tokens of a grant were used for, by route, and why calls with them were refused, by code; what is most
+    frequent first. Browser sessions are of no one grant."""
+    routes: dict[str, RouteUsage] = {}
+    codes: Counter[str] = Counter()
+    for route, code, n, first, last in _usage(grant=grant.pk):
+        passed, had = code == PASSED, routes.get(route) or RouteUsage(route, 0, 0, first, last)
+        calls, refused = had.calls + n * passed, had.refused + n * (not passed)
+        routes[route] = RouteUsage(route, calls, refused, min(had.first, first), max(had.last, last))
+        if not passed:
+            codes[code] += n
+    used = sorted(routes.values(), key=lambda one: (-one.calls, -one.refused, one.route))
+    return used, [RefusalCount(code, n) for code, n in sorted(codes.items(), key=lambda pair: (-pair[1], pair[0]))]
+
+
+@Written
+def _usage() -> QuerySet[GateUsage, Any]:
+    of_tokens = GateUsage.objects.filter(credential__grant=a_row("grant")).values_list("route", "code")
+    n = Cast(Sum("n"), BigIntegerField())  # a sum of bigints is a numeric
+    return of_tokens.annotate(calls=n, first=Min("minute"), last=Max("minute")).order_by()
 
 
 def fold() -> bool:

@@ -62,8 +62,7 @@ class Asker:
         for grant in reversed(who.held_by(subject)):
             grants.setdefault(grant.resource_id, []).append(grant)
         pending: dict[int, list[RequestItem]] = {}
-        asked = RequestItem.objects.filter(beneficiary=subject, state="pending", request__lapses_at__gt=now)
-        for item in asked.select_related("request").order_by("pk"):
+        for item in who.items_awaited_by(subject, now):
             pending.setdefault(item.resource_id, []).append(item)
         return cls(versions.in_force(), versions.asker_of(subject), grants, pending)
 

@@ -35,6 +35,10 @@ class Owner:
     def __bool__(self) -> bool:
         return bool(self.team or self.person)
 
+    @property
+    def called(self) -> str:
+        return str(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -83,7 +87,7 @@ def browse(visible: QuerySet[Resource], asker: Asker, query: QueryDict, connecti
     names = people_who_own(asker.policy)
     if query.get("retired") != "1":
         visible = visible.filter(retired_at=None)
-    matching = search(visible, query.get("q", ""), people=names)
+    matching = search(visible, query.get("q", ""), people=names, connections=connections)
     counted = [_Said(*row) for row in matching.order_by().values_list(*_COUNTED)[: MOST + 1]]
     chosen = {name: query.getlist(name) for name in FACETS}
     narrowed = _narrowed(matching, chosen, query.getlist("mine"), asker, names)

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from django import forms
-from django.db.models import QuerySet
 from django.http import QueryDict
 
+from accounts.models import Subject
 from grants.catalog.levels import LEVELS_OF
 from grants.catalog.models import Resource
+from grants.lifecycle import who
 from grants.lifecycle.ask import ITEMS_MAX, REASON_MAX
 
 LENGTHS = (30, 60, 120, 240, 480, 1440)  # minutes that are offered as pills
@@ -40,12 +41,12 @@ class Items:
     learns no more here than there.
     """
 
-    def __init__(self, data: QueryDict, visible: QuerySet[Resource]) -> None:
+    def __init__(self, data: QueryDict, me: Subject) -> None:
         self.errors: list[str] = []
-        wanted = dict([*self._read(data), *self._named(data, visible)])
+        wanted = dict([*self._read(data), *self._named(data, me)])
         if len(wanted) > ITEMS_MAX:
             self.errors.append(f"A request holds {ITEMS_MAX} items at most; the rest was left out.")
-        found = visible.in_bulk(list(wanted)[:ITEMS_MAX])
+        found = who.resources_of(me, list(wanted)[:ITEMS_MAX])
         if missing := len(list(wanted)[:ITEMS_MAX]) - len(found):
             one = "One resource was" if missing == 1 else f"{missing} resources were"
             self.errors.append(f"{one} left out: not in the catalog, or not yours to see.")
@@ -64,10 +65,10 @@ class Items:
             elif match[1] != dropped:
                 yield int(match[1]), data.get(f"level-{match[1]}", match[2] or "")
 
-    def _named(self, data: QueryDict, visible: QuerySet[Resource]) -> Iterable[tuple[int, str]]:
+    def _named(self, data: QueryDict, me: Subject) -> Iterable[tuple[int, str]]:
         if "name" in data:
             at, kind, name = (data.get(key, "") for key in ("connection", "kind", "name"))
-            found = visible.filter(connection__slug=at, kind=kind, name=name, retired_at=None).first()
+            found = who.visible_resources(me).filter(connection__slug=at, kind=kind, name=name, retired_at=None).first()
             if found is not None:
                 yield found.pk, data.get("level", "")
             else:

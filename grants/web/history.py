@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts.models import Subject
 from grants.catalog.levels import WORDS
 from grants.catalog.models import Connection, Resource
-from grants.lifecycle import who
+from grants.lifecycle import along, who
 from grants.lifecycle.models import Decision, Grant, Request, RequestItem
 from grants.web.timeline import standing_of
 
@@ -289,18 +289,16 @@ def page(items: Items, now: datetime, *, before: int | None, after: int | None) 
 
 def rows(items: Sequence[RequestItem], now: datetime) -> list[Row]:
     """Items with their grants and decisions, in two queries however many there are."""
-    requests = {item.request_id for item in items}
-    grants = {
-        (grant.request_id, grant.resource_id, grant.level): grant
-        for grant in Grant.objects.filter(request__in=requests)
+    requests = {item.request_id: item.request for item in items}
+    grants = {(grant.request_id, grant.resource_id, grant.level): grant for grant in along.grants_of(requests.values())}
+    along.decisions_of(requests.values())
+    decisions = {
+        pk: tuple(decision for decision in one.decisions.all() if not decision.superseded)
+        for pk, one in requests.items()
     }
-    decisions: dict[int, list[Decision]] = {}
-    counted = Decision.objects.filter(request__in=requests, superseded=False)
-    for decision in counted.select_related("approver").order_by("pk"):
-        decisions.setdefault(decision.request_id, []).append(decision)
     made = []
     for item in items:
         grant = grants.get((item.request_id, item.resource_id, item.level))
         state, word = standing_of(item.request, grant, now)
-        made.append(Row(item, grant, tuple(decisions.get(item.request_id, ())), state, word))
+        made.append(Row(item, grant, decisions[item.request_id], state, word))
     return made

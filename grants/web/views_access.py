@@ -7,22 +7,21 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import service_identities
 from accounts.errors import Conflict, UserError
 from accounts.models import Subject
 from grants import clock
-from grants.lifecycle import bindings, decide, hold, who
-from grants.lifecycle.models import Grant, Request
+from grants.lifecycle import along, bindings, decide, hold, who
+from grants.lifecycle.models import Grant
 from grants.tokens import issue, usage
-from grants.web import along, gate_words, record, role_words, timeline, words
+from grants.web import gate_words, record, role_words, timeline, words
 from grants.web.signed_in import signed_in
 from grants.web.views_requests import does
 
-RECENT = 20
 TOKEN_MINUTES = (15, 60, 240, 480)  # that are offered; the end of the access is the end of all
 
 
@@ -30,14 +29,11 @@ TOKEN_MINUTES = (15, 60, 240, 480)  # that are offered; the end of the access is
 def access(request: HttpRequest) -> HttpResponse:
     """What this person holds now, waits for, and held last."""
     subject, now = signed_in(request), clock.of_page()
-    mine = Grant.objects.filter(beneficiary=subject).select_related("resource__connection")
-    live = who.held_by(subject)
-    waiting = Request.objects.filter(requester=subject, state=Request.State.PENDING, lapses_at__gt=now)
-    over = mine.exclude(pk__in=[grant.pk for grant in live]).filter(starts_at__lte=now).order_by("-pk")[:RECENT]
+    over = who.held_last(subject)
     context = {
         "now": now,
-        "live": live,
-        "waiting": waiting.prefetch_related(along.items()).order_by("-pk"),
+        "live": who.held_by(subject),
+        "waiting": who.asked_by(subject),
         "recent": [(grant, timeline.grant_standing(grant, now)) for grant in over],
     }
     return render(request, "access.html", context)
@@ -81,10 +77,11 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
 
 def visible_grant(request: HttpRequest, pk: int) -> Grant:
     """For its own pages and those of its tokens; 404 for who may not see it."""
-    grants = who.visible_grants(signed_in(request))
-    related = ("beneficiary", "resource__connection", "request__requester", "request__beneficiary")
-    told = (along.items("request__items"), along.decisions("request__decisions"))
-    return get_object_or_404(grants.select_related(*related).prefetch_related(*told), pk=pk)
+    held = who.grant_of(signed_in(request), pk)
+    if held is None:
+        raise Http404
+    along.decisions_of([held.request])
+    return held
 
 
 def refused_page(request: HttpRequest, held: Grant, error: UserError) -> HttpResponse:
@@ -106,8 +103,10 @@ def _context(viewer: Subject, held: Grant) -> dict[str, Any]:
     standing = timeline.grant_standing(held, now)
     over = standing.state == "ended"
     mine = viewer.pk == held.beneficiary_id
-    others = Grant.objects.live_at(now).filter(beneficiary=held.beneficiary_id, resource=held.resource_id)
-    visible = who.visible_grants(viewer).values("pk")
+    beside = bindings.beside(held, now)
+    outlived_by = bindings.outlived_by(held, now)
+    shown = who.shown(viewer, [*beside, *filter(None, [outlived_by])])
+    keeps = bindings.also_wants(held, beside)
     return {
         "grant": held,
         "asked": asked,
@@ -122,29 +121,25 @@ def _context(viewer: Subject, held: Grant) -> dict[str, Any]:
             asked, stages, decisions, [held], viewer=viewer, now=now,
             enders=record.enders_of([held], viewer), with_reason=True,
         ),
-        "role": role_words.standing(held, bindings.of(held), _sharing(held, viewer, now), now),
-        "others": list(others.filter(pk__in=visible).exclude(pk=held.pk).order_by("pk")),
+        "role": role_words.standing(held, bindings.of(held),
+                                    role_words.Others(keeps, outlived_by, frozenset(one.pk for one in shown)), now),
+        "others": [one for one in shown if one in beside and one.resource_id == held.resource_id],
         **_gate(viewer, held, now),
     }  # fmt: skip
 
 
-def _sharing(held: Grant, viewer: Subject, now: datetime) -> role_words.Others:
-    keeps, outlived_by = bindings.also_wants(held, now), bindings.outlived_by(held, now)
-    shown = who.visible_grants(viewer).filter(pk__in=[each.pk for each in (keeps, outlived_by) if each])
-    return role_words.Others(keeps, outlived_by, frozenset(shown.values_list("pk", flat=True)))
-
-
 def _gate(viewer: Subject, held: Grant, now: datetime) -> dict[str, Any]:
     """Its tokens and what was done with them, for who uses or answers for it; the way in with a browser."""
-    address, refusals = gate_words.address(held.resource.connection), usage.refusals_of(held)
+    address, tokens = gate_words.address(held.resource.connection), issue.of_grant(held)
+    used, refusals = usage.of_grant(held) if tokens else usage.NOTHING
     return {
         "gate": address,
-        "tokens": issue.of_grant(held),
+        "tokens": tokens,
         "may_issue": bool(address) and issue.may_issue(held, viewer),
         "may_end_tokens": issue.acts_on(held, viewer),
         "token_lengths": [(minutes, words.length(timedelta(minutes=minutes))) for minutes in TOKEN_MINUTES
                           if now + timedelta(minutes=minutes) < held.over_at],
-        "used": usage.of_grant(held),
+        "used": used,
         "refusals": [(gate_words.refused(one.code), one.n) for one in refusals if one.code != gate_words.KEY_ONLY],
         "key_only": any(one.code == gate_words.KEY_ONLY for one in refusals),
         "browser": bool(address) and viewer.pk == held.beneficiary_id and held.is_live_at(now),

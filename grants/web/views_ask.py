@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
@@ -42,7 +41,6 @@ class Sheet:
     holder: Subject  # who would have it: oneself, or a machine of one's team
     now: datetime
     form: AskForm
-    visible: QuerySet[Resource]
     items: Items
     options: dict[int, list[Option]]
     duration: timedelta | None
@@ -75,8 +73,7 @@ def request_new(request: HttpRequest) -> HttpResponse:
 def _read(request: HttpRequest) -> Sheet:
     me, now = signed_in(request), clock.of_page()
     data = request.POST if request.method == "POST" else request.GET
-    visible = who.visible_resources(me)
-    items = Items(data, visible)
+    items = Items(data, me)
     holder = _holder(me, data.get("for", ""))
     asker = Asker.of(holder, now)
     options = {pick.resource.pk: asker.options(pick.resource) for pick in items.picks}
@@ -87,7 +84,7 @@ def _read(request: HttpRequest) -> Sheet:
     form = AskForm(data)
     form.is_valid()
     key = form.cleaned_data.get("key") or new_key()
-    sheet = Sheet(me, holder, now, form, visible, items, options, form.duration(now), None, key)
+    sheet = Sheet(me, holder, now, form, items, options, form.duration(now), None, key)
     sheet.duration = _same_as_sent(sheet) or sheet.duration
     if items.picks:
         sheet.seen = preview(sheet.wanted, by=me, beneficiary=holder, duration=sheet.duration)
@@ -160,7 +157,7 @@ def _context(sheet: Sheet, request: HttpRequest) -> dict[str, Any]:
         "reason": data.get("reason", ""),
         "reason_min": sheet.allowed.reason_min if sheet.allowed else None,
         "find": find,
-        "found": _found(sheet.visible, find, sheet.items.picks),
+        "found": _found(sheet.me, find, sheet.items.picks),
         "send_word": _send_word(sheet),
         # What can't be sent as it stands, whatever is typed as the reason.
         "blocked": bool(not sheet.items.picks or (sheet.seen and sheet.seen.problem)),
@@ -170,10 +167,10 @@ def _context(sheet: Sheet, request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _found(visible: QuerySet[Resource], text: str, picks: list[Pick]) -> list[Resource]:
+def _found(me: Subject, text: str, picks: list[Pick]) -> list[Resource]:
     if not text.strip():
         return []
-    resources = visible.filter(retired_at=None).defer("words")
+    resources = who.visible_resources(me).filter(retired_at=None).defer("words")
     return list(search(resources.exclude(pk__in=[pick.resource.pk for pick in picks]), text)[:FOUND])
 
 

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import get_object_or_404, render
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from grants import clock
@@ -22,7 +23,6 @@ from grants.web.asking import Asker, Option
 from grants.web.signed_in import signed_in
 
 PAGE = 25
-HISTORY = 8
 
 
 class Row(NamedTuple):
@@ -31,6 +31,11 @@ class Row(NamedTuple):
     held: list[Grant]
     pending: list[RequestItem]
     may_ask: bool
+
+    @property
+    def nothing(self) -> bool:
+        """Neither held nor waited for."""
+        return not (self.held or self.pending or self.resource.retired_at)
 
 
 class Chip(NamedTuple):
@@ -49,6 +54,10 @@ def catalog(request: HttpRequest) -> HttpResponse:
     pages = Paginator(found.resources, PAGE)
     pages.count = found.count  # it has been counted already, as far as it goes
     page = pages.get_page(request.GET.get("page"))
+    mine = [
+        browse.Choice(value, word, None, value in request.GET.getlist("mine")) for value, word in browse.MINE.items()
+    ]
+    boxes = {facet.name: facet.choices for facet in found.facets} | {"mine": mine}
     context = {
         "now": now,
         "q": request.GET.get("q", "")[:200],
@@ -57,7 +66,9 @@ def catalog(request: HttpRequest) -> HttpResponse:
         "rows": [_row(one, found.owner(one), asker) for one in page],
         "most": browse.MOST,
         "chips": list(_chips(request.GET)),
-        "mine": [(value, word, value in request.GET.getlist("mine")) for value, word in browse.MINE.items()],
+        "mine": mine,
+        "chosen": [(name, one.value) for name, choices in boxes.items() for one in choices if one.on],
+        "new": reverse("request-new"),
         "retired": request.GET.get("retired") == "1",
         "lead": _lead(found, connections, now),
         "silent": [connection for connection in connections if connection.error],
@@ -92,22 +103,21 @@ def _lead(found: browse.Found, connections: list[Connection], now: datetime) -> 
 def resource(request: HttpRequest, pk: int) -> HttpResponse:
     """One resource; 404 for whom the policy hides it from."""
     me, now = signed_in(request), clock.of_page()
-    visible = who.visible_resources(me)
-    thing = get_object_or_404(visible, pk=pk)
+    thing = who.resource_of(me, pk)
+    if thing is None:
+        raise Http404
     asker = Asker.of(me, now)
     options = asker.options(thing)
-    items = RequestItem.objects.filter(resource=thing, request__in=who.visible_requests(me).order_by().values("pk"))
-    items = items.select_related("request__requester", "beneficiary", "resource__connection").order_by("-pk")
     context = {
         "now": now,
         "resource": thing,
-        "parent": visible.filter(children=thing).first(),  # it may be hidden
+        "parent": thing.parent,
         "owner": browse.owner_of(thing, versions.names_of({thing.owner_person} - {""})),
         "options": options,
         "can_ask": any(option.can_ask for option in options),
         "held": asker.grants.get(thing.pk, []),
         "asked": _approvers(thing, options, request),
-        "rows": history.rows(list(items[:HISTORY]), now),
+        "rows": history.rows(who.asked_of(me, thing), now),
     }
     return render(request, "resource.html", context)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -15,18 +15,15 @@ from django.views.decorators.http import require_safe
 from accounts import roles
 from accounts.models import IdP, Subject
 from grants import clock
-from grants.catalog.models import Connection
-from grants.due import worker_beats
-from grants.lifecycle import bindings, who
-from grants.lifecycle.models import Grant, Request, RequestItem, RoleBinding
+from grants.lifecycle import along, bindings, trouble, who
+from grants.lifecycle.models import Grant, Request, RoleBinding
 from grants.policy import versions
-from grants.web import along, history, role_words, timeline, words
+from grants.web import history, role_words, timeline, words
 from grants.web.context import shell_of
 from grants.web.lanes import lanes
 from grants.web.signed_in import signed_in
 
 WAITING_SHOWN = 5
-RECENT = 6
 WORKER_STALE = timedelta(seconds=30)
 
 
@@ -44,36 +41,22 @@ class Trouble(NamedTuple):
 def home(request: HttpRequest) -> HttpResponse:
     me, now = signed_in(request), clock.of_page()
     waiting = shell_of(request).waiting
+    along.people_of(waiting[:WAITING_SHOWN])
     held = who.held_by(me)
-    trouble = list(_trouble(now)) if roles.sees_all(me) else []
+    looks = list(_trouble(me, now)) if roles.sees_all(me) else []
     context = {
         "now": now,
-        "title": _title(len(waiting), len(trouble), len({grant.resource_id for grant in held})),
+        "title": _title(len(waiting), len(looks), len({grant.resource_id for grant in held})),
         "lead": _lead(waiting, held, now),
-        "trouble": trouble,
+        "trouble": looks,
         "waiting": waiting[:WAITING_SHOWN],
         "waiting_more": max(0, len(waiting) - WAITING_SHOWN),
         "held": held,
         "lanes": lanes(held, now, timezone.get_current_timezone()),
-        "pending": _pending(me, now),
-        "recent": history.rows(_recent(me), now),
+        "pending": who.awaited_by(me, WAITING_SHOWN),
+        "recent": history.rows(who.closed_of(me), now),
     }
     return render(request, "home.html", context)
-
-
-def _pending(me: Subject, now: datetime) -> list[Request]:
-    mine = Request.objects.filter(Q(requester=me) | Q(beneficiary=me), state="pending", lapses_at__gt=now)
-    return list(mine.prefetch_related(along.items()).order_by("-pk")[:WAITING_SHOWN])
-
-
-def _recent(me: Subject) -> list[RequestItem]:
-    """What was decided or ended of one's own, latest first."""
-    # Both people stand on the request, so two indexes give these few; over items it would be all that there ever were.
-    closed = Request.objects.filter(Q(requester=me) | Q(beneficiary=me)).exclude(state="pending")
-    latest = list(closed.order_by("-closed_at", "pk").values_list("pk", flat=True)[:RECENT])
-    items = RequestItem.objects.filter(request__in=latest)
-    items = items.select_related("request__requester", "beneficiary", "resource__connection")
-    return list(items.order_by("-request__closed_at", "pk")[:RECENT])
 
 
 def _title(waiting: int, trouble: int, held: int) -> str:
@@ -98,8 +81,16 @@ def _lead(waiting: list[Request], held: list[Grant], now: datetime) -> str:
     return f"{told}The next one {ends}."
 
 
-def _trouble(now: datetime) -> list[Trouble]:
-    return [*_role_trouble(now), *_catalog_trouble(), *_people_trouble(), *_policy_trouble(), *_worker_trouble(now)]
+def _trouble(me: Subject, now: datetime) -> Iterator[Trouble]:
+    there = trouble.at(now, me)
+    if there.roles:
+        yield from _role_trouble(now)
+    if there.connections:
+        yield from _catalog_trouble()
+    if there.providers:
+        yield from _people_trouble()
+    yield from _policy_trouble(refused=there.policies)
+    yield from _worker_trouble(there.worker, now)
 
 
 def _role_trouble(now: datetime) -> list[Trouble]:
@@ -120,10 +111,9 @@ def _role_trouble(now: datetime) -> list[Trouble]:
 
 def _catalog_trouble() -> list[Trouble]:
     """Connections whose last sync failed, or that lost too much at once."""
-    troubled = Connection.objects.filter(~Q(error="") | Q(held__gt=0)).order_by("slug")
     href = reverse("connections")
     found = []
-    for connection in troubled:
+    for connection in trouble.connections():
         if connection.held:
             title = f"{connection.held} resources of {connection.slug} vanished at once"
             text = "None is retired until you have looked. Access to them keeps ending on time."
@@ -139,7 +129,7 @@ def _catalog_trouble() -> list[Trouble]:
 def _people_trouble() -> list[Trouble]:
     """Providers whose people could not be read, or that show something else that is wrong."""
     found = []
-    for idp in IdP.objects.exclude(error="").order_by("slug"):
+    for idp in trouble.providers():
         where, text = role_words.provider(idp), idp.error
         title = f"{where[0].upper()}{where[1:]} needs a look"
         if idp.unread:
@@ -150,25 +140,24 @@ def _people_trouble() -> list[Trouble]:
     return found
 
 
-def _policy_trouble() -> list[Trouble]:
+def _policy_trouble(*, refused: bool) -> Iterator[Trouble]:
     """Nothing in force, what is in force can't be read any more, or a newer file was refused."""
-    row, href, found = versions.in_force_row(), reverse("policy"), []
-    if row is None:
+    href, problem = reverse("policy"), versions.in_force_problem()
+    row = versions.in_force_row() if refused or problem or versions.in_force() is None else None
+    if problem and row:
+        yield Trouble("bad", f"{row.ref} can’t be read, so nothing is allowed", problem, href, "Policy")
+    elif versions.in_force() is None:
         text = "Nobody can ask for anything until one is applied."
-        found.append(Trouble("bad", "No policy is in force", text, href, "Policy"))
-    elif problem := versions.in_force_problem():
-        found.append(Trouble("bad", f"{row.ref} can’t be read, so nothing is allowed", problem, href, "Policy"))
-    if versions.refusal_since(row):
+        yield Trouble("bad", "No policy is in force", text, href, "Policy")
+    if refused:
         kept = f"{row.ref} stays in force." if row else "There was none before."
-        found.append(Trouble("warning", "The last policy offered was refused", kept, href, "See why"))
-    return found
+        yield Trouble("warning", "The last policy offered was refused", kept, href, "See why")
 
 
-def _worker_trouble(now: datetime) -> list[Trouble]:
+def _worker_trouble(last: datetime | None, now: datetime) -> Iterator[Trouble]:
     """No Celery worker has shown a sign of life lately."""
-    last = worker_beats().order_by("-at").first()
-    if last and now - last.at <= WORKER_STALE:
-        return []
-    since = f"The last one was heard {words.ago(last.at, now)}." if last else "None has been heard yet."
+    if last and now - last <= WORKER_STALE:
+        return
+    since = f"The last one was heard {words.ago(last, now)}." if last else "None has been heard yet."
     text = f"{since} Access still ends on time; catalogs, mail and the signed head of the record wait."
-    return [Trouble("bad", "No Celery worker is alive", text, reverse("status"), "Status")]
+    yield Trouble("bad", "No Celery worker is alive", text, reverse("status"), "Status")

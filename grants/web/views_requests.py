@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts import known
 from accounts.errors import Conflict, UserError
 from accounts.models import Subject
 from grants import clock
-from grants.lifecycle import decide, who
-from grants.lifecycle.models import Decision, Grant, Request
+from grants.lifecycle import along, decide, who
+from grants.lifecycle.models import Grant, Request
 from grants.lifecycle.stages import Judges, StageView, current
-from grants.web import along, history, record, timeline, words
+from grants.web import history, record, timeline, words
 from grants.web.context import shell_of
 from grants.web.params import row_id
 from grants.web.signed_in import signed_in
 
-PAGE = 25
+PAGE = who.DECIDED - 1
 BACK = ("inbox", "access", "home")  # lists that decide in place
 REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN)
-BEFORE = 3  # earlier asks for the same things, beside the decision
 
 _DOES = {"work": "work on", "secret": "read the secret of", "admin": "administer"}
 _SOURCES = {"team": "you are in team {value}", "person": "you are named in the rule", "owners": "you own it"}
@@ -80,12 +78,11 @@ def inbox(request: HttpRequest) -> HttpResponse:
     }
     before, problem = _before(request)
     if tab == "decided":
-        mine = Decision.objects.filter(approver=subject, superseded=False).select_related("request__beneficiary")
-        mine = mine.prefetch_related(along.items("request__items")).order_by("-pk")
-        found: Sequence[Any] = list((mine.filter(pk__lt=before) if before else mine)[: PAGE + 1])
+        found: Sequence[Any] = who.decided_by(subject, before)
     else:
         # Oldest first: they lapse first. The page goes on after the last one that was shown.
         found = [asked for asked in waiting if not before or asked.pk > before][: PAGE + 1]
+        along.people_of(found)
     more = found[PAGE - 1].pk if len(found) > PAGE else None
     context |= {"rows": found[:PAGE], "more": more, "before": before, "problem": problem}
     return render(request, "inbox.html", context, status=400 if problem else 200)
@@ -100,9 +97,10 @@ def _before(request: HttpRequest) -> tuple[int | None, str]:
 
 
 def _visible(request: HttpRequest, pk: int) -> Request:
-    related = ("requester", "beneficiary__team")
-    requests = who.visible_requests(signed_in(request)).select_related(*related)
-    return get_object_or_404(requests.prefetch_related(along.items(), along.decisions()), pk=pk)
+    asked = who.request_of(signed_in(request), pk)
+    if asked is None:
+        raise Http404
+    return asked
 
 
 def _decide(request: HttpRequest, pk: int, act: Callable[..., Request], done: str) -> HttpResponse:
@@ -142,9 +140,14 @@ def _page(request: HttpRequest, asked: Request, *, status: int = 200, **said: st
 
 def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
     now, judges = clock.of_page(), Judges.now()
+    earlier = who.before(viewer, asked)
+    along.decisions_of([asked, *(item.request for item in earlier)])
     stages = judges.of(asked)
     decisions = list(asked.decisions.all())
-    grants = list(asked.grants.select_related("resource__connection").order_by("pk"))
+    grants = along.grants_of([asked])
+    things = {item.resource_id: item.resource for item in asked.items.all()}
+    for grant in grants:
+        grant.resource = things[grant.resource_id]
     pending = timeline.standing_of(asked, None, now).state == "pending"
     refusal = decide.why_not(asked, viewer, judges) if pending else ""
     may_decide = pending and not refusal
@@ -168,21 +171,16 @@ def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
             asked, stages, decisions, grants, viewer=viewer, now=now, enders=record.enders_of(grants, viewer)
         ),
         "mine": viewer.pk == asked.beneficiary_id,
-        **_beside(viewer, asked, now),
+        "holds": _held(viewer, asked) if pending else [],
+        "earlier": history.rows(earlier, now),
     }
 
 
-def _beside(viewer: Subject, asked: Request, now: datetime) -> dict[str, Any]:
-    """What helps to decide: what the person holds already, and what they asked before on the same things."""
-    resources = [item.resource_id for item in asked.items.all()]
-    held = who.visible_grants(viewer).filter(beneficiary=asked.beneficiary, resource__in=resources)
-    live = Grant.objects.live_at(now).filter(pk__in=held.values("pk")).exclude(request=asked)
-    same = Q(beneficiary=asked.beneficiary_id, resource__in=resources, request__lt=asked.pk)
-    earlier = history.matching({}, viewer, now).filter(same)
-    return {
-        "holds": list(live.select_related("resource").order_by("pk")),
-        "earlier": history.rows(earlier.newest(BEFORE), now),
-    }
+def _held(viewer: Subject, asked: Request) -> list[Grant]:
+    """What the person holds already of the same things, as far as the viewer sees that."""
+    things = {item.resource_id for item in asked.items.all()}
+    held = [grant for grant in who.held_by(asked.beneficiary) if grant.resource_id in things]
+    return sorted(who.shown(viewer, held), key=lambda grant: grant.pk)
 
 
 def title(asked: Request, viewer: Subject) -> str:
@@ -224,9 +222,7 @@ def why_you(stages: Sequence[StageView], viewer: Subject) -> str:
 
 def _qualifies(kind: str, value: str, viewer: Subject) -> bool:
     """Which of a stage's sources names this person. Only for the sentence; who may decide is the policy's."""
-    if kind == "team":
-        return viewer.memberships.filter(team__slug=value).exists()
-    if kind == "person":
-        idp, _, external_id = value.partition(":")
-        return viewer.identities.filter(idp__slug=idp, external_id=external_id).exists()
-    return kind == "owners"
+    mine = known.of(viewer)
+    if mine is None or kind == "owners":
+        return kind == "owners"
+    return value in (mine.teams if kind == "team" else (f"{mine.idp}:{mine.external_id}",))

@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
@@ -18,12 +19,13 @@ from accounts import roles, service_identities
 from accounts.errors import NotAllowed
 from accounts.models import Subject, Team
 from grants import clock
-from grants.lifecycle.models import Grant, Request
+from grants.lifecycle import who
+from grants.lifecycle.models import Grant
 from grants.tokens import deliver
-from grants.web import along
 from grants.web.signed_in import signed_in
 
 RECENT = 20
+PAGE = 50
 
 
 class ServiceForm(forms.Form):
@@ -50,12 +52,15 @@ def services(request: HttpRequest) -> HttpResponse:
             messages.success(request, f"Added {made.name}. Ask for what it needs.")
             return redirect("service", made.pk)
     now = clock.of_page()
-    shown = list(_visible(me).order_by("team__slug", "-active", "name", "pk"))
+    page = Paginator(_visible(me).order_by("team__slug", "-active", "name", "pk"), PAGE).get_page(
+        request.GET.get("page")
+    )
     held: dict[int, list[Grant]] = {}
-    for grant in _held(shown, now):
+    for grant in _held(list(page), now):
         held.setdefault(grant.beneficiary_id, []).append(grant)
-    rows = [(one, held.get(one.pk, [])) for one in shown]
-    context = {"form": form, "teams": teams, "rows": rows, "now": now}
+    rows = [(one, held.get(one.pk, [])) for one in page]
+    picks = [(str(team.pk), team.slug) for team in teams]
+    context = {"form": form, "teams": picks, "rows": rows, "page": page, "now": now}
     return render(request, "services.html", context, status=422 if form.errors else 200)
 
 
@@ -109,8 +114,7 @@ def _page(request: HttpRequest, one: Subject, *, problem: str = "", form: Servic
         "problem": problem,
         "form": form or ServiceForm(initial={"name": one.name}),
         "held": list(_held([one], now)),
-        "waiting": list(Request.objects.filter(beneficiary=one, state=Request.State.PENDING, lapses_at__gt=now)
-                        .prefetch_related(along.items()).order_by("-pk")),
+        "waiting": who.awaited_by(one),
         "past": list(Grant.objects.filter(beneficiary=one).exclude(pk__in=Grant.objects.live_at(now).values("pk"))
                      .select_related("resource__connection").order_by("-pk")[:RECENT]),
         "may_manage": service_identities.may_manage(one.team, me),

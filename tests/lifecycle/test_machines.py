@@ -44,7 +44,7 @@ def test_asked_for_approved_and_held(cast: Cast, worker: Subject) -> None:
     assert grant.drain_until - grant.ends_at == timedelta(minutes=20)
     assert not RoleBinding.objects.exists()
     assert grant in who.visible_grants(cast.ben)  # a team mate
-    assert request in who.visible_requests(cast.ben)
+    assert who.request_of(cast.ben, request.pk) == request
     assert grant not in who.visible_grants(cast.oscar)
 
 

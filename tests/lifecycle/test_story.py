@@ -314,8 +314,16 @@ def test_one_pending_ask_for_one_thing(cast: Cast) -> None:
 def test_who_sees_what(cast: Cast, name: str, sees: bool) -> None:
     request = decide.approve(cast.asks(), by=cast.chiara)
     somebody = getattr(cast, name)
-    assert who.visible_requests(somebody).filter(pk=request.pk).exists() is sees
+    assert (who.request_of(somebody, request.pk) is not None) is sees
+    grant = request.grants.get()
     assert who.visible_grants(somebody).filter(request=request).exists() is sees
+    assert (who.grant_of(somebody, grant.pk) is not None) is sees
+    assert who.shown(somebody, [grant]) == [grant] * sees
+    asked = [item.request_id for item in who.asked_of(somebody, cast.deployment)]
+    assert asked == [request.pk] * sees
+    again = cast.asks(reason="The same once more, for the same reason")
+    before = [item.request_id for item in who.before(somebody, again)]
+    assert before == [request.pk] * sees
 
 
 def test_what_waits_for_somebody_is_what_they_can_decide(cast: Cast) -> None:

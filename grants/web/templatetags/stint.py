@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 from zlib import crc32
 
 from django import template
@@ -21,6 +23,7 @@ from accounts.models import Subject
 from grants.catalog.models import Resource
 from grants.lifecycle.models import Grant
 from grants.web import words
+from grants.web.browse import Choice
 
 register = template.Library()
 
@@ -193,6 +196,38 @@ def thing(resource: Resource, *, link: bool = True, at: bool = True) -> SafeStri
         name,
         where,
     )
+
+
+@register.simple_tag
+def tags(tags_: list[str]) -> SafeString:
+    """A resource's tags; each finds what else has it."""
+    if not tags_:
+        return SafeString("")
+    found = ((quote(word, safe=""), word) for word in tags_)
+    return format_html(
+        '<span class="tags">{}</span>', format_html_join("", '<a class="tag" href="?tag={}">{}</a>', found)
+    )
+
+
+@register.simple_tag
+def boxes(name: str, choices: Iterable[Choice]) -> SafeString:
+    """The check boxes of a facet."""
+    box = (
+        '<label class="check"><input class="check-box" type="checkbox" name="{}" value="{}"{}><span>{}</span>{}</label>'
+    )
+    counts = (
+        "" if one.count is None else format_html('<span class="check-count">{}</span>', one.count) for one in choices
+    )
+    marks = (mark_safe(" checked") if one.on else "" for one in choices)
+    told = ((name, one.value, mark, one.word, count) for one, mark, count in zip(choices, marks, counts, strict=True))
+    return format_html_join("\n      ", box, told)
+
+
+@register.simple_tag
+def options(pairs: Iterable[tuple[str, str]], chosen: object) -> SafeString:
+    """The options of a select: what each says, and the word for it."""
+    marked = ((value, mark_safe(" selected") if value == str(chosen) else "", word) for value, word in pairs)
+    return format_html_join("", '<option value="{}"{}>{}</option>', marked)
 
 
 @register.filter
