@@ -126,7 +126,7 @@ def _person(idp: IdP, name: str, teams: list[str]) -> Subject:
         for slug in teams:
             team, _ = Team.objects.get_or_create(slug=slug)
             Membership.objects.create(team=team, subject=subject, source="directory")
-        record(Verb.SUBJECT_ADDED, by="test", on=[subject])
+        record(Verb.SUBJECT_CHANGED, by="test", on=[subject])
     subject.refresh_from_db()
     return subject
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from accounts.models import Identity, Subject
 from grants.audit.models import AuditEvent
-from grants.audit.verbs import SENTENCES, Verb
+from grants.audit.verbs import About, Verb
 from grants.catalog.models import Connection, Resource
 from grants.lifecycle.models import Grant, RoleBinding
 from grants.tokens.models import Credential
@@ -23,33 +23,6 @@ _BIGGEST = 2**63 - 1  # of a row's id: a payload that was tampered with may hold
 # Fact → what its number names. A list of them ends in s.
 _KINDS = ("request", "grant", "subject", "resource", "connection", "policy", "binding", "credential", "decision")
 _LETTERS = {"request": "R", "grant": "G", "subject": "S", "connection": "C", "policy": "P"}
-_BAD = {
-    Verb.REQUEST_DENIED,
-    Verb.SIGN_IN_REFUSED,
-    Verb.POLICY_REFUSED,
-    Verb.GATE_STRAYED,
-    Verb.GATE_REFUSED,
-    Verb.CATALOG_HELD,
-    Verb.DIRECTORY_HELD,
-    Verb.RECORD_RESTORED,
-}
-_GOOD = {Verb.REQUEST_APPROVED}
-# Sentences about somebody or something else than who did it.
-_OF_SUBJECT = {
-    Verb.SUBJECT_ADDED,
-    Verb.SUBJECT_CHANGED,
-    Verb.SUBJECT_LEFT,
-    Verb.ROLE_GIVEN,
-    Verb.ROLE_TAKEN,
-}
-_OF_THING = {
-    Verb.REQUEST_LAPSED,
-    Verb.GRANT_ELAPSED,
-    Verb.GRANT_LEFT,
-    Verb.GRANT_RETIRED,
-    Verb.CATALOG_HELD,
-    Verb.DIRECTORY_HELD,
-}
 
 
 class Thing(NamedTuple):
@@ -106,11 +79,9 @@ def enders_of(grants: Sequence[Grant], viewer: Subject) -> dict[int, str]:
     return {grant: "You" if pk == viewer.pk else people[pk].name for grant, pk in actors.items() if pk and pk in people}
 
 
-def sentence_of(verb: str) -> str:
-    try:
-        return SENTENCES[Verb(verb)]
-    except ValueError:
-        return verb
+def _verb_of(event: AuditEvent) -> Verb | None:
+    """None of one that this release does not know; it is shown as it stands there."""
+    return Verb(event.verb) if event.verb in Verb else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,29 +153,30 @@ def _roles(bindings: Iterable[int]) -> dict[int, str]:
 
 def _line(event: AuditEvent, facts: Mapping[str, Any], names: _Names, skipped: int) -> Line:
     mentioned = [mention for mention in _mentions(facts) if mention[0] != "decision"]
+    verb = _verb_of(event)
     named = {*_KINDS, *(f"{kind}s" for kind in _KINDS), "items"} - {"decision"}
     return Line(
         seq=event.seq,
         at=event.at,
         verb=event.verb,
-        who=_about(event, mentioned, names),
+        who=_about(event, verb.about if verb else About.ACTOR, mentioned, names),
         by=names.actor(event.actor),
-        sentence=sentence_of(event.verb),
+        sentence=verb.sentence if verb else event.verb,
         things=tuple(dict.fromkeys(names.thing(kind, pk) for kind, pk in mentioned[:20])),
         facts=tuple((name, _plain(value)) for name, value in facts.items() if name not in named),
         payload=bytes(event.payload).decode("utf-8", errors="replace"),
         hash=bytes(event.hash).hex(),
         prev=bytes(event.prev).hex(),
-        tone="denied" if event.verb in _BAD else "granted" if event.verb in _GOOD else "",
+        tone=verb.tone if verb else "",
         skipped=max(0, skipped),
     )
 
 
-def _about(event: AuditEvent, mentioned: Sequence[tuple[str, int]], names: _Names) -> str:
-    if event.verb in _OF_THING:
+def _about(event: AuditEvent, about: About, mentioned: Sequence[tuple[str, int]], names: _Names) -> str:
+    if about is About.THING:
         return ""
     subject = next((pk for kind, pk in mentioned if kind == "subject"), None)
-    if event.verb in _OF_SUBJECT and subject:
+    if about is About.SUBJECT and subject:
         return names.thing("subject", subject).name
     return names.actor(event.actor)
 

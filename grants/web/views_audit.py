@@ -20,7 +20,7 @@ from grants import clock
 from grants.audit import export
 from grants.audit import verify as chain
 from grants.audit.models import AuditEvent, AuditHead
-from grants.audit.verbs import SENTENCES, Verb
+from grants.audit.verbs import Verb
 from grants.catalog.models import Connection, Resource
 from grants.web import audit_file, files, history, record
 from grants.web.signed_in import sees_all
@@ -36,7 +36,7 @@ _KINDS = {"R": "request", "G": "grant", "S": "subject", "C": "connection", "P": 
 class Filter(forms.Form):
     verb = forms.ChoiceField(
         required=False,
-        choices=[(verb.value, f"{verb.value}: {SENTENCES[verb]}") for verb in Verb],
+        choices=[(verb.value, f"{verb.value}: {verb.sentence}") for verb in Verb],
         error_messages={"invalid_choice": "There is no such verb: choose one from the list."},
     )
     actor = forms.CharField(required=False, max_length=100)

@@ -358,7 +358,7 @@ def test_who_was_switched_off_stays_out(op: Provider, browser: Client, sign_in: 
     assert browser.get("/settings").status_code == 200
     with transaction.atomic():
         Subject.objects.update(active=False)
-        record(Verb.SUBJECT_LEFT, by="test", on=[subject])
+        record(Verb.SUBJECT_CHANGED, by="test", on=[subject])
     assert browser.get("/settings").status_code == 302  # the session that was open
     assert code_of(sign_in()) == "INACTIVE"
 

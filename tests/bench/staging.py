@@ -68,7 +68,7 @@ def people(external: Mapping[str, str]) -> dict[str, Subject]:
         Membership.objects.create(
             team=owners, subject=next(one for one in subjects if one.name == "owner"), source="directory"
         )
-        record(Verb.SUBJECT_ADDED, by="bench", on=subjects)
+        record(Verb.SUBJECT_CHANGED, by="bench", on=subjects)
     return {subject.name: subject for subject in subjects}
 
 

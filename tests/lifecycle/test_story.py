@@ -204,7 +204,7 @@ def test_nothing_is_granted_to_who_left(cast: Cast) -> None:
 def _leaves(subject: Subject) -> None:
     with transaction.atomic():
         Subject.objects.filter(pk=subject.pk).update(active=False)
-        record(Verb.SUBJECT_LEFT, by="test", on=[subject])
+        record(Verb.SUBJECT_CHANGED, by="test", on=[subject])
 
 
 def test_who_leaves_holds_nothing(cast: Cast) -> None:

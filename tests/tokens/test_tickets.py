@@ -130,7 +130,7 @@ def test_not_by_who_was_switched_off_meanwhile(cast: Cast, served: Connection, g
     ticket = tickets.hand_over(cast.ada, served, DIGEST)
     with transaction.atomic():
         Subject.objects.filter(pk=cast.ada.pk).update(active=False)
-        record(Verb.SUBJECT_LEFT, by="test", on=[cast.ada])
+        record(Verb.SUBJECT_CHANGED, by="test", on=[cast.ada])
     assert redeem(gate, ticket) == []
 
 

@@ -108,7 +108,7 @@ class TestEvents:
 
     def test_gaps_are_said_when_filtered(self, cast: Cast) -> None:
         cast.asks()
-        page = signed_in(cast.olga).get("/audit?verb=subject.added&thing=Ada").content.decode()
+        page = signed_in(cast.olga).get("/audit?verb=subject.changed&thing=Ada").content.decode()
         assert "about something else" in page or page.count('class="link"') == 1
 
     @pytest.mark.parametrize(
@@ -242,14 +242,14 @@ class TestFiles:
         self, cast: Cast, monkeypatch: pytest.MonkeyPatch, ending: str
     ) -> None:
         monkeypatch.setattr("grants.web.files.PART", 5)
-        client, query, read = signed_in(cast.olga), "?verb=subject.added", []
+        client, query, read = signed_in(cast.olga), "?verb=subject.changed", []
         while query:
             answer = client.get(f"/audit.{ending}{query}")
             part = rows_of(answer.content.decode(), ending)
             assert 0 < len(part) <= 5
             read += [int(event["seq"]) for event in part]
             query = answer.get("Link", "").removesuffix('>; rel="next"').removeprefix(f"</audit.{ending}")
-        added = AuditEvent.objects.filter(verb=Verb.SUBJECT_ADDED).order_by("-seq")
+        added = AuditEvent.objects.filter(verb=Verb.SUBJECT_CHANGED).order_by("-seq")
         assert read == list(added.values_list("seq", flat=True))
 
     @pytest.mark.parametrize(
