@@ -1,8 +1,9 @@
 #!/bin/sh
-# Makes the secrets that docker-compose.yml mounts; what is there already is kept. Run it again after you put one there.
+# Makes the secrets that docker-compose.yml mounts, and keeps those that exist. Run it again after you add one yourself.
 #
-# Nobody else on this machine gets into the folder. Compose mounts the files as they are, for containers that do not run
-# as you: as root, each file is given to the one user who reads it there; else it is for everybody behind a closed door.
+# No other user of this machine can open the folder. Compose mounts the files as they are, into containers that run as
+# other users. As root, this script gives each file to the user who reads it there; otherwise it makes the files readable
+# by everybody, behind the closed folder.
 set -eu
 umask 077
 mkdir -p secrets
@@ -25,5 +26,5 @@ give 999 postgres stint_owner stint_app stint_gate  # postgres in its image
 give 1000 keycloak_admin  # keycloak in its image
 give 10001 secret_key metrics_token database_url database_owner_url gate_database_url prefect oidc_client stint_provisioner
 for name in oidc_client stint_provisioner; do
-  [ -s "secrets/$name" ] || echo "To be put there by you: secrets/$name (docs/operations.md, Keycloak)." >&2
+  [ -s "secrets/$name" ] || echo "Missing: write secrets/$name yourself (docs/operations.md, Keycloak)." >&2
 done

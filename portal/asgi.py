@@ -1,4 +1,4 @@
-"""What granian serves: one for each of its processes. Pages are WSGI, in threads; before them is an event loop."""
+"""The application of each granian process: an event loop in front of the pages, which are WSGI in threads."""
 
 import os
 from typing import Any
@@ -22,6 +22,8 @@ def _connect() -> psycopg.Connection[Any]:
     return psycopg.connect(**_params)
 
 
-render_to_string("down.html", {"theme": "", "begun": False})  # who is told so later waits for no template
+render_to_string(
+    "down.html", {"theme": "", "begun": False}
+)  # loaded now, so that nobody waits for the template when the database is down
 PRESENCE.start(_connect)
 application = Front(pages, threads=settings.ENV.web_threads)

@@ -1,4 +1,4 @@
-"""Celery: a nudge, never the truth. The settings are measured ones."""
+"""Celery only wakes work up; all state is in the database. The time-outs below were measured."""
 
 import faulthandler
 import os
@@ -10,8 +10,8 @@ from celery.signals import worker_init, worker_shutting_down
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-# Celery ends where Django's checks fail for any reason. A worker that starts while the database is away has to wait for
-# it, not to end; what must end it is asked below.
+# Celery ends when any of Django's checks fails. A worker that starts while the database is down has to wait instead;
+# refuse_a_wrong_start() below runs the checks that must end it.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 django.setup()  # the sweeper needs the models
 
@@ -55,13 +55,16 @@ def refuse_a_wrong_start(**_: object) -> None:
     checks.before_start()
 
 
-LAST_SECONDS = 60  # after being told to end; longer than any turn or job
+LAST_SECONDS = 60  # after SIGTERM; longer than any turn of the sweeper and any job
 
 
 @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
 def end_in_time(**_: object) -> None:
-    """A worker whose broker went at the same moment has hung for ever: then say where, and end. Leases do the rest."""
-    # Celery has put a logger in the place of stderr.
+    """End a worker that hangs on shutdown, as one did whose broker died at that moment; first print where it hangs.
+
+    Its leases expire, so another worker continues its work.
+    """
+    # Celery has replaced stderr by a logger.
     faulthandler.dump_traceback_later(LAST_SECONDS, exit=True, file=sys.__stderr__ or 2)
 
 

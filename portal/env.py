@@ -1,6 +1,7 @@
-"""Every setting of Stint: a class for the portal, one for the gate, checked at start. docs/settings.md is made of it.
+"""Every setting of Stint, one class for the portal and one for the gate, checked at the start.
 
-A variable NAME can also be given as NAME_FILE, a path whose content is the value (for secrets).
+`make docs` makes docs/settings.md from this file. A variable NAME can also be given as NAME_FILE, a path whose content
+is the value (for secrets).
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ from portal.env_values import CaFile, IdpKind, Networks, Origin, Postgres, Redis
 
 PREFIX = "STINT_"
 
-_CA_FILE = "PEM file of certificate authorities that are believed beside the system's: a private one's. "
+_CA_FILE = "PEM file of certificate authorities to trust besides the system's, such as a private one. "
 
 
 class BadSettings(SystemExit):
-    """Settings that no process starts with. Uncaught, it ends the process with one line a variable, no traceback."""
+    """Settings are wrong. Uncaught, this ends the process with one line for each variable and no traceback."""
 
 
 class Env(BaseSettings):
-    """Read once, by portal/settings.py."""
+    """The settings of the portal; portal/settings.py reads them once."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     secret_key: SecretStr = Field(min_length=32, description="Signs sessions and forms. 50 random characters.")
-    public_url: Origin = Field(description="Where people reach the portal: https, but for this machine alone.")
+    public_url: Origin = Field(description="Where people reach the portal: https, except on this machine.")
     database_url: Postgres = Field(description="PostgreSQL, as the role `stint_app`.")
     database_owner_url: Postgres | None = Field(
-        None, description="PostgreSQL, as the role `stint_owner`: for `manage.py migrate` alone."
+        None, description="PostgreSQL, as the role `stint_owner`. Only `manage.py migrate` and `after_restore` use it."
     )
     broker_url: Redis = Field(
-        description="Valkey or Redis for Celery. Never the truth. `rediss:` is checked (`?ssl_ca_certs=FILE`)."
+        description="Valkey or Redis for Celery; holds no state. `rediss:` checks certificates (`?ssl_ca_certs=FILE`)."
     )
 
     ca_file: CaFile | None = Field(
@@ -51,36 +52,36 @@ class Env(BaseSettings):
     )
 
     idp_slug: str = Field("sso", pattern=r"^[a-z0-9-]+$", description="Short name of the identity provider.")
-    idp_kind: IdpKind = Field("oidc", description="What else than sign-in it can do: `oidc`, `demo`, `keycloak`.")
+    idp_kind: IdpKind = Field("oidc", description="Its kind: `oidc` (sign-in only), `demo` or `keycloak`.")
     oidc_issuer: WebUrl = Field(
-        description="Issuer URL, https but on this machine; its discovery document is read at the first sign-in."
+        description="Issuer URL, https except on this machine; its discovery document is read at the first sign-in."
     )
     oidc_client_id: str = Field("stint", description="Client id of the portal at the provider.")
     oidc_client_secret: SecretStr = Field(description="Client secret of the portal at the provider.")
-    oidc_scopes: str = Field("openid profile email", description="Scopes asked for; add the one that carries groups.")
+    oidc_scopes: str = Field("openid profile email", description="Scopes to request; add the one that carries groups.")
     oidc_groups_claim: str = Field("groups", description="Claim that lists a person's groups. Keycloak: full paths.")
     oidc_absent_groups_mean_none: bool = Field(
         False, description="A missing groups claim means no groups (Keycloak never sends an empty list)."
     )
     oidc_team_prefix: str = Field(
         "",
-        description="Only groups with this prefix are teams; it is cut off. A Keycloak set up as `oidc`: "
-        "put the slash before the prefix (`/` or `/team-`), and teams keep their names.",
+        description="Only groups with this prefix are teams; team names are without it. For a Keycloak with "
+        "`STINT_IDP_KIND=oidc`, begin the prefix with a slash (`/` or `/team-`), so that teams keep their names.",
     )
     oidc_admin_group: str = Field(
         "stint-admins",
-        description="Members are portal admins. Letter by letter; of a Keycloak, the path after its slash.",
+        description="Members are portal admins. Compared exactly; at Keycloak, the path without its first slash.",
     )
     oidc_auditor_group: str = Field("stint-auditors", description="Members are portal auditors.")
     first_admin: str = Field(
         "", description="External id (`sub`) at the identity provider of the first admin. Never an e-mail."
     )
     idp_admin_url: Url | None = Field(
-        None, description="Where people are read, roles given and taken. Keycloak: found by the issuer if not given."
+        None, description="URL for reading people and changing roles. Keycloak: made from the issuer if not given."
     )
     idp_admin_client_id: str = Field("stint-provisioner", description="Keycloak: the client of Stint's own account.")
     idp_admin_secret_ref: SecretRef = Field("", description="`env:NAME` or `file:PATH` of that account's secret.")
-    idp_role_client: str = Field("stint", description="Keycloak: the client that has the roles which Stint makes.")
+    idp_role_client: str = Field("stint", description="Keycloak: the client whose roles Stint makes.")
 
     mail_from: str = Field("Stint <stint@localhost>", description="Sender of mail.")
     mail_dir: Path | None = Field(None, description="Write mail into files here instead of sending it.")
@@ -90,20 +91,24 @@ class Env(BaseSettings):
     audit_heads_file: Path = Field(description="JSON lines; the signed head is added every minute.")
 
     token_dir: Path | None = Field(
-        None, description="Celery workers: write tokens of service identities into files here, for who runs them."
+        None, description="Celery workers: folder where they write the tokens of service identities into files."
     )
 
     time_zone: str = Field("UTC", description="Zone shown to people who have not chosen one.")
     request_lapses_days: int = Field(3, ge=1, le=30, description="A request nobody decides lapses after this.")
     sync_seconds: int = Field(60, ge=5, le=3600, description="How often catalogs and the directory are read.")
-    metrics_token: SecretStr | None = Field(None, description="Bearer token for /metrics; none: admins only.")
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token for /metrics. Without it, only admins see them."
+    )
     trusted_proxy: bool = Field(
         False,
-        description="Believe X-Forwarded-Proto and, to count tries by, the last address of X-Forwarded-For: a proxy in "
-        "front sets the one, strips the client's, and appends to the other.",
+        description="Trust X-Forwarded-Proto, and count sign-ins by the last address of X-Forwarded-For. The proxy in "
+        "front has to set the first itself, replacing the client's, and to append to the second.",
     )
     hsts: Literal["off", "host", "subdomains", "preload"] = Field(
-        "host", description="Browsers insist on https for two years: for this host, those below it, in their lists."
+        "host",
+        description="HSTS for two years: `host` for this host, `subdomains` for those below it too, `preload` for the "
+        "browsers' lists as well.",
     )
     web_host: str = Field("127.0.0.1", description="Web: address to listen on.")
     web_port: int = Field(8000, ge=1, le=65535, description="Web: port for people, behind the proxy that ends TLS.")
@@ -112,8 +117,8 @@ class Env(BaseSettings):
         8,
         ge=2,
         le=64,
-        description="Web: threads of each process, each with a connection to the database. Half of them at most wait "
-        "for the identity provider at once, so that other pages have the rest.",
+        description="Web: threads of each process, each with a connection to the database. At most half of them wait "
+        "for the identity provider at once; the others serve other pages.",
     )
     static_root: Path = Field(Path("staticfiles"), description="Where `collectstatic` puts files.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
@@ -123,7 +128,7 @@ class Env(BaseSettings):
     @classmethod
     def _opens_an_id_token(cls, scopes: str) -> str:
         if "openid" not in scopes.split():
-            raise ValueError("without the scope `openid` no provider says who signs in")
+            raise ValueError("without the scope `openid` a provider sends no ID token")
         return scopes
 
     @model_validator(mode="after")
@@ -178,7 +183,7 @@ class Env(BaseSettings):
 
 
 class GateEnv(BaseSettings):
-    """The gate's own, read once by portal/gate. It shares the names of what it has in common with the portal."""
+    """The settings of the gate; portal/gate reads them once. Those that the portal has as well have the same names."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -193,52 +198,56 @@ class GateEnv(BaseSettings):
     gate_host: str = Field("127.0.0.1", description="Address to listen on.")
     gate_port: int = Field(4200, ge=1, le=65535, description="Port for callers of the orchestrators.")
     gate_admin_port: int = Field(
-        4290, ge=1, le=65535, description="Port for /healthz, /readyz and /metrics. Callers have no business there."
+        4290, ge=1, le=65535, description="Port for /healthz, /readyz and /metrics. Keep it closed to callers."
     )
     gate_scheme: Literal["https", "http"] = Field(
         "https", description="How callers reach the gate: https when a proxy in front ends TLS. http for loopback only."
     )
     gate_name: str = Field(
-        default_factory=socket.gethostname, description="Under this name it counts; by default the host's."
+        default_factory=socket.gethostname,
+        description="Name of this gate in counts and on the status page; by default the host's name.",
     )
     gate_stale_seconds: float = Field(
-        2.0, ge=0.5, le=60, description="Cut off from the database for longer, the gate answers 503."
+        2.0, ge=0.5, le=60, description="The gate answers 503 when it has been cut off from the database for longer."
     )
     gate_state_file: Path | None = Field(
-        None, description="Where the gate keeps the newest head of the record it has seen. Set it in production."
+        None,
+        description="File where the gate keeps the newest head of the record that it has seen. Needed in production.",
     )
     gate_heads_file: Path | None = Field(
-        None, description="The exported heads, if the gate can read them: for one that has no state of its own yet."
+        None, description="File of the exported heads, for a gate that can read it and has no state file yet."
     )
     gate_sockets: int = Field(
         2000,
         ge=1,
-        description="Sockets open at once, if files can be open for them; "
-        "a quarter of them for one that works, a twentieth for anybody else.",
+        description="Most sockets open at once, as far as the limit of open files allows. One subject with `work` may "
+        "have a quarter of them, any other a twentieth.",
     )
     gate_proxies: Networks = Field(
         (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
-        description="Addresses or networks of the proxies in front, with commas. Their connections are not "
-        "counted by address; whose tries are counted is told by their `X-Forwarded-For`.",
+        description="Addresses or networks of the proxies in front, separated by commas. Their connections are not "
+        "counted by address; tries to enter are counted by their `X-Forwarded-For`.",
     )
-    gate_stop_seconds: float = Field(10.0, ge=0, le=300, description="Told to stop, it lets calls finish this long.")
-    metrics_token: SecretStr | None = Field(None, description="Bearer token for /metrics; none: /metrics is closed.")
+    gate_stop_seconds: float = Field(10.0, ge=0, le=300, description="How long calls may take to finish after SIGTERM.")
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token for /metrics. Without it, /metrics is closed."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["json", "console"] = Field("json", description="json for machines, console for eyes.")
 
 
 def read_env() -> Env:
-    """The portal's settings. Raises BadSettings, which names every bad variable."""
+    """Read the portal's settings. Raises BadSettings, which names every bad variable."""
     return _read(Env)
 
 
 def read_gate_env() -> GateEnv:
-    """The gate's settings. Raises BadSettings, which names every bad variable."""
+    """Read the gate's settings. Raises BadSettings, which names every bad variable."""
     return _read(GateEnv)
 
 
 def _read[S: BaseSettings](settings: type[S]) -> S:
-    """The settings of this process's environment, NAME_FILE variables resolved."""
+    """Read the settings from this process's environment, with the values of NAME_FILE variables from their files."""
     given: dict[str, str] = {}
     wrong: list[str] = []
     for name, field in _files(settings):
@@ -263,7 +272,7 @@ def _read[S: BaseSettings](settings: type[S]) -> S:
 
 
 def _files(settings: type[BaseSettings]) -> Iterator[tuple[str, str]]:
-    """The variables NAME_FILE that are set, each with the field whose value its file holds."""
+    """Yield each NAME_FILE variable that is set, with the field whose value its file holds."""
     for name in os.environ:
         field = name.removesuffix("_FILE").removeprefix(PREFIX).lower()
         if name.startswith(PREFIX) and name.endswith("_FILE") and field in settings.model_fields:
@@ -271,20 +280,20 @@ def _files(settings: type[BaseSettings]) -> Iterator[tuple[str, str]]:
 
 
 def _lines(error: ValidationError) -> Iterator[str]:
-    """What is wrong, by the variable's name. Never the value: it may be a secret."""
+    """Yield what is wrong with each variable. Never its value, which may be a secret."""
     for one in error.errors(include_url=False, include_context=False, include_input=False):
         text = "not set" if one["type"] == "missing" else one["msg"].removeprefix("Value error, ")
         yield f"{PREFIX}{str(one['loc'][0]).upper()}: {text}" if one["loc"] else text
 
 
 def markdown() -> str:
-    """docs/settings.md: every variable, its default and what it means."""
+    """The text of docs/settings.md: every variable, its default and its meaning."""
     return "\n".join(
         [
             "# Settings",
             "",
-            "Made from `portal/env.py` by `make docs`. Every variable can also be given as `…_FILE`, a path whose",
-            "content is the value. A bad value stops the start and is named.",
+            "`make docs` makes this page from `portal/env.py`. Every variable can also be given as `…_FILE`, a path",
+            "whose content is the value. A process with a bad value does not start, and names the variable.",
             "",
             *_rows(Env),
             "",

@@ -1,4 +1,4 @@
-"""Kinds of values that settings have. What is wrong is said without the value: it may hold a password."""
+"""The types of settings. Error messages never contain the value, because it may hold a password."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grants.adapters.idp.kinds import KINDS
 
 
 def is_loopback(host: str) -> bool:
-    """Is this a name or address of this machine, which no other one reaches?"""
+    """Is this host the loopback interface, which no other machine can reach?"""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -104,12 +104,12 @@ def _idp_kind(kind: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_url)]
-WebUrl = Annotated[str, AfterValidator(_web_url)]  # https, but on this machine
-Origin = Annotated[str, AfterValidator(_origin)]  # the same, without a path
+WebUrl = Annotated[str, AfterValidator(_web_url)]  # https; http only on this machine
+Origin = Annotated[str, AfterValidator(_origin)]  # a WebUrl without a path
 Postgres = Annotated[str, AfterValidator(_postgres)]
 Redis = Annotated[str, AfterValidator(_redis)]
-SecretRef = Annotated[str, AfterValidator(_secret_ref)]  # "" is none
-Smtp = Annotated[str, AfterValidator(_smtp)]  # "" is none
+SecretRef = Annotated[str, AfterValidator(_secret_ref)]  # "" means not set
+Smtp = Annotated[str, AfterValidator(_smtp)]  # "" means not set
 IdpKind = Annotated[str, AfterValidator(_idp_kind)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 
@@ -124,7 +124,7 @@ CaFile = Annotated[Path, AfterValidator(_certificates)]
 
 
 def database_with(url: str, ca_file: Path | None) -> str:
-    """The URL, whose server is judged by this file where it asks for a check and names no other."""
+    """Return the URL, with this file as its sslrootcert when it checks the certificate and names no file itself."""
     query = urlsplit(url).query
     checked = any(pair in ("sslmode=verify-full", "sslmode=verify-ca") for pair in query.split("&"))
     if not ca_file or not checked or "sslrootcert=" in query or "PGSSLROOTCERT" in os.environ:

@@ -1,7 +1,7 @@
-"""Before the pages, on the event loop: answers probes, refuses bodies that no page takes, awaits the others in time.
+"""The event loop in front of the pages: it answers probes, refuses bodies that no page accepts, and reads the others.
 
-No thread waits for anybody: not for who sends, as it is handed a body that is whole, and not for who reads, as what it
-answers is kept until it is read. So an answer is never without end (tests/test_house.py).
+No thread waits for a client: a thread gets a body only when it is complete, and its answer is kept in memory until the
+client has read it. So no page may answer without end (tests/test_house.py).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from portal import health
 
 log = structlog.get_logger(__name__)
 
-MOST = 64 * 1024  # bytes of a form
-SECONDS = 5.0  # for the whole of it
-AT_ONCE = 64  # bodies awaited: 4 MiB, whoever sends them
+MOST = 64 * 1024  # bytes of a body
+SECONDS = 5.0  # for a whole body to arrive
+AT_ONCE = 64  # bodies that are being read, 4 MiB at most
 FORM = b"application/x-www-form-urlencoded"
 SENTENCES = {
     HTTPStatus.REQUEST_TIMEOUT: "This did not arrive in time. The connection was too slow: go back and send it again."
@@ -32,7 +32,7 @@ type Send = Callable[[Message], Awaitable[None]]
 
 
 class Front:
-    """ASGI: hands on what may become a page to `application` (WSGI), in one of its threads."""
+    """The ASGI application: it passes requests for pages to `application` (WSGI), in one of its threads."""
 
     def __init__(self, application: Any, *, threads: int) -> None:
         self._pages: Any = WSGIMiddleware(application, workers=threads, send_queue_size=0)  # 0: no thread waits there
@@ -60,13 +60,13 @@ class Front:
 
 
 class Bodies:
-    """Those awaited. Where too many come, who has taken longest makes room: who sends at once never does."""
+    """The bodies that are being read. When there are too many, the oldest is ended: a fast client never is."""
 
     def __init__(self) -> None:
         self._awaited: dict[asyncio.Timeout, None] = {}  # the oldest first
 
     async def whole(self, receive: Receive) -> bytes:
-        """All of it, in time, or an OSError: half a form is not what somebody meant."""
+        """Return the whole body. Raises OSError when it does not arrive in time or ends early."""
         body, more = bytearray(), True
         async with asyncio.timeout(SECONDS) as deadline:
             self._make_room()
@@ -91,16 +91,16 @@ class Bodies:
 
 
 def _headers(scope: Message) -> list[tuple[bytes, bytes]]:
-    """As WSGI should see them."""
-    # It writes - and _ alike: X_Forwarded_For of a client would stand beside the proxy's X-Forwarded-For.
+    """The headers that WSGI gets."""
+    # WSGI does not tell - from _, so a client's X_Forwarded_For would be joined to the proxy's X-Forwarded-For.
     headers = [(name, value) for name, value in scope["headers"] if b"_" not in name and name != b"cookie"]
-    # It joins by commas, which cookies may not be joined by; a client may send them one by one.
+    # WSGI joins equal headers by commas, but cookies have to be joined by semicolons.
     cookies = [value for name, value in scope["headers"] if name == b"cookie"]
     return [*headers, (b"cookie", b"; ".join(cookies))] if cookies else headers
 
 
 def _has_body(scope: Message) -> bool:
-    """Of a call that was not refused."""
+    """Does a request that was not refused have a body?"""
     return any(name == b"content-length" and int(value) for name, value in scope["headers"])
 
 

@@ -1,6 +1,6 @@
-"""Alive and ready, told without Django or a thread of its; a plain page when the database is away.
+"""Answer /healthz and /readyz without Django and its threads; show a plain page when the database is down.
 
-/status, for people, is a page of web.
+/status, the page for people, is in grants.web.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ type Told = tuple[HTTPStatus, str]
 
 
 def tell(path: str) -> Told | None:
-    """What a probe hears under this path: does the process answer, does its database.
+    """Return the answer to a probe; None for any other path. /readyz is about the database alone.
 
-    Not the identity provider, not an orchestrator, not the broker: asking for access works without them.
+    Asking for access works without the identity provider, the orchestrators and the broker.
     """
     match path:
         case "/healthz":
@@ -33,7 +33,7 @@ def tell(path: str) -> Told | None:
 
 
 class DatabaseDown:
-    """Middleware: nobody waits for a database that is away. What fails meanwhile, handler500 tells alike."""
+    """Middleware: answer at once when the database is down. Requests that fail meanwhile get the same page."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, secrets masked. Free of Django: the gate logs by it as well."""
+"""Structured logs: one JSON object on each line, secrets masked. Free of Django, because the gate uses it, too."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# Values under such names, and such values under any name, never reach a log.
+# Values under these names, and values of these shapes under any name, are masked.
 _SECRET_NAME = re.compile(r"secret|password|token|authorization|cookie|code_verifier|api_?key", re.IGNORECASE)
 _SECRET_VALUE = re.compile(
-    r"(?i)\b(?:bearer|basic)\s+[\w.~+/=-]{8,}"  # credentials of a header
+    r"(?i)\b(?:bearer|basic)\s+[\w.~+/=-]{8,}"  # credentials in a header
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # JWTs
     r"|(?-i:\bstint[st]?_\w{16,})"  # our own tokens, sessions and tickets; not STINT_GATE_DATABASE_URL
     r"|(?<=://)[^\s:/@]+:[^\s/@]+(?=@)"  # user:password in a URL
@@ -21,7 +21,7 @@ MASK = "[hidden]"
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask secrets by the name they stand under and by their shape."""
+    """Mask secrets, found by the name of the field and by their shape."""
     for name, value in event.items():
         if _SECRET_NAME.search(name):
             event[name] = MASK
@@ -31,13 +31,13 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _told_here(record: logging.LogRecord) -> bool:
-    """Not what portal.request_id's one line says, with the reason: what was refused, and a database that is away."""
+    """Keep a record, unless portal.request_id logs the same with its reason: a refused request, a database down."""
     status = getattr(record, "status_code", 500)
     return not (record.name.startswith("django.security") or status < 500 or status == 503)
 
 
 def configure(*, level: str, style: Literal["json", "console"]) -> None:
-    """Send structlog's and the standard library's records through one chain to stderr."""
+    """Send the records of structlog and of the standard library through one chain to stderr."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

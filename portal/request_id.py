@@ -1,4 +1,4 @@
-"""One id a request, in every line logged meanwhile and in the answer."""
+"""Give each request an id, which is in all its log lines and in its answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REQUEST_ID = re.compile(r"[\w.-]{8,64}")
 
 
 class RequestId:
-    """Middleware: every log line and answer carries the request's id; one line tells each request."""
+    """Middleware: add the request's id to its log lines and its answer, and log one line for each request."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -26,7 +26,7 @@ class RequestId:
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             response = self.get_response(request)
-            # Without the query: it may hold what people searched for, or a provider's code.
+            # Without the query: it may hold words that people searched for, or a provider's code.
             why = {"why": request.why} if hasattr(request, "why") else {}
             path = request.path[:PATH_SHOWN]
             log.info("request", method=request.method, path=path, status=response.status_code, **why)

@@ -52,13 +52,13 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
-    "grants.web.middleware.SignedInBodies",  # before who reads the body for a token of a form
+    "grants.web.middleware.SignedInBodies",  # before the middleware that reads the body for its CSRF token
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.sso.Refresh",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "grants.web.middleware.TimeZone",
-    "grants.web.limits.Limits",  # the last: its page is a page, and what is forged counts for nobody
+    "grants.web.limits.Limits",  # the last: its page needs the others, and a forged request must not count for anybody
 ]
 
 TEMPLATES = [
@@ -81,8 +81,8 @@ TEMPLATES = [
 ]
 
 
-# Nobody waits longer for a page. A migration takes as long as it takes; only for a lock it does not wait, for all
-# who come after would wait behind it.
+# A page never takes longer. A migration may take any time, but it gives up waiting for a lock: all later queries would
+# wait behind it.
 _APP_LIMITS = "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s"
 _OWNER_LIMITS = "-c statement_timeout=0 -c lock_timeout=5s -c idle_in_transaction_session_timeout=0"
 
@@ -112,7 +112,7 @@ DATABASES = {"default": _database(ENV.database_url, _APP_LIMITS)}
 if ENV.database_owner_url:  # `manage.py migrate` uses it
     DATABASES["owner"] = _database(ENV.database_owner_url, _OWNER_LIMITS)
 
-# Who you are
+# Sign-in
 AUTH_USER_MODEL = "accounts.Subject"
 AUTHENTICATION_BACKENDS = ["accounts.sso.Backend"]
 LOGIN_URL = "/signin"
@@ -121,20 +121,20 @@ LOGOUT_REDIRECT_URL = "/signin"
 OIDC_RP_CLIENT_ID = ENV.oidc_client_id
 OIDC_RP_CLIENT_SECRET = ENV.oidc_client_secret.get_secret_value()
 OIDC_RP_SCOPES = ENV.oidc_scopes
-OIDC_RP_SIGN_ALGO = "RS256"  # what accounts.jose allows decides; this only keeps the library from HMAC
+OIDC_RP_SIGN_ALGO = "RS256"  # accounts.jose decides which are allowed; this only keeps the library from HMAC
 OIDC_USE_PKCE = True
 OIDC_OP_LOGOUT_URL_METHOD = "accounts.sso.logout_url"
 OIDC_REDIRECT_ALLOWED_HOSTS: list[str] = []
 OIDC_REDIRECT_REQUIRE_HTTPS = ENV.https
 
-# Cookies ignore ports, so their names carry it: two portals on one host do not sign each other out.
+# Cookies ignore ports, so their names contain the port: two portals on one host do not sign each other out.
 _COOKIE = "__Host-stint" if ENV.https else "stint"
 _COOKIE += f"-{ENV.port}" if ENV.port else ""
 SESSION_ENGINE = "accounts.session_store"
 SESSION_COOKIE_NAME = f"{_COOKIE}-session"
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
 SESSION_COOKIE_SECURE = ENV.https
-SESSION_COOKIE_SAMESITE = "Lax"  # the provider's redirect back must carry it
+SESSION_COOKIE_SAMESITE = "Lax"  # the provider's redirect back has to carry the cookie
 CSRF_COOKIE_NAME = f"{_COOKIE}-csrf"
 CSRF_COOKIE_SECURE = ENV.https
 CSRF_COOKIE_HTTPONLY = True
@@ -145,7 +145,7 @@ SECURE_SSL_REDIRECT = ENV.https
 SECURE_HSTS_SECONDS = int(timedelta(days=730).total_seconds()) if ENV.https and ENV.hsts != "off" else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = ENV.hsts in ("subdomains", "preload")
 SECURE_HSTS_PRELOAD = ENV.hsts == "preload"
-# Hosts below this one, and lists in browsers that take years to leave, are for who runs them to decide (STINT_HSTS).
+# The operator decides on HSTS for hosts below this one and for the browsers' lists, which take years to leave.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
@@ -173,7 +173,7 @@ STATIC_URL = "/static/"
 STATIC_ROOT = ENV.static_root
 STORAGES = {"staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}}
 
-DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024  # portal.front reads no more
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024  # portal.front refuses larger bodies
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 
 # Mail

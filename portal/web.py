@@ -1,4 +1,4 @@
-"""`python -m portal.web`: the portal, until SIGTERM. Says what is wrong with the settings, then becomes granian."""
+"""`python -m portal.web`: run the portal until SIGTERM. Checks the settings, then replaces itself by granian."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from portal.env import Env
 
 
 def command(env: Env) -> list[str]:
-    """granian, with what Stint asks of it."""
+    """The command that starts granian with Stint's options."""
     return [
         sys.executable, "-m", "granian", "--interface", "asginl", "--http", "1", "--no-ws",
         "--host", env.web_host, "--port", str(env.web_port), "--workers", str(env.web_processes),
         "--respawn-failed-workers", "--http1-header-read-timeout", "10000",  # ms
-        "--workers-kill-timeout", "8",  # seconds: before Docker kills all, after ten
+        "--workers-kill-timeout", "8",  # seconds; Docker kills everything after ten
         "portal.asgi:application",
     ]  # fmt: skip
 
@@ -24,7 +24,7 @@ def command(env: Env) -> list[str]:
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     django.setup()
-    from django.conf import settings  # noqa: PLC0415 (only now there are any)
+    from django.conf import settings  # noqa: PLC0415 (settings exist only after setup)
 
     from portal import checks  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the secrets that the units read, in /etc/stint/secrets; what is there already is kept. As root, once the users
-# stint and stint-gate are there, and again after you put the two from Keycloak there.
+# Makes the secrets that the units read, in /etc/stint/secrets, and keeps those that exist. Run it as root after you made
+# the users stint and stint-gate, and again after you wrote the two secrets from Keycloak.
 set -eu
 umask 077
 cd /etc/stint
@@ -25,5 +25,5 @@ give root:stint secret_key database_url oidc_client stint_provisioner
 give root:stint-gate gate_database_url
 give stint-gate:stint prefect metrics_token
 for name in oidc_client stint_provisioner; do
-  [ -s "secrets/$name" ] || echo "To be put there by you: /etc/stint/secrets/$name (docs/operations.md, Keycloak)." >&2
+  [ -s "secrets/$name" ] || echo "Missing: write /etc/stint/secrets/$name yourself (docs/operations.md, Keycloak)." >&2
 done

@@ -1,7 +1,7 @@
-"""`python -m portal.demo`: the whole of Stint with real parts, on this machine alone, until Ctrl-C.
+"""`python -m portal.demo`: run all of Stint with real parts on this machine, until Ctrl-C.
 
-STINT_DEMO_KEYCLOAK=1 runs it on a real Keycloak instead of the demo's own provider; each has a folder of its own.
-`python -m portal.demo reset` empties that. STINT_DEMO_DIR names another folder, STINT_DEMO_*_PORT other ports.
+STINT_DEMO_KEYCLOAK=1 uses a real Keycloak instead of the demo's own provider; each has a folder of its own.
+`python -m portal.demo reset` deletes that folder. STINT_DEMO_DIR names another folder, STINT_DEMO_*_PORT other ports.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from portal.embedded import ROLES, EmbeddedError, Postgres, reachable, valkey_co
 
 HERE = Path(__file__).resolve().parent
 PYTHON = sys.executable
-# Prefect is reached by the gate's port; its own is nobody's but the gate's.
-# All lie below 32768, where ports for outgoing connections begin: one of those would hold it now and then.
+# Clients reach Prefect by the gate's port; only the gate uses Prefect's own.
+# All are below 32768, where the ports of outgoing connections begin: such a connection could hold the port.
 PORTS = {"WEB": 8000, "GATE": 4200, "GATE_ADMIN": 4290, "PREFECT": 4201, "OIDC": 9400,
          "POSTGRES": 15432, "VALKEY": 16379}  # fmt: skip
 SECRETS = ("secret_key", "client", "directory", "provider_key", "metrics", "prefect", *ROLES)
@@ -46,7 +46,7 @@ class Demo:
         self.idp = provider(self.folder, self.ports["OIDC"], self.web)
 
     def run(self) -> None:
-        """Start everything, say what to do, and stay until a part ends or somebody stops us."""
+        """Start everything, print what to do, and wait until a part ends or Ctrl-C is pressed."""
         self.prepare()
         try:
             self.start()
@@ -58,7 +58,7 @@ class Demo:
             print("\nStopping …", flush=True)
         finally:
             for sig in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(sig, signal.SIG_IGN)  # one Ctrl-C is enough; a second must not leave half of it
+                signal.signal(sig, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the stopping
             self.parts.stop()
             make = self.idp.make
             self.say(f"stopped; `make demo{make}` goes on with the data, `make demo-reset{make}` empties it")
@@ -68,10 +68,10 @@ class Demo:
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         (self.folder / "mail").mkdir(exist_ok=True)
         if os.geteuid() == 0:
-            self.folder.chmod(0o711)  # PostgreSQL runs as nobody then, and must get through to its data
+            self.folder.chmod(0o711)  # then PostgreSQL runs as nobody, and has to reach its data
         if cleared := self.parts.clear_leftovers():
             self.say(f"cleared what a killed start had left: {', '.join(cleared)}")
-            # What a process had open is closed last, when it has no command line any more.
+            # A process closes its files last, when it has no command line any more.
             within(10, lambda: not any(taken(port) for port in self.ports.values()))
         for name, port in self.ports.items():
             if taken(port):
@@ -81,7 +81,7 @@ class Demo:
         self.secrets = self.read_secrets()
 
     def claim(self) -> None:
-        """A folder's people are those of one provider. Raises EmbeddedError when it is the other one's."""
+        """Bind the folder to this provider, whose people it holds. Raises EmbeddedError when it is the other one's."""
         mark = self.folder / "provider"
         known = mark.read_text(encoding="utf-8") if mark.exists() else idps.DemoProvider.slug
         if (self.folder / "secrets.json").exists() and known != self.idp.slug:
@@ -93,7 +93,7 @@ class Demo:
         mark.write_text(self.idp.slug, encoding="utf-8")
 
     def read_secrets(self) -> dict[str, str]:
-        """Made once, for the data of a start is read by the next."""
+        """Read the secrets, made at the first start: later starts use the same data."""
         file = self.folder / "secrets.json"
         known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         whole = {name: known.get(name) or secrets.token_urlsafe(40) for name in SECRETS}
@@ -102,7 +102,7 @@ class Demo:
         return whole
 
     def start(self) -> None:
-        """The slow ones first, what needs them after; from one thread, for PDEATHSIG is a thread's."""
+        """Start the slow parts first, then those that need them; all in one thread, because PDEATHSIG is per thread."""
         run = self.parts
         run.start("prefect", [PYTHON, "-m", "prefect", "server", "start", "--host", "127.0.0.1",
                               "--port", str(self.ports["PREFECT"])], self.server_env())  # fmt: skip
@@ -134,7 +134,7 @@ class Demo:
         self.say("Prefect's worker, let in by the gate")
 
     def apply(self) -> None:
-        """The demo's connection and policy; a policy that somebody applied since stays in force."""
+        """Apply the demo's connection, and its policy at the first start: a later policy stays in force."""
         connections = (HERE / "connections.yaml").read_text(encoding="utf-8")
         connections = connections.replace("PREFECT_URL", f"{self.prefect}/api").replace("GATE_HOST", self.gate)
         (self.folder / "connections.yaml").write_text(connections, encoding="utf-8")
@@ -147,13 +147,13 @@ class Demo:
             self.manage("policy", "apply", str(mine))
 
     def employ(self) -> None:
-        """The worker is a service identity like any other: it has asked, it is granted, it gets a token."""
+        """Make the worker a service identity, ask access for it, have its token delivered, and start it."""
         self.manage("service", "add", WORKER_NAME, "--team", "platform")
         why = "Runs the deployments of the etl pool, in the demo."
         asked = ("prefect-demo:pool:etl", "work", "--hours", "24", "--why", why)
         self.manage("service", "ask", WORKER_NAME, *asked, "--team", "platform")
         self.manage("service", "deliver", WORKER_NAME, "--team", "platform")
-        tokens = self.folder / "tokens"  # nobody else has any delivered here
+        tokens = self.folder / "tokens"  # no other identity has tokens delivered here
         self.parts.wait("worker", lambda: any(tokens.glob("S-*/*.work")))
         (file,) = tokens.glob("S-*/*.work")
         self.parts.start("prefect-worker", [PYTHON, "-m", "prefect", "worker", "start", "--pool", "etl",
@@ -164,7 +164,7 @@ class Demo:
         self.once([PYTHON, str(HERE.parent.parent / "manage.py"), *arguments], self.stint_env(), "manage")
 
     def once(self, command: list[str], env: dict[str, str], name: str) -> None:
-        """Run a command to its end. Raises EmbeddedError with what it said."""
+        """Run a command to its end. Raises EmbeddedError with its output."""
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         with self.parts.log(name).open("a", encoding="utf-8") as log:
             log.write(done.stdout + done.stderr)
@@ -215,7 +215,7 @@ class Demo:
 
     @property
     def prefect_auth(self) -> str:
-        """What Prefect wants of whoever calls it. The gate knows it, and the catalog's sync."""
+        """The auth string of Prefect. Only the gate and the catalog's sync know it."""
         return f"stint:{self.secrets['prefect']}"
 
     def server_env(self) -> dict[str, str]:
@@ -229,7 +229,7 @@ class Demo:
         }
 
     def seed_env(self) -> dict[str, str]:
-        """Of whoever sets Prefect up, past the gate."""
+        """The environment of the script that sets Prefect up, without the gate."""
         url = {"PREFECT_API_URL": f"{self.prefect}/api", "PREFECT_API_AUTH_STRING": self.prefect_auth}
         return prefect_env(self.folder / "prefect-seed") | url
 
@@ -276,7 +276,7 @@ WORKER = [PYTHON, "-m", "celery", "-A", "portal.celery", "worker", "--pool", "th
 
 
 class Stopped(Exception):
-    """Somebody pressed Ctrl-C, or asked us to end."""
+    """Ctrl-C was pressed, or the process was told to end."""
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

@@ -23,7 +23,7 @@ type Secrets = Mapping[str, str]
 
 
 class Told(NamedTuple):
-    """What a provider adds to the words at the end of a start."""
+    """The lines that a provider adds to the text at the end of a start."""
 
     addresses: str = ""
     passwords: str = ""
@@ -31,28 +31,28 @@ class Told(NamedTuple):
 
 
 class Provider(Protocol):
-    """A provider of the demo. `slug` is its name in Stint's database and in the policy."""
+    """An identity provider of the demo. `slug` is its name in Stint's database and in the policy."""
 
     slug: ClassVar[str]
-    folder: ClassVar[str]  # where the demo's data is, unless somebody says otherwise
-    make: ClassVar[str]  # what is given to make besides the target
+    folder: ClassVar[str]  # where the demo's data is by default
+    make: ClassVar[str]  # the argument of make besides the target
 
     def __init__(self, folder: Path, port: int, portal: str) -> None: ...
     def fetch(self) -> None:
-        """Get what is not there yet, before anything is started. Raises EmbeddedError."""
+        """Fetch what is missing, before any part is started. Raises EmbeddedError."""
 
     def start(self, parts: Parts, secrets: Secrets) -> None: ...
     def wait(self, parts: Parts, secrets: Secrets) -> None:
-        """Until people can sign in. Raises EmbeddedError."""
+        """Wait until people can sign in. Raises EmbeddedError."""
 
     def settings(self) -> dict[str, str]:
-        """Of Stint, for this provider."""
+        """Stint's settings for this provider."""
 
     def told(self) -> Told: ...
 
 
 class DemoProvider:
-    """portal.demo.provider: no password, no Java, there in a second."""
+    """portal.demo.provider: needs no password and no Java, and starts in a second."""
 
     slug: ClassVar = "demo"
     folder: ClassVar = ".stint"
@@ -63,7 +63,7 @@ class DemoProvider:
         self.url = f"http://127.0.0.1:{port}"
 
     def fetch(self) -> None:
-        """See Provider: it is part of this code."""
+        """See Provider. There is nothing to fetch."""
 
     def start(self, parts: Parts, secrets: Secrets) -> None:
         """See Provider."""
@@ -93,7 +93,7 @@ class DemoProvider:
 
 
 class KeycloakProvider:
-    """A real Keycloak (keycloak.py) with the realm of realm.py; the realm survives a restart as it is."""
+    """A real Keycloak (keycloak.py) with the realm of realm.py. A restart keeps the realm."""
 
     slug: ClassVar = "keycloak"
     folder: ClassVar = ".stint-keycloak"
@@ -111,7 +111,7 @@ class KeycloakProvider:
         parts.start("keycloak", self.server.command(), keycloak.environment() | keycloak.QUICK)
 
     def wait(self, parts: Parts, secrets: Secrets) -> None:
-        """See Provider: until the realm is there, too, and knows the portal by its present address."""
+        """See Provider. Also waits until the realm exists and has the portal's present address."""
         parts.wait("keycloak", self.server.ready, keycloak.READY_SECONDS)
         try:
             with httpx.Client(base_url=self.server.url, timeout=30, trust_env=False) as http:
@@ -135,7 +135,9 @@ class KeycloakProvider:
             http.post("/admin/realms", json=wanted).raise_for_status()
             return
         base = f"/admin/realms/{REALM}/clients"
-        for client in wanted["clients"]:  # ports and secrets are of this start; all else is as its admin left it
+        for client in wanted[
+            "clients"
+        ]:  # ports and secrets are those of this start; the rest stays as its admin left it
             (known,) = http.get(base, params={"clientId": client["clientId"]}).raise_for_status().json()
             ours = {name: client[name] for name in ("secret", "redirectUris", "attributes") if name in client}
             http.put(f"{base}/{known['id']}", json={"clientId": client["clientId"], **ours}).raise_for_status()

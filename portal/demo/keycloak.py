@@ -1,6 +1,6 @@
-"""A real Keycloak on this machine: fetched once, built once, started from a prepared database in seconds.
+"""Run a real Keycloak on this machine: fetched once, built once, started from a prepared database in seconds.
 
-KEYCLOAK_HOME names an unpacked one; else KEYCLOAK_VERSION is fetched into the user's cache, by Maven or from
+KEYCLOAK_HOME names an unpacked one. Otherwise KEYCLOAK_VERSION is fetched into the user's cache, by Maven or from
 MAVEN_REPOSITORY_URL. Needs a `java` (17, 21 or 25) on PATH.
 """
 
@@ -24,13 +24,15 @@ from pathlib import Path
 from portal.embedded import EmbeddedError, die_with_parent
 
 VERSION = os.environ.get("KEYCLOAK_VERSION", "26.7.3")
-SHA1 = {  # of the archives that Stint is tried on
+SHA1 = {  # of the archives that Stint is tested with
     "26.7.3": "1e21a7f572581692aacb379dbba8413f99b67208",
     "26.4.7": "8e571bb6e6f19388b7efa31f591900a78fd61997",
 }
-ADMIN = "admin"  # name and password of the bootstrap admin: it listens on this machine alone
+ADMIN = "admin"  # name and password of the bootstrap admin; the server listens on this machine only
 READY_SECONDS = 180
-QUICK = {"JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1"}  # half the CPU of a start, a fifth of the calls a second later
+QUICK = {
+    "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1"
+}  # a start takes half the CPU; the running server then serves a fifth of the calls per second
 _DATABASE = "keycloakdb.mv.db"
 
 
@@ -40,7 +42,7 @@ def cache() -> Path:
 
 
 def home() -> Path:
-    """An unpacked and built Keycloak. Raises EmbeddedError saying what is missing."""
+    """Return the folder of an unpacked and built Keycloak. Raises EmbeddedError, which says what is missing."""
     if not shutil.which("java"):
         raise EmbeddedError("Keycloak needs java (17, 21 or 25) on PATH.")
     if given := os.environ.get("KEYCLOAK_HOME"):
@@ -63,7 +65,7 @@ def home() -> Path:
 
 
 def template() -> Path:
-    """A database with the schema and the bootstrap admin, made once: starting on a copy of it takes seconds."""
+    """Return a database with the schema and the bootstrap admin, made once: a start on a copy of it takes seconds."""
     kept = cache() / f"keycloak-{VERSION}-{hashlib.sha256(str(home()).encode()).hexdigest()[:8]}.mv.db"
     with _alone(kept):
         if not kept.exists():
@@ -82,7 +84,7 @@ def template() -> Path:
 
 
 class Keycloak:
-    """One server with its data in `folder`, which survives it."""
+    """One server with its data in `folder`, which is kept when the server ends."""
 
     def __init__(self, folder: Path, port: int | None = None, *, empty: bool = False) -> None:
         self.folder = folder
@@ -93,19 +95,19 @@ class Keycloak:
 
     @property
     def url(self) -> str:
-        return f"http://localhost:{self.port}"  # the issuer follows it: localhost and 127.0.0.1 would be two
+        return f"http://localhost:{self.port}"  # always localhost: with 127.0.0.1 the issuer would be another one
 
     def command(self) -> list[str]:
         database = f"jdbc:h2:file:{self.folder / 'keycloakdb'};NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=FALSE"
         return [
-            str(home() / "bin" / "kc.sh"), "start", "--optimized", "--cache=local",  # alone: a cluster's ports are open
+            str(home() / "bin" / "kc.sh"), "start", "--optimized", "--cache=local",  # a cluster opens ports
             "--http-enabled=true", "--http-host=127.0.0.1", f"--http-port={self.port}",
             f"--http-management-port={self.management}", f"--hostname={self.url}", f"--db-url={database}",
         ]  # fmt: skip
 
     def prepare(self) -> None:
-        """The data it starts on, unless it is there from an earlier start."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its keys and secrets are in there
+        """Make the data of the server, unless an earlier start has made it."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds keys and secrets
         if not self.empty and not (self.folder / _DATABASE).exists():
             shutil.copyfile(template(), self.folder / _DATABASE)
 
@@ -144,7 +146,7 @@ class Keycloak:
         self._signal(signal.SIGKILL)
 
     def _signal(self, sig: int) -> None:
-        """To the group: kc.sh has a java child."""
+        """Signal the whole group, because kc.sh starts java as a child."""
         if self.process is None:
             return
         try:
@@ -159,7 +161,7 @@ class Keycloak:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without KC_* (each of those would be read as an option) and DEBUG (which opens a debugger's port)."""
+    """Our environment without KC_* (each would be read as an option) and DEBUG (which opens a debugger's port)."""
     strange = ("KC_", "KEYCLOAK_", "STINT_", "DEBUG")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
     return kept | {
@@ -177,7 +179,7 @@ def free_port() -> int:
 
 @contextmanager
 def _alone(what: Path) -> Iterator[None]:
-    """Only one process at a time: parallel test runs would fetch and build twice."""
+    """Let one process in at a time: parallel test runs would fetch and build twice."""
     what.parent.mkdir(parents=True, exist_ok=True)
     with what.with_name(f"{what.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -185,7 +187,7 @@ def _alone(what: Path) -> Iterator[None]:
 
 
 def _fetched() -> Path:
-    """The archive, its checksum compared. Raises EmbeddedError."""
+    """Fetch the archive and compare its checksum. Raises EmbeddedError."""
     name = f"keycloak-quarkus-dist-{VERSION}.zip"
     archive = cache() / name
     _say(f"Getting Keycloak {VERSION}, once: 180 MB")

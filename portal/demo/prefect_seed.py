@@ -1,6 +1,6 @@
-"""`python -m portal.demo.prefect_seed`: pools, deployments and a secret block, on the server of PREFECT_API_URL.
+"""`python -m portal.demo.prefect_seed`: make pools, deployments and a secret block on the server of PREFECT_API_URL.
 
-An upsert: what is there already stays the same resource.
+A resource that exists is updated and keeps its id.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ DEPLOYMENTS = {
 
 
 async def seed(client: PrefectClient) -> None:
-    # A pool without a template gets it from its first worker; the gate lets no worker write what others will run.
+    # A pool without a template would get it from its first worker, but the gate does not let a worker write one: the
+    # template decides what others run.
     template = ProcessWorker.get_default_base_job_template()
     for name, description in POOLS.items():
         pool = WorkPoolCreate(name=name, type="process", description=description, base_job_template=template)

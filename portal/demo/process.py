@@ -1,4 +1,4 @@
-"""Starting parts, waiting for their sign of life, stopping them, and clearing what a killed start left."""
+"""Start parts, wait until they are ready, stop them, and end processes that a killed start has left."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ type Ready = Callable[[], bool]
 
 @dataclass
 class Parts:
-    """The processes of one demo, in the order in which they were started; stopped in the opposite one."""
+    """The processes of one demo, stopped in the opposite order to that in which they were started."""
 
     folder: Path
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
-        """Start a part in a session of its own, so that Ctrl-C reaches us alone; its output goes to a file."""
+        """Start a part in a session of its own, so that Ctrl-C reaches only us; its output goes to a file."""
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -46,7 +46,7 @@ class Parts:
         (self.folder / "pids" / name).write_text(f"{process.pid}\n{command_of(process.pid)}", encoding="utf-8")
 
     def wait(self, name: str, ready: Ready, seconds: float = 60) -> None:
-        """Until the part shows its own sign of life. Raises EmbeddedError."""
+        """Wait until `ready` says that the part is ready. Raises EmbeddedError."""
         deadline = time.monotonic() + seconds
         while not ready():
             self.check(name)
@@ -55,7 +55,7 @@ class Parts:
             time.sleep(0.1)
 
     def check(self, *names: str) -> None:
-        """Raises EmbeddedError when one of these (or any) has ended."""
+        """Raise EmbeddedError when one of these parts (or any, if none is named) has ended."""
         for name in names or tuple(self.running):
             if (code := self.running[name].poll()) is not None:
                 raise EmbeddedError(f"{name} ended with {code}: see {self.log(name)}\n{self.tail(name)}")
@@ -68,16 +68,16 @@ class Parts:
         return "\n".join(f"    {line}" for line in lines[-8:])
 
     def stop(self) -> None:
-        """Everything, last started first: what needs a part ends before it."""
+        """Stop all parts, the last started first, so that a part ends before those that it needs."""
         for name, process in reversed(self.running.items()):
             stop(process, signal.SIGINT if name == "postgres" else signal.SIGTERM)
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # children that it did not take along
+                os.killpg(process.pid, signal.SIGKILL)  # children that are still running
             (self.folder / "pids" / name).unlink(missing_ok=True)
         self.running.clear()
 
     def clear_leftovers(self) -> list[str]:
-        """End what a start that was killed hard left running; a pid that is somebody else's by now is let be."""
+        """End processes that a killed start left running, but not a process that has got one of their pids since."""
         cleared = []
         for file in sorted((self.folder / "pids").glob("*")):
             pid, _, command = file.read_text(encoding="utf-8").partition("\n")
@@ -99,7 +99,7 @@ def _end(pid: int, sig: int) -> None:
 
 
 def within(seconds: float, is_so: Ready) -> bool:
-    """Wait for it, so long at most."""
+    """Wait until the condition holds, at most this long."""
     deadline = time.monotonic() + seconds
     while not (came := is_so()) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -107,12 +107,12 @@ def within(seconds: float, is_so: Ready) -> bool:
 
 
 def orphaned(group: int, folder: Path) -> bool:
-    """Has this group lost its leader, and does who is left in it work on our folder? kc.sh leaves its java so."""
+    """Has this group lost its leader while its other processes use our folder? kc.sh leaves its java like this."""
     return not command_of(group) and any(str(folder) in command for command in members(group))
 
 
 def members(group: int) -> list[str]:
-    """The command lines of a process group; zombies have none."""
+    """The command lines of the processes in a group, without zombies."""
     found = []
     for pid in _everybody():
         with suppress(ProcessLookupError, PermissionError):
@@ -153,7 +153,7 @@ def answers(url: str) -> Ready:
 
 
 def listens(port: int) -> Ready:
-    """Ready when something takes connections on this port; for parts that speak no HTTP."""
+    """Ready when this port accepts connections; for parts that do not speak HTTP."""
 
     def ready() -> bool:
         with socket.socket() as probe:
@@ -164,7 +164,7 @@ def listens(port: int) -> Ready:
 
 
 def taken(port: int) -> bool:
-    """Is the port somebody else's? Tried by binding it: an answer on it would prove nothing."""
+    """Does another process use the port? Tested by binding it, because a silent process can hold it as well."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -175,7 +175,7 @@ def taken(port: int) -> bool:
 
 
 def base_env() -> dict[str, str]:
-    """Our environment without what would leak into a part: somebody's Prefect, another Stint, a proxy."""
+    """Our environment without variables that must not reach a part: of another Prefect, another Stint, a proxy."""
     strange = ("PREFECT_", "STINT_", "DJANGO_", "CELERY_", "GRANIAN_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
     return kept | {

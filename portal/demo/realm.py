@@ -1,6 +1,6 @@
-"""The realm that Stint wants at a Keycloak: two clients, the claims they need, and a cast of people.
+"""The Keycloak realm of the demo and the tests: two clients, the claims they need, and a few people.
 
-What is here for production too is in docs/operations.md, in the words of Keycloak's console.
+docs/operations.md says how to set up the same clients in Keycloak's console.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# Exactly what the adapter uses (facts: identity §2.1): give and take roles and read people; read realm roles and
-# what they are made of; make the roles of the client `stint`.
+# Exactly the rights that the adapter uses: give and take roles and read people; read realm roles and their parts; make
+# the roles of the client `stint`.
 PROVISIONER_ROLES = ("manage-users", "view-realm", "manage-clients")
 PASSWORD = "stint-demo"
 
@@ -23,7 +23,7 @@ def realm(
     people: Iterable[Mapping[str, Any]],
     provisioner_roles: Sequence[str] = PROVISIONER_ROLES,
 ) -> dict[str, Any]:
-    """A realm as Keycloak's admin API takes it. `people` are entries of provider/cast.yaml."""
+    """Return a realm in the form of Keycloak's admin API. `people` are entries of provider/cast.yaml."""
     people = list(people)
     groups = sorted({group for person in people for group in person["groups"]})
     return {

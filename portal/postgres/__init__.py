@@ -1,1 +1,1 @@
-"""Django's PostgreSQL, with what Stint asks of it: a role that cannot change the record, an end to waiting."""
+"""Django's PostgreSQL backend, which also refuses a role that could change the record and limits every wait."""

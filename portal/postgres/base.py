@@ -1,4 +1,4 @@
-"""Django finds a database's backend under this name."""
+"""The database backend; Django looks for it under this module name."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from portal.postgres.rights import APP_TOO_MUCH, refusal
 
 
 class WrongRole(OperationalError):
-    """The URL's role could change the record: nothing is served with it, whenever the database answers."""
+    """The role of the URL could change the record, so no page is served with it."""
 
 
 class Away(OperationalError):
-    """The database is known to be away, so nobody waits for a connection."""
+    """The database is known to be down, so no thread waits for a connection."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's own. It waits for no database that is away, and takes no role that could change the record."""
+    """Django's backend. It never waits for a database that is down, and refuses a role that could change the record."""
 
-    _role_is_fine = False  # asked once a process: rights are not given to a role that is running
+    _role_is_fine = False  # checked once for each process; a running role is not given more rights
 
     @override
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:

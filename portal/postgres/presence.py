@@ -1,6 +1,6 @@
-"""Does the database answer? A frozen one holds every thread that waits for it, so somebody else must say so.
+"""Watch whether the database answers. A frozen database blocks every thread that waits for it, so other threads watch.
 
-libpq has no time-out for an answer, and the time-outs of PostgreSQL freeze with it.
+libpq has no time-out for an answer, and the time-outs of PostgreSQL freeze together with the server.
 """
 
 from __future__ import annotations
@@ -24,24 +24,23 @@ from portal.postgres.rights import APP_TOO_MUCH, refusal
 log = structlog.get_logger(__name__)
 
 ASK_EVERY = 0.25  # seconds
-AWAY_AFTER = 1.2  # seconds without an answer; with the next, all that a page ever waits for the database
+AWAY_AFTER = 1.2  # seconds without an answer; a page waits for the database this long plus LOOK_EVERY at most
 LOOK_EVERY = 0.1
 
 type Connection = psycopg.Connection[Any]
 
 
 class Presence:
-    """Asks on a connection of its own, and hangs up on everybody's behalf when there is no answer.
+    """Asks the database on a connection of its own, and closes all waiting connections when it does not answer.
 
-    One that takes us for a role that could change the record is as good as away: no page is served with it.
-
-    Two threads: the one that asks may itself be the one that hangs. Not started, it believes in the database.
+    A database that serves us under a role that could change the record counts as down: no page is served with it.
+    There are two threads, because the one that asks can itself be blocked. Until start(), the database counts as up.
     """
 
     def __init__(self) -> None:
         self._answered: float | None = None
         self._lock = threading.Lock()
-        self._right: str | None = ""  # of the role; None is as it should be, "" is not known
+        self._right: str | None = ""  # a right too many of the role; None when there is none, "" when not known yet
         self._waiting: WeakSet[Connection] = WeakSet()
 
     def start(self, connect: Callable[[], Connection]) -> None:
@@ -54,15 +53,15 @@ class Presence:
         return self._answered is not None and time.monotonic() - self._answered > AWAY_AFTER
 
     def watch(self, connection: Connection) -> None:
-        """Hang up on this connection, too, when it waits for a database that is away."""
+        """Close this connection, too, when it waits for a database that is down."""
         with self._lock:
             self._waiting.add(connection)
 
     def awaited(self, connect: Callable[[], Connection]) -> Connection | None:
-        """What `connect` opens; None as soon as the database is away.
+        """Return the connection that `connect` opens; None as soon as the database is down.
 
-        libpq looks a name up without an end and then waits two seconds at least, at each of its addresses. So it does
-        that in a thread of its own, which nobody waits for any more.
+        libpq looks a name up without a time-out and then waits at least two seconds for each of its addresses. So
+        `connect` runs in a thread of its own, which is left behind when the database is down.
         """
         if self._answered is None:
             return connect()
@@ -90,7 +89,7 @@ class Presence:
             connection.close()
 
     def _may(self, connection: Connection) -> bool:
-        """May we answer as this role? Asked until it may: rights are not given to a role that is running."""
+        """Is the role free of rights that it must not have? Asked until it is: a running role is not given more."""
         if self._right is None:
             return True
         ((right,),) = connection.execute(APP_TOO_MUCH).fetchall()
@@ -117,18 +116,18 @@ class Presence:
 def _open(connect: Callable[[], Connection], coming: Future[Connection]) -> None:
     try:
         connection = connect()
-    except BaseException as error:  # noqa: BLE001 (whoever waits is told)
+    except BaseException as error:  # noqa: BLE001 (the waiting thread raises it)
         with suppress(InvalidStateError):
             coming.set_exception(error)
         return
     try:
         coming.set_result(connection)
-    except InvalidStateError:  # too late for who had asked
+    except InvalidStateError:  # the thread that asked no longer waits
         connection.close()
 
 
 def _shut(connection: Connection) -> None:
-    """Let whoever waits on it hear that the line is dead. One that nobody waits on is let be."""
+    """Shut the socket down, so that the thread which waits on it gets an error. An idle connection is left alone."""
     with suppress(OSError, psycopg.Error):
         if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
             with socket.socket(fileno=os.dup(connection.fileno())) as line:

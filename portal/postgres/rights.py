@@ -1,8 +1,8 @@
-"""What a role of the database may do that it must not. Free of Django: the gate asks it as well."""
+"""Find rights that a database role must not have. Free of Django, because the gate checks its role, too."""
 
 from __future__ import annotations
 
-# NULL is a role as it should be. "MEMBER": whoever may become the owner counts as the owner.
+# The queries answer NULL for a role as it should be. "MEMBER": a role that may become the owner counts as the owner.
 _OWNER = """
     WHEN current_setting('is_superuser') = 'on' THEN 'is a superuser'
     WHEN pg_has_role((SELECT datdba FROM pg_database WHERE datname = current_database()), 'MEMBER')
@@ -23,5 +23,5 @@ END"""
 
 
 def refusal(variable: str, role: str, right: str) -> str:
-    """Why nothing is served as the role of this variable; `right` is what the query above said."""
+    """The message for a role that has a right too many; `right` is the answer of a query above."""
     return f"{variable}: its role {right}. Give it the URL of {role}, which cannot change the record."

@@ -1,4 +1,4 @@
-"""The demo's flows: small, and they really run."""
+"""The demo's flows: small ones that really run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load(rows: list[int]) -> int:
 
 @flow
 def orders(source: str = "adyen", broken: bool = False) -> int:
-    """Orders into the warehouse; `broken` shows what a failed run looks like."""
+    """Load orders into the warehouse; `broken` makes the run fail."""
     rows = extract(source)
     if broken:
         raise ValueError(f"{source} sent a schema that nobody knows")
@@ -32,7 +32,7 @@ def orders(source: str = "adyen", broken: bool = False) -> int:
 
 @flow
 def report(day: str = "today") -> str:
-    """A report for finance."""
+    """Make a report for finance."""
     get_run_logger().info("report for %s", day)
     time.sleep(1)
     return f"report of {day}"
@@ -45,7 +45,7 @@ def score(epochs: int) -> float:
 
 @flow
 def evaluate(epochs: int) -> float:
-    """How good the model is: a run within the run, with something to show for it."""
+    """Evaluate the model in a sub-flow that leaves an artifact."""
     good = score(epochs)
     get_run_logger().info("scored %s", good)
     create_markdown_artifact(key="model-score", markdown=f"**{good:.2f}** after {epochs} epochs")
@@ -54,7 +54,7 @@ def evaluate(epochs: int) -> float:
 
 @flow
 def train(epochs: int = 2) -> float:
-    """A model, or something like one."""
+    """Train a model, in name only."""
     for epoch in range(epochs):
         get_run_logger().info("epoch %s", epoch)
         time.sleep(1)

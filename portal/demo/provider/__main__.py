@@ -1,4 +1,4 @@
-"""`python -m portal.demo.provider`: make the provider ready in STINT_DEMO_DIR, then be it."""
+"""`python -m portal.demo.provider`: prepare the provider's data in STINT_DEMO_DIR, then run it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CAST = Path(__file__).with_name("cast.yaml")
 
 
 def make_key(path: Path) -> None:
-    """The key that signs ID tokens, once: tokens and the portal's cached keys outlive a restart."""
+    """Make the key that signs ID tokens, once: tokens and the portal's cached keys stay valid after a restart."""
     if not path.exists():
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -27,7 +27,7 @@ def make_key(path: Path) -> None:
 
 
 def prepare() -> None:
-    """Tables, the cast (who is there already stays as they are), and the portal as a client."""
+    """Make the tables, the people (existing ones stay as they are), and the portal's client."""
     from django.conf import settings  # noqa: PLC0415 (needs the key)
     from django.core.management import call_command  # noqa: PLC0415
     from oauth2_provider.models import Application  # noqa: PLC0415

@@ -9,7 +9,7 @@ from django.db import models
 
 
 class Person(AbstractBaseUser):
-    """One of the cast. The primary key is the `sub`, which is not the user name: those change."""
+    """A person of the demo. The primary key is the `sub`, not the user name, because user names can change."""
 
     sub = models.CharField(primary_key=True, max_length=40)
     username = models.CharField(max_length=40, unique=True)
@@ -33,7 +33,7 @@ class Person(AbstractBaseUser):
         return self.sub
 
     def as_json(self) -> dict[str, Any]:
-        """As the admin routes tell it."""
+        """The person as the admin routes send them."""
         return {
             "id": self.sub,
             "username": self.username,

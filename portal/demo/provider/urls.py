@@ -19,6 +19,6 @@ urlpatterns = [
     path("admin/users", views.users),
     path("admin/users/<str:sub>", views.users),
     path("admin/users/<str:sub>/roles/<path:role>", views.roles),
-    # Without django-oauth-toolkit's own pages for managing applications.
+    # Without the pages of django-oauth-toolkit for managing applications.
     path("o/", include((base_urlpatterns + oidc_urlpatterns, "oauth2_provider"))),
 ]

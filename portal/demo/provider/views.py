@@ -1,4 +1,4 @@
-"""Sign-in by choosing who to be, and the admin routes. The protocol itself is django-oauth-toolkit's."""
+"""Sign-in by choosing a person, and the admin routes. django-oauth-toolkit implements the protocol."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = 100
 
 
 class Backend:
-    """Whoever is switched off has no session."""
+    """A person who is switched off has no session."""
 
     def authenticate(self, _request: HttpRequest, **_: Any) -> None:
         return None
@@ -32,7 +32,7 @@ class Backend:
 
 
 class Validator(OAuth2Validator):
-    """The claims, in the ID token and at userinfo alike: `groups` and `roles` as they are at this moment."""
+    """Puts the same claims into the ID token and userinfo: `groups` and `roles` as they are now."""
 
     oidc_claim_scope = None
 
@@ -48,17 +48,17 @@ class Validator(OAuth2Validator):
         }
 
     def validate_silent_login(self, _request: Any) -> bool:
-        """For prompt=none: the view lets only who is signed in get here, and answers the others itself."""
+        """Allow prompt=none: the view has answered people who are not signed in before it calls this."""
         return True
 
     def validate_silent_authorization(self, _request: Any) -> bool:
-        """Nobody is asked for consent: there is one client, and it is ours."""
+        """Ask nobody for consent: the portal is the only client."""
         return True
 
 
 @require_http_methods(["GET", "POST"])
 def signin(request: HttpRequest) -> HttpResponse:
-    """Who do you want to be? There are no passwords: this provider listens on this machine alone."""
+    """Show the people to choose from. There are no passwords, because this provider listens on this machine only."""
     following = request.GET.get("next", "")
     if not url_has_allowed_host_and_scheme(following, {request.get_host()}):
         following = settings.PORTAL
@@ -102,10 +102,10 @@ def users(request: HttpRequest, sub: str = "") -> JsonResponse:
 @csrf_exempt
 @require_http_methods(["PUT", "DELETE"])
 def roles(request: HttpRequest, sub: str, role: str) -> HttpResponse:
-    """PUT or DELETE /admin/users/SUB/roles/NAME: they have the role from now on, or have not. Repeating is no error."""
+    """PUT or DELETE /admin/users/SUB/roles/NAME: give or take the role. Repeating is no error."""
     if not _admin(request):
         return JsonResponse({"error": "the directory needs its secret"}, status=401)
-    with transaction.atomic():  # SQLite begins IMMEDIATE: two at once queue
+    with transaction.atomic():  # SQLite transactions are IMMEDIATE here, so two at once queue
         person = Person.objects.filter(sub=sub).first()
         if person is None:
             return JsonResponse({"error": "there is nobody of this id"}, status=404)
