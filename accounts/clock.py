@@ -1,4 +1,4 @@
-"""The database's clock, for accounts: it lies below grants.clock, where everybody else reads it."""
+"""The database's clock for accounts. Other packages use grants.clock, which is above this one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db.models import DateTimeField, Func
 
 
 class StintNow(Func):
-    """stint_now() in a query: read at each evaluation, unlike SQL's now(); tests replace its body."""
+    """stint_now() in a query. Unlike SQL's now() it is read at each evaluation; tests replace its body."""
 
     function = "stint_now"
     output_field = DateTimeField()
@@ -17,7 +17,7 @@ class StintNow(Func):
 
 
 def now() -> datetime:
-    """The database's time, aware UTC."""
+    """Return the database's time, aware UTC."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT stint_now()")
         at: datetime = cursor.fetchone()[0]

@@ -1,4 +1,4 @@
-"""The identity providers of this portal: their settings, their rows, and the connection for signing in."""
+"""The identity providers of this portal: their settings, their rows, and the connection for sign-in."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from grants.adapters.idp.kinds import KINDS, ProviderSettings
 
 
 def default() -> ProviderSettings:
-    """The provider that people sign in by."""
+    """Return the settings of the provider for sign-in."""
     chosen: ProviderSettings = settings.ENV.provider
     return chosen
 
 
 @cache
 def provider() -> Provider:
-    """The connection to it; nothing is asked of it before somebody signs in."""
+    """Return the connection to the provider for sign-in. The first sign-in makes its first call."""
     return Provider(default().issuer, places=max(1, settings.ENV.web_threads // 2))
 
 
 def in_words(kind: str) -> str:
-    """A provider of this kind as people know it; "" for one that could be anything."""
+    """The name of this kind of provider in a sentence; "" when the kind says nothing about the brand."""
     return KINDS[kind].title
 
 
 def settings_of(idp: IdP) -> ProviderSettings | None:
-    """What the settings say of the provider of this row; None when they no longer name it."""
+    """Return the settings of the provider with this row; None when there are none any more."""
     found: ProviderSettings | None = settings.ENV.providers.get(idp.slug)
     return found
 
 
 def row_of(chosen: ProviderSettings) -> IdP:
-    """The row that identities of this provider point at, made at its first use and kept with the settings."""
+    """Return the row that identities of this provider point at; make it at its first use and keep it up to date."""
     wanted = {"kind": chosen.kind, "issuer": chosen.issuer, "client_id": chosen.client_id}
     idp, _ = IdP.objects.get_or_create(slug=chosen.slug, defaults=wanted)
     if any(getattr(idp, name) != value for name, value in wanted.items()):

@@ -1,6 +1,6 @@
-"""Token checks, pure: what an ID token must be before anybody is signed in by it (OpenID Connect Core §3.1.3.7).
+"""Check ID tokens before they sign anybody in (OpenID Connect Core §3.1.3.7). Pure functions.
 
-Neither Django nor Celery: the gate will check tokens with this, too.
+Free of Django and Celery, so that the gate can check tokens, too.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from accounts import names
 
-ALGORITHMS = ("RS256", "PS256", "ES256")  # asymmetric alone: a public key must never become an HMAC secret
+ALGORITHMS = ("RS256", "PS256", "ES256")  # asymmetric only: a public key must never be used as an HMAC secret
 LEEWAY = 30  # seconds that clocks may differ
 SIZE_MAX = 16 * 1024
 RSA_LEAST = 2048  # bits, RFC 7518 §3.3
-_MODULUS_MAX = 2732  # characters of 16,384 bits: OpenSSL calculates with no more
+_MODULUS_MAX = 2732  # characters of 16,384 bits, the most that OpenSSL uses
 
-# What Keycloak calls its other tokens in the claim `typ`; in the header, it calls most of them JWT.
+# The types of Keycloak's other tokens in the claim `typ`; in the header, most of them are JWT.
 _OTHER_TOKENS = frozenset({"bearer", "dpop", "refresh", "offline", "logout"})
 
 type Claims = dict[str, Any]
@@ -33,7 +33,7 @@ type Jwk = Mapping[str, Any]
 
 
 class BadToken(Exception):
-    """The token proves nothing; `code` says why, for the log and the page."""
+    """The token is not accepted; `code` is the reason, for the log and the page."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -41,7 +41,7 @@ class BadToken(Exception):
 
 
 class UnknownKey(BadToken):
-    """No key of this id: the provider may have a new one, so its keys are worth loading again."""
+    """No key has this id. The provider may have a new key, so the caller loads the keys again."""
 
     def __init__(self) -> None:
         super().__init__("KID_UNKNOWN")
@@ -57,9 +57,9 @@ def verify_id_token(
     access_token: str,
     now: datetime,
 ) -> Claims:
-    """The claims of an ID token that is signed by one of `keys` and meant for us, now. Raises BadToken.
+    """Return the claims of an ID token that one of `keys` signed, for us, and that is valid now. Raises BadToken.
 
-    `access_token` came with it, and is the one that it speaks of if it speaks of any.
+    `access_token` came with the ID token; when the token has an `at_hash`, it must be the hash of this one.
     """
     claims = _signed(token, keys)
     _check_times(claims, int(now.timestamp()))
@@ -101,7 +101,7 @@ def _signed(token: object, keys: Sequence[Jwk]) -> Claims:
             token,
             key.key,
             algorithms=[header["alg"]],
-            # Only the signature here: our own checks below name what is wrong.
+            # The library checks only the signature; the checks below give each error its own code.
             options={"verify_signature": True, "verify_exp": False, "verify_nbf": False, "verify_iat": False,
                      "verify_aud": False, "verify_iss": False, "verify_sub": False, "verify_jti": False},
         )  # fmt: skip
@@ -113,13 +113,13 @@ def _signed(token: object, keys: Sequence[Jwk]) -> Claims:
 
 
 def _check_type(typ: object, wanted: str) -> None:
-    """A token that says what it is must be this (RFC 8725 §3.11): no access token (RFC 9068), no logout token."""
+    """Refuse a token whose type says that it is no ID token (RFC 8725 §3.11), such as an access or logout token."""
     if typ is not None and not (isinstance(typ, str) and typ.lower().removeprefix("application/") == wanted):
         raise BadToken("TYP_MISMATCH")
 
 
 def _key(keys: Sequence[Jwk], header: Mapping[str, Any]) -> jwt.PyJWK:
-    """The provider's own key of this id; keys and addresses in the token's header are never looked at."""
+    """The provider's key with this id. Keys and addresses in the token's header are never used."""
     kid, alg = header.get("kid"), header["alg"]
     fitting = [
         jwk
@@ -149,7 +149,7 @@ def _usable(jwk: Jwk, alg: str) -> jwt.PyJWK:
                 raise BadToken("KEY_WEAK")
         case EllipticCurvePublicKey(curve=SECP256R1()):  # the one of ES256
             pass
-        case _:  # a private key, say, which the whole world has by now
+        case _:  # such as a private key, which is public now and so proves nothing
             raise BadToken("KEY_BAD")
     return key
 

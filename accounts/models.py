@@ -1,4 +1,4 @@
-"""Who you are: subjects, the identities that an IdP vouches for, teams. Knows nothing of grants."""
+"""Subjects, their identities at identity providers, and teams. This package knows nothing of grants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grants.adapters.idp.kinds import KINDS
 
 
 class IdP(models.Model):
-    """An identity provider. Its endpoints are settings; the row is what identities point at."""
+    """An identity provider. Identities point at this row; the endpoints are settings."""
 
     id = models.BigAutoField(primary_key=True)
     slug = models.SlugField(unique=True)
@@ -22,11 +22,11 @@ class IdP(models.Model):
     issuer = models.TextField(unique=True)
     client_id = models.TextField()
     secret_ref = models.TextField(blank=True)
-    # What the directory sync last saw, for the status page: seen_at on success, error otherwise.
+    # The result of the last directory sync, for the status page: seen_at on success, error otherwise.
     seen_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True)
 
-    UNREAD = "People and teams could not be read: "  # how an error begins after which nothing is known anew
+    UNREAD = "People and teams could not be read: "  # an error with this beginning means that the sync read nothing
 
     @override
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class IdP(models.Model):
 
 
 class Team(models.Model):
-    """A group of people at the IdP, as far as Stint is concerned with it."""
+    """A group of the identity provider that Stint uses as a team."""
 
     id = models.BigAutoField(primary_key=True)
     slug = models.TextField(unique=True)
@@ -49,7 +49,7 @@ class Team(models.Model):
 
 
 class Subject(AbstractBaseUser):
-    """A person or a service identity. Only a person has a portal session; nobody has a password."""
+    """A person or a service identity. Only people have portal sessions, and there are no passwords."""
 
     class Kind(models.TextChoices):
         PERSON = "person"
@@ -78,7 +78,7 @@ class Subject(AbstractBaseUser):
                 condition=Q(kind="person", team=None) | Q(kind="service", team__isnull=False),
                 name="subject_only_a_service_has_an_owning_team",
             ),
-            # A team tells its machines apart by their names.
+            # A team recognizes its machines by their names.
             models.UniqueConstraint(fields=["team", "name"], condition=Q(kind="service"), name="subject_service_once"),
         ]
 
@@ -97,7 +97,7 @@ class Subject(AbstractBaseUser):
 
     @override
     def get_session_auth_hash(self) -> str:
-        # Without passwords, a session is bound to the subject alone; SSO refresh is what renews it.
+        # There is no password that a session could be bound to. The SSO refresh checks and renews the session.
         return salted_hmac("accounts.Subject", str(self.pk), algorithm="sha256").hexdigest()
 
     @override
@@ -106,13 +106,13 @@ class Subject(AbstractBaseUser):
 
 
 class Identity(models.Model):
-    """One subject at one IdP, by the id that never changes there (`sub`), never by e-mail."""
+    """A subject at an identity provider, by the id that never changes there (`sub`), never by e-mail."""
 
     id = models.BigAutoField(primary_key=True)
     subject = models.ForeignKey(Subject, models.PROTECT, related_name="identities")
     idp = models.ForeignKey(IdP, models.PROTECT, related_name="identities", db_index=False)
     external_id = models.TextField()
-    # For people to name each other in a policy; resolved to external_id there and never trusted after.
+    # Names the person in a policy. `policy apply` resolves it to external_id; nothing uses it after that.
     username = models.TextField(blank=True, db_default="")
 
     class Meta:
@@ -123,14 +123,14 @@ class Identity(models.Model):
 
 
 class PortalRole(models.Model):
-    """Admin or auditor of the portal. Gives no right at any orchestrator."""
+    """A role at the portal, admin or auditor. It gives no right at any orchestrator."""
 
     class Role(models.TextChoices):
         ADMIN = "admin"
         AUDITOR = "auditor"
 
     class Source(models.TextChoices):
-        CLAIM = "claim"  # follows the IdP, comes and goes with it
+        CLAIM = "claim"  # given and taken with a group of the identity provider
         SETTINGS = "settings"  # the first admin
         RECOVERY = "recovery"  # a typed code
 
@@ -163,7 +163,7 @@ class Membership(models.Model):
 
 
 class RecoveryCode(models.Model):
-    """A short-lived code that makes whoever types it an admin; only its digest is stored."""
+    """A short-lived code that makes the person who types it an admin; only its digest is stored."""
 
     id = models.BigAutoField(primary_key=True)
     digest = models.BinaryField(unique=True)
@@ -173,7 +173,7 @@ class RecoveryCode(models.Model):
 
 
 class RecoveryTries(models.Model):
-    """Wrong recovery codes since the first of an hour: those of one person and, in the row of nobody, all."""
+    """The count of wrong recovery codes in an hour, by person; the row without a subject counts all people together."""
 
     id = models.BigAutoField(primary_key=True)
     subject = models.ForeignKey(Subject, models.PROTECT, null=True, db_index=False, db_constraint=False)

@@ -1,4 +1,4 @@
-"""What the provider says of people: their names, teams and portal roles. The one place that writes them."""
+"""Write what the provider says about people: their names, teams and portal roles. No other module writes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Source = PortalRole.Source
 
 
 class Named(Protocol):
-    """Somebody as a provider lists them."""
+    """A person as a provider lists them."""
 
     @property
     def external_id(self) -> str: ...
@@ -32,7 +32,7 @@ class Named(Protocol):
 
 
 class Known(Protocol):
-    """Somebody as they are known here."""
+    """A person as they are stored here."""
 
     @property
     def identity(self) -> int: ...
@@ -47,15 +47,15 @@ class Known(Protocol):
 
 
 class Standing(NamedTuple):
-    """What the groups of somebody give them here."""
+    """The teams and portal roles that a person gets from their groups."""
 
     teams: frozenset[str]
     roles: frozenset[Role]
-    left_out: tuple[tuple[str, str], ...] = ()  # groups that are none, and why: fit for names.said()
+    left_out: tuple[tuple[str, str], ...] = ()  # unusable groups with the reason, for names.said()
 
 
 def standing_in(claims: Mapping[str, Any], provider: ProviderSettings) -> Standing | None:
-    """What the claims of a token give, or None: they say nothing of groups, so nothing changes."""
+    """Read the standing from the claims of a token; None when they do not mention groups, so nothing changes."""
     value = claims.get(provider.groups_claim)
     if value is None:
         return Standing(frozenset(), frozenset()) if provider.absent_groups_mean_none else None
@@ -64,9 +64,9 @@ def standing_in(claims: Mapping[str, Any], provider: ProviderSettings) -> Standi
 
 
 def standing(listed: Iterable[object], provider: ProviderSettings) -> Standing:
-    """What groups give, as this provider writes them: in a claim and in its directory alike.
+    """Read the standing from groups, written as this provider writes them in claims and in its directory.
 
-    Teams are those with the prefix, called by the rest of the name; the groups of portal roles are none.
+    Groups with the prefix are teams, whose names are the rest. The groups of portal roles are not teams.
     """
     role_of = {provider.admin_group: Role.ADMIN, provider.auditor_group: Role.AUDITOR}
     prefix = provider.team_prefix
@@ -80,14 +80,14 @@ def standing(listed: Iterable[object], provider: ProviderSettings) -> Standing:
 
 
 def is_first_admin(external_id: str, provider: ProviderSettings) -> bool:
-    """Is this whom the settings of the provider name as the first admin?"""
+    """Do the settings of the provider name this person as the first admin?"""
     return bool(provider.first_admin) and provider.first_admin == external_id
 
 
 def add_person(
     idp: IdP, external_id: str, *, name: object, email: object, username: object, active: bool = True
 ) -> Subject:
-    """Somebody new, with an identity. The caller records the subject in this transaction."""
+    """Add a person with an identity. The caller records the subject in this transaction."""
     subject = Subject.objects.create(
         kind=Subject.Kind.PERSON, name=line(name) or external_id, email=mail_address(email), active=active
     )
@@ -96,7 +96,7 @@ def add_person(
 
 
 def add_people(idp: IdP, people: Sequence[Named]) -> list[Subject]:
-    """Several at once, as add_person does. Their external ids are fit for one."""
+    """Add several people at once, as add_person does. The caller has checked their external ids."""
     if not people:
         return []
     subjects = Subject.objects.bulk_create(
@@ -119,7 +119,7 @@ def add_people(idp: IdP, people: Sequence[Named]) -> list[Subject]:
 
 
 def update_person(identity: Identity, *, name: object, email: object, username: object) -> None:
-    """Names and addresses follow the provider. They give no right, so they are not in the record."""
+    """Update name and address from the provider. They give no right, so they are not in the record."""
     subject = identity.subject
     wanted = {"name": line(name) or subject.name, "email": mail_address(email)}
     if any(getattr(subject, field) != value for field, value in wanted.items()):
@@ -130,13 +130,13 @@ def update_person(identity: Identity, *, name: object, email: object, username: 
 
 
 def differs(known: Known, one: Named) -> bool:
-    """Has somebody another name or address by now?"""
+    """Does the listed person have another name or address than the stored one?"""
     now = line(one.name) or known.name, mail_address(one.email), _username(known, one)
     return now != (known.name, known.email, known.username)
 
 
 def update_people(renamed: Sequence[tuple[Known, Named]]) -> None:
-    """Several at once, as update_person does; the caller has locked the subjects."""
+    """Update several people at once, as update_person does; the caller has locked the subjects."""
     if not renamed:
         return
     with connection.cursor() as cursor:
@@ -161,32 +161,32 @@ def _username(known: Known, one: Named) -> str:
 
 
 def user_name(given: object) -> str:
-    """What a policy may name somebody by: exactly what the provider says, or nothing. A look-alike is nobody."""
+    """The name by which a policy may name the person: exactly the provider's, or "" when it cannot be used."""
     return given if isinstance(given, str) and not names.odd(given) else ""
 
 
 def odd_user_name(given: object) -> list[tuple[str, str]]:
-    """What names.said() says of a user name that is left out; one that was not sent is not."""
+    """The entries for names.said() about a user name that is left out; none when the provider sent no name."""
     why = "" if given is None else names.odd(given)
     return [(names.shown(given), why)] if why else []
 
 
 def line(text: object) -> str:
-    """One printable line, to show: a name goes into mail headers and pages. Nothing is compared with it."""
+    """Make one printable line, for pages and mail headers. Nothing is compared with it."""
     said = "".join(sign if sign.isprintable() else " " for sign in text) if isinstance(text, str) else ""
     return " ".join(said.split())[: names.NAME_MAX]
 
 
 def mail_address(text: object) -> str:
-    """An address to write to, exactly as it came, or none. RFC 5321: at most 254 characters."""
+    """Return the e-mail address exactly as it came, or "" when it cannot be used. At most 254 characters (RFC 5321)."""
     fits = isinstance(text, str) and not names.odd(text, 254) and text.count("@") == 1 and " " not in text
     return text if isinstance(text, str) and fits else ""
 
 
 def set_teams(subject: Subject, teams: Collection[str], source: Membership.Source) -> bool:
-    """Make the memberships that the provider gives these; those given in the portal stay. True when changed.
+    """Set the memberships that the provider gives; those given in the portal stay. Returns whether they changed.
 
-    The caller records the subject in this transaction: the gate reads memberships.
+    The caller records the subject in this transaction, because the gate reads memberships.
     """
     moves = team_moves({subject.pk: teams})
     move_teams(moves, source)
@@ -194,9 +194,9 @@ def set_teams(subject: Subject, teams: Collection[str], source: Membership.Sourc
 
 
 def set_roles(subject: Subject, roles: Collection[Role] | None, *, first_admin: bool) -> tuple[list[str], list[str]]:
-    """The portal roles by groups (None: the provider says nothing, they stay) and of the settings' first admin.
+    """Set the portal roles from groups (None: unknown, so they stay) and the role of the settings' first admin.
 
-    Returns the roles given and taken.
+    Returns the roles given and the roles taken.
     """
     moves = role_moves({subject.pk: (roles, first_admin)})
     move_roles(moves)
@@ -205,7 +205,7 @@ def set_roles(subject: Subject, roles: Collection[Role] | None, *, first_admin: 
 
 
 class Moves[What](NamedTuple):
-    """What is to change of several subjects: rows to go, by their ids, and new ones."""
+    """The changes for several subjects: rows to delete, by id, and rows to add."""
 
     gone: dict[int, tuple[int, What]]  # row -> subject, what
     new: list[tuple[int, What]]
@@ -216,7 +216,7 @@ class Moves[What](NamedTuple):
 
 
 def team_moves(teams: Mapping[int, Collection[str]]) -> Moves[str]:
-    """What set_teams would change of these subjects, from one read."""
+    """Find what set_teams would change for these subjects, with one read."""
     wanted = {(subject, slug) for subject, slugs in teams.items() for slug in slugs}
     rows = _of(Membership.objects, teams).values_list("pk", "subject_id", "team__slug", "source")
     had = {(subject, slug): (pk, source) for pk, subject, slug, source in rows}
@@ -229,7 +229,7 @@ def team_moves(teams: Mapping[int, Collection[str]]) -> Moves[str]:
 
 
 def move_teams(moves: Moves[str], source: Membership.Source) -> None:
-    """Do it. What somebody's sign-in did at the same moment is done already."""
+    """Make these changes. A row that a sign-in has just added or deleted is no error."""
     if moves.gone:
         Membership.objects.filter(pk__in=moves.gone).delete()
     if moves.new:
@@ -241,7 +241,7 @@ def move_teams(moves: Moves[str], source: Membership.Source) -> None:
 
 
 def role_moves(roles: Mapping[int, tuple[Collection[Role] | None, bool]]) -> Moves[tuple[str, str]]:
-    """What set_roles would change of these subjects, from one read; of each, what set_roles is given."""
+    """Find what set_roles would change for these subjects, with one read; each value has set_roles' arguments."""
     rows = _of(PortalRole.objects, roles).values_list("pk", "subject_id", "role", "source")
     had = {(subject, (role, source)): pk for pk, subject, role, source in rows}
     wanted = {(subject, (role, source)) for subject, (role, source) in had if source == Source.RECOVERY}
@@ -255,7 +255,7 @@ def role_moves(roles: Mapping[int, tuple[Collection[Role] | None, bool]]) -> Mov
 
 
 def move_roles(moves: Moves[tuple[str, str]]) -> None:
-    """Do it, as move_teams does."""
+    """Make these changes, as move_teams does."""
     if moves.gone:
         PortalRole.objects.filter(pk__in=moves.gone).delete()
     if moves.new:
@@ -264,5 +264,5 @@ def move_roles(moves: Moves[tuple[str, str]]) -> None:
 
 
 def _of[Row: Membership | PortalRole](rows: Manager[Row], subjects: Iterable[int]) -> QuerySet[Row]:
-    """The rows of these: one parameter, however many they are."""
+    """Filter for these subjects with one query parameter, however many they are."""
     return rows.extra(where=["subject_id = ANY (%s)"], params=[list(subjects)])

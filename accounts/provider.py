@@ -1,4 +1,4 @@
-"""The identity provider, as sign-in talks to it: discovery, keys, token, userinfo. Never hangs, never trusts."""
+"""The calls of sign-in to the identity provider (discovery, keys, token, userinfo), with a time limit and checks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import httpx
 from grants.adapters.errors import AdapterError, Missing, Refused, Unreadable
 from grants.adapters.http import Http
 
-KEYS_SECONDS = 3600  # how long keys and discovery are believed
-RELOAD_SECONDS = 30  # least time between two loads that unknown key ids cause
-TURN_SECONDS = 10.0  # for everything that is asked of it in one sign-in
-PROBE_SECONDS = 30  # how long an answer to "are you there?" is believed
-PROBE_ANSWER = 0.4  # seconds that this answer may take
+KEYS_SECONDS = 3600  # for which keys and discovery are reused
+RELOAD_SECONDS = 30  # at least, between two loads that unknown key ids cause
+TURN_SECONDS = 10.0  # for all calls of one sign-in together
+PROBE_SECONDS = 30  # for which the result of a probe is reused
+PROBE_ANSWER = 0.4  # seconds that a probe may take
 ANSWER_MAX = 512 * 1024  # bytes
 URL_MAX = 2000
 
@@ -27,7 +27,7 @@ _DISCOVERY = ".well-known/openid-configuration"
 
 
 class SignInRefused(Exception):
-    """Nobody is signed in; `code` says why, for the log and the page."""
+    """The sign-in is refused; `code` is the reason, for the log and the page."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code, detail)
@@ -36,9 +36,9 @@ class SignInRefused(Exception):
 
 
 class Provider:
-    """One OpenID provider, its discovery document and keys kept for an hour. Thread-safe.
+    """One OpenID provider; its discovery document and keys are kept for an hour. Thread-safe.
 
-    At most `places` threads wait for it at once, however slow it is: the others serve other pages.
+    At most `places` threads wait for it at once, so that the others serve other pages when it is slow.
     """
 
     def __init__(self, issuer: str, *, places: int) -> None:
@@ -50,7 +50,7 @@ class Provider:
             answer_bytes=ANSWER_MAX,
             timeout=_TIMEOUT,
             tries=1,
-            connections=places + 1,  # the probe has no place
+            connections=places + 1,  # one more for the probe, which takes no place
         )
         self._places = threading.BoundedSemaphore(places)
         self._mine = threading.local()
@@ -64,7 +64,7 @@ class Provider:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """A place, and one end for all that is asked in this block. Raises SignInRefused when all are taken."""
+        """Take a place, and limit all calls in this block together. Raises SignInRefused when no place is free."""
         if self._until is not None:  # in a turn already
             yield
             return
@@ -86,7 +86,7 @@ class Provider:
         return max(0.0, (self._until or 0.0) - time.monotonic())
 
     def endpoint(self, name: str) -> str:
-        """The address that discovery gives for `name`, "authorization_endpoint" and the like. Raises SignInRefused."""
+        """Return the address in discovery for `name`, such as "authorization_endpoint". Raises SignInRefused."""
         url = self.discovery().get(name)
         if not isinstance(url, str) or not url:
             raise SignInRefused("PROVIDER_ANSWER", f"discovery names no {name}")
@@ -98,7 +98,7 @@ class Provider:
         return url
 
     def discovery(self) -> dict[str, Any]:
-        """The discovery document, whose issuer is the one we were told. Raises SignInRefused."""
+        """Return the discovery document, whose issuer is that of the settings. Raises SignInRefused."""
         document: dict[str, Any] = self._current("discovery", KEYS_SECONDS, self._load_discovery)
         return document
 
@@ -110,11 +110,11 @@ class Provider:
 
     @property
     def issuer_in_tokens(self) -> str:
-        """The issuer, letter by letter as the provider writes it (a trailing slash, say)."""
+        """The issuer exactly as the provider writes it, for example with a trailing slash."""
         return str(self.discovery()["issuer"])
 
     def keys(self, *, reload: bool = False) -> list[dict[str, Any]]:
-        """The provider's public keys; `reload` when a token names an unknown one, at most every 30 s."""
+        """Return the provider's public keys. `reload` loads them again for an unknown key id, at most every 30 s."""
         found: list[dict[str, Any]] = self._current(
             "keys", RELOAD_SECONDS if reload else KEYS_SECONDS, self._load_keys, old_will_do=not reload
         )
@@ -127,9 +127,9 @@ class Provider:
         return found
 
     def _current(self, what: str, seconds: float, load: Callable[[], Any], *, old_will_do: bool = True) -> Any:
-        """What is kept, if it is no older than this; else one thread loads it.
+        """Return the kept value if it is not older than this; otherwise one thread loads it.
 
-        Whoever comes meanwhile has the old one where that will do, or waits for the one who loads, in its own turn.
+        Other threads meanwhile use the old value if it is good enough, or wait for that thread within their own turn.
         """
 
         def kept() -> tuple[float, Any] | None:
@@ -145,7 +145,7 @@ class Provider:
                     return old[1]
                 raise SignInRefused("PROVIDER_DOWN", f"{what}: too slow")
             try:
-                if found := kept():  # the other one loaded it
+                if found := kept():  # another thread loaded it
                     return found[1]
                 self._kept[what] = (time.monotonic(), load())
                 return self._kept[what][1]
@@ -153,16 +153,16 @@ class Provider:
                 self._loading.release()
 
     def token(self, form: dict[str, str]) -> dict[str, Any]:
-        """Exchange the code. Raises SignInRefused."""
+        """Exchange the code for tokens. Raises SignInRefused."""
         return self._json("POST", self.endpoint("token_endpoint"), data=form)
 
     def userinfo(self, access_token: str) -> dict[str, Any]:
-        """What the provider says of the person, as JSON; a signed answer was not asked for and is refused."""
+        """Return the userinfo of the person, as JSON; a signed answer is refused, because Stint asks for none."""
         bearer = {"Authorization": f"Bearer {access_token}"}
         return self._json("GET", self.endpoint("userinfo_endpoint"), headers=bearer)
 
     def answers(self) -> bool:
-        """Is it there? One thread asks, for a moment; all others believe the last answer, for half a minute."""
+        """Does the provider answer? One thread asks, for a moment; the others use the last result for half a minute."""
         at, there = self._probe
         if time.monotonic() - at < PROBE_SECONDS or not self._probing.acquire(blocking=False):
             return there
@@ -201,7 +201,7 @@ def _code(error: AdapterError) -> str:
 
 
 def _usable(url: str) -> bool:
-    """Is this an absolute address that can be called, and stand in a header, and means the same to everybody?"""
+    """Is this an absolute address that can be called, that a header can hold, and that all parsers read alike?"""
     try:
         parts = urlsplit(url)
         return (
@@ -211,7 +211,7 @@ def _usable(url: str) -> bool:
             and not set(url) & set(' \\"<>#')
             and "@" not in parts.netloc
             and parts.port != 0
-            and bool(httpx.URL(url).host.encode("idna"))  # labels that there can be: none empty, none too long
+            and bool(httpx.URL(url).host.encode("idna"))  # no label is empty or too long
         )
     except (ValueError, httpx.InvalidURL):
         return False

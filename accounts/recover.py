@@ -1,4 +1,4 @@
-"""When no admin can sign in: a code, made on the server, makes whoever types it an admin. Once, soon, on record."""
+"""Recovery when no admin can sign in: a code made on the server makes the person who types it an admin, once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from accounts.signals import happened
 log = structlog.get_logger(__name__)
 
 MINUTES = 10
-TRIES = 5  # wrong ones of one person, in an hour
+TRIES = 5  # wrong codes of one person in an hour
 TRIES_OF_ALL = 50
-# Without letters and digits that look alike: it is read from one screen and typed into another.
+# Without letters and digits that look alike, because people read the code from one screen and type it into another.
 _SIGNS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 _LENGTH = 20  # 99 bits
 
@@ -31,7 +31,7 @@ class NotRecovered(UserError):
 
 
 class TooManyTries(NotRecovered):
-    """No code works until an hour after the first wrong one, the right code neither."""
+    """No code works, not even the right one, until an hour after the first wrong code."""
 
     def __init__(self, seconds: int) -> None:
         minutes = -(-seconds // 60)
@@ -40,8 +40,8 @@ class TooManyTries(NotRecovered):
         self.seconds = seconds
 
 
-# Counted before the code is looked at, so that of many tries at once no two are the fifth. Everybody's row comes first,
-# and is held to the end: tries wait for each other, always in this order.
+# A try is counted before the code is compared, so that of many tries at once only one is the fifth. The row of all
+# people is locked first and until the end, so all tries queue on it in one order.
 _COUNT = """
 INSERT INTO accounts_recoverytries AS t (subject_id, since, wrong)
 VALUES (NULL, stint_now(), 1), (%s, stint_now(), 1)
@@ -53,7 +53,7 @@ RETURNING subject_id IS NULL, wrong, ceil(extract(epoch FROM since + interval '1
 
 
 def make_code() -> str:
-    """A new code, to be typed within MINUTES; only its digest is kept."""
+    """Make a code that is valid for MINUTES; only its digest is stored."""
     code = "".join(secrets.choice(_SIGNS) for _ in range(_LENGTH))
     with transaction.atomic():
         row = RecoveryCode.objects.create(digest=_digest(code), expires_at=now() + timedelta(minutes=MINUTES))
@@ -72,7 +72,9 @@ def use_code(typed: str, *, by: Subject) -> None:
             used_at=StintNow(), used_by=by
         )
         if row and used:
-            RecoveryTries.objects.filter(Q(subject=by) | Q(subject=None)).update(wrong=F("wrong") - 1)  # it was right
+            RecoveryTries.objects.filter(Q(subject=by) | Q(subject=None)).update(
+                wrong=F("wrong") - 1
+            )  # the code was right
             PortalRole.objects.get_or_create(subject=by, role=PortalRole.Role.ADMIN, source=PortalRole.Source.RECOVERY)
             happened.send(
                 sender=RecoveryCode,
@@ -81,12 +83,12 @@ def use_code(typed: str, *, by: Subject) -> None:
                 subjects=[],
                 facts={"code": row.pk, "subject": by.pk},
             )
-    if not used:  # said outside: a try that failed stays counted
+    if not used:  # raised outside the transaction, so that a wrong try stays counted
         raise NotRecovered(Says.CODE_WRONG, minutes=MINUTES)
 
 
 def _count(by: Subject) -> None:
-    """One more wrong code, until it turns out to be right. TooManyTries counts nothing: the caller rolls back."""
+    """Count a wrong code in advance; a right one is subtracted later. With TooManyTries the caller rolls back."""
     with connection.cursor() as cursor:
         cursor.execute(_COUNT, [by.pk])
         counted = cursor.fetchall()

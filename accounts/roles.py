@@ -1,4 +1,4 @@
-"""What a person may see of the portal. Says nothing of any orchestrator."""
+"""The portal roles of a person. They give no right at any orchestrator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Role = PortalRole.Role
 
 
 def held(subject: Subject) -> frozenset[str]:
-    """The portal roles of somebody who is active."""
+    """Return the portal roles of a subject; none when it is switched off."""
     if not subject.active:
         return frozenset()
     known: frozenset[str] | None = getattr(subject, "_roles_of_this_request", None)
@@ -16,7 +16,7 @@ def held(subject: Subject) -> frozenset[str]:
 
 
 def read_once(subject: Subject) -> None:
-    """Ask the database for the roles of who makes a request once, not at each question of its page."""
+    """Read the roles of the person who makes a request once, instead of at each question of its page."""
     if not hasattr(subject, "_roles_of_this_request"):
         subject._roles_of_this_request = held(subject)  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -30,5 +30,5 @@ def is_auditor(subject: Subject) -> bool:
 
 
 def sees_all(subject: Subject) -> bool:
-    """Admins and auditors see everything; only admins act."""
+    """May this person see everything? Admins and auditors may; only admins can act."""
     return bool(held(subject) & {Role.ADMIN, Role.AUDITOR})

@@ -1,7 +1,7 @@
-"""Sign-in by OpenID Connect: mozilla-django-oidc's flow, with its known holes closed.
+"""Sign-in by OpenID Connect, with the flow of mozilla-django-oidc and its known holes closed.
 
-Its states, nonces and PKCE are used as they are; every call to the provider, every check of a token and the
-finding of a person are ours. docs/holes.md lists hole by hole what closes it.
+The library's states, nonces and PKCE are used as they are. All calls to the provider, all checks of tokens and the
+lookup of the person are Stint's own. docs/holes.md says what closes each hole.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BEGUN_SECONDS = 600  # for the way to the provider and back
 
 
 def setting(attr: str, *default: Any) -> Any:
-    """mozilla-django-oidc's settings; the provider's addresses come from discovery, when they are needed."""
+    """Return a setting of mozilla-django-oidc; the provider's addresses come from discovery when they are needed."""
     if attr.startswith("OIDC_OP_"):
         return ""
     return getattr(settings, attr, *default)
@@ -50,7 +50,7 @@ class Backend(OIDCAuthenticationBackend):
 
     @override
     def authenticate(self, request: HttpRequest | None, **given: Any) -> Subject | None:
-        """The person, or None; the reason code is left on the request for the page."""
+        """Return the person, or None with the reason code on the request, for the page."""
         if request is None:
             return None
         try:
@@ -62,7 +62,7 @@ class Backend(OIDCAuthenticationBackend):
 
     @override
     def get_user(self, user_id: int) -> Subject | None:
-        """Whoever left or was switched off has no session any more, from the next request on."""
+        """Return the person of a session; None once the account is switched off, which ends the session."""
         return who_calls(user_id)
 
     def _sign_in(self, request: HttpRequest, nonce: str | None, verifier: str | None) -> Subject:
@@ -73,10 +73,10 @@ class Backend(OIDCAuthenticationBackend):
         try:
             return _person(request, claims)
         except IntegrityError:
-            return _person(request, claims)  # their other tab was a moment faster
+            return _person(request, claims)  # a sign-in in another tab made the person first
 
     def _asked(self, request: HttpRequest, nonce: str, verifier: str) -> dict[str, Any]:
-        """What the provider says of who comes back from it: the userinfo, and over it the checked ID token."""
+        """The claims about the person: the userinfo, overridden by the checked ID token."""
         answer = provider().token(
             {
                 "grant_type": "authorization_code",
@@ -113,7 +113,7 @@ class Backend(OIDCAuthenticationBackend):
 
 
 def _person(request: HttpRequest, claims: dict[str, Any]) -> Subject:
-    """The subject of these claims, made at their first sign-in, brought up to date; one event."""
+    """Return the subject of these claims, made at the first sign-in and updated at each; record one event."""
     chosen = default()
     standing = people.standing_in(claims, chosen)
     username = claims.get("preferred_username")
@@ -163,7 +163,7 @@ class Authenticate(OIDCAuthenticationRequestView):
             return failed(error.code, error.detail)
         response: HttpResponse = super().get(request)
         if not request.user.is_authenticated:
-            request.session.set_expiry(BEGUN_SECONDS)  # its row belongs to nobody yet, and anybody may make one
+            request.session.set_expiry(BEGUN_SECONDS)  # anybody can make such a session, so it is kept for a short time
         return response
 
 
@@ -177,7 +177,7 @@ class Callback(OIDCAuthenticationCallbackView):
     def get(self, request: HttpRequest) -> HttpResponse:
         states = request.session.get("oidc_states", {})
         if request.GET.get("state") not in states:
-            return failed("STATE_UNKNOWN")  # also keeps a forged error from signing anybody out
+            return failed("STATE_UNKNOWN")  # so a forged error signs nobody out
         try:
             if _from_another(request):
                 return failed("ISS_MISMATCH", "in the callback")
@@ -186,7 +186,7 @@ class Callback(OIDCAuthenticationCallbackView):
             before = request.user if request.user.is_authenticated else None
             response: HttpResponse = super().get(request)
             if before and request.user.pk != before.pk:
-                sessions.end(before)  # over at the provider, or somebody else's now
+                sessions.end(before)  # the person's session is over at the provider, or another person signed in
             return response
         except SignInRefused as error:
             return failed(error.code, error.detail)
@@ -196,8 +196,8 @@ class Callback(OIDCAuthenticationCallbackView):
     @override
     def login_success(self) -> HttpResponse:
         response: HttpResponse = super().login_success()
-        self.request.session.set_expiry(None)  # no longer one that was merely begun
-        # After login(), which may have emptied the session of somebody else. For the hint at sign-out.
+        self.request.session.set_expiry(None)  # back to the normal age: the sign-in is complete
+        # The hint for sign-out. Set after login(), which empties the session when another person was signed in.
         self.request.session["oidc_id_token"] = self.request.id_token
         return response
 
@@ -217,16 +217,16 @@ class Callback(OIDCAuthenticationCallbackView):
 
 
 def _from_another(request: HttpRequest) -> bool:
-    """RFC 9207: a provider that says it names itself in every answer has not sent one that does not."""
+    """Is the answer from another provider (RFC 9207)? An answer must have `iss` when the provider promises it."""
     named = provider().discovery().get("authorization_response_iss_parameter_supported") is True
     return request.GET.get("iss", None if named else provider().issuer_in_tokens) != provider().issuer_in_tokens
 
 
 class Refresh(SessionRefresh):
-    """Every 15 minutes a page is fetched by way of the provider, silently: is the person still signed in there?
+    """Check every 15 minutes, by a silent redirect to the provider, that the person is still signed in there.
 
-    When the provider does not answer, the page works on: asking and deciding must not wait for it. The
-    session's own end, twelve hours after sign-in, stands. Parts of pages (htmx) are left to the next page.
+    When the provider does not answer, pages still work, because asking and deciding must not wait for it. The session
+    ends twelve hours after sign-in in any case. Requests for parts of pages (htmx) are not redirected.
     """
 
     get_settings = staticmethod(setting)
@@ -250,7 +250,7 @@ class Refresh(SessionRefresh):
 
 
 def logout_url(request: HttpRequest) -> str:
-    """Where to sign out at the provider, too (OpenID Connect RP-Initiated Logout 1.0); ours when it is down."""
+    """The address for sign-out at the provider (RP-Initiated Logout 1.0); the portal's own when it does not answer."""
     home = f"{settings.ENV.public_url}{settings.LOGOUT_REDIRECT_URL}"
     try:
         endpoint = provider().endpoint("end_session_endpoint")
@@ -264,7 +264,7 @@ def logout_url(request: HttpRequest) -> str:
 
 
 def failed(code: str, detail: str = "", *, logged: bool = False) -> HttpResponse:
-    """To the page that says why, and what to do."""
+    """Redirect to the page that says why the sign-in failed and what to do."""
     if not logged:
         log.warning("sign_in_refused", code=code, detail=detail)
     return HttpResponseRedirect(f"{reverse('signin-failed')}?{urlencode({'code': code})}")

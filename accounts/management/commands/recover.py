@@ -1,4 +1,4 @@
-"""`manage.py recover`: a code for somebody who is locked out. It is printed once and stored as a digest."""
+"""`manage.py recover`: print a code that makes a person an admin. Only its digest is stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from accounts.recover import MINUTES, make_code
 
 
 class Command(BaseCommand):
-    help = "Make a code that makes whoever types it into /recover an admin."
+    help = "Print a code that makes the person who types it into /recover an admin."
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:
