@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from accounts.models import Subject
-from grants.gate.bounds.tries import Tries, is_address, place
+from grants.gate.bounds.tries import Tries, is_address, network_of
 from grants.web import errors
 from grants.web.views_access import problem_page, visible_grant
 
@@ -74,7 +74,7 @@ def _who(request: HttpRequest) -> tuple[str, str]:
     # Of X-Forwarded-For the last hop alone is the proxy's own word; all before it may be made up.
     hop = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
     certain = settings.ENV.trusted_proxy and is_address(hop)
-    return "address", place(hop if certain else request.META.get("REMOTE_ADDR", ""))
+    return "address", network_of(hop if certain else request.META.get("REMOTE_ADDR", ""))
 
 
 def _refused(request: HttpRequest, name: str, seconds: int, given: dict[str, Any]) -> HttpResponse:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from grants.gate.feed.tables import VIEWS, Row, Tables
+from grants.gate.feed.tables import VIEWS, Tables, ViewRow
 from grants.tokens.mint import mint
 from tests.bench.figures import say
 from tests.bench.gate import postgres
@@ -67,7 +67,7 @@ def changes(writer: Writer) -> None:
     """What one change costs whoever waits for the loop."""
     tables = Tables()
     for view, columns in VIEWS.items():
-        rows: Sequence[Row] = writer.connection.execute(f"SELECT {columns} FROM {view}").fetchall()
+        rows: Sequence[ViewRow] = writer.connection.execute(f"SELECT {columns} FROM {view}").fetchall()
         tables = tables.changed({view: rows}, version=1)
     row = writer.connection.execute(f"SELECT {VIEWS['gate_credentials']} FROM gate_credentials WHERE id = 7").fetchone()
     assert row

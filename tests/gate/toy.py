@@ -23,6 +23,7 @@ from grants.gate.decision.types import (
     Answer,
     Ask,
     Body,
+    CatalogEntry,
     Code,
     Credential,
     Drain,
@@ -34,7 +35,6 @@ from grants.gate.decision.types import (
     Lookup,
     Match,
     Narrowed,
-    Place,
     Refusal,
     Route,
     Send,
@@ -259,7 +259,7 @@ class Papers:
                 subject: tuple(pk for pk, grant in self.grants.items() if grant.subject == subject)
                 for subject in {1, *(grant.subject for grant in self.grants.values())}
             },
-            resources={grant.resource: Place(grant.id, grant.resource, grant.resource.id) for grant in self.grants.values()},
+            resources={grant.resource: CatalogEntry(grant.id, grant.resource, grant.resource.id) for grant in self.grants.values()},
             upstreams={self.upstream.host: self.upstream},
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from grants.catalog.levels import Key, Level
-from grants.gate.decision.types import Credential, Grant, Place, Principal, Snapshot, Upstream
+from grants.gate.decision.types import CatalogEntry, Credential, Grant, Principal, Snapshot, Upstream
 from grants.tokens.mint import mint
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -42,7 +42,9 @@ def snapshot(
         subjects=frozenset(subjects),
         grants={one.id: one for one in held},
         grants_of={pk: [one.id for one in held if one.subject == pk] for pk in {one.subject for one in held}},
-        resources={one.resource: Place(100 + one.id, one.resource, f"name of {one.resource.id}") for one in held},
+        resources={
+            one.resource: CatalogEntry(100 + one.id, one.resource, f"name of {one.resource.id}") for one in held
+        },
         upstreams={UPSTREAM.host: UPSTREAM, OTHER.host: OTHER},
     )
 

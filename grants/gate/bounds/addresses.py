@@ -8,7 +8,7 @@ from itertools import chain
 
 from aiohttp import web
 
-from grants.gate.bounds.tries import is_address, place
+from grants.gate.bounds.tries import is_address, network_of
 
 type Network = IPv4Network | IPv6Network
 
@@ -31,11 +31,11 @@ class Addresses:
         """The last hop before our own proxies; what was said before it may be made up."""
         peer = request.remote or ""
         if not self.is_proxy(peer):
-            return place(peer)
+            return network_of(peer)
         said = chain.from_iterable(value.split(",") for value in request.headers.getall(HEADER, ()))
         for hop in reversed([one.strip() for one in said]):
             if not is_address(hop):
                 break
             if not self.is_proxy(hop):
-                return place(hop)
-        return place(peer)
+                return network_of(hop)
+        return network_of(peer)

@@ -9,7 +9,7 @@ LATELY = 120.0  # seconds
 MOST = 10_000
 
 
-class Passers:
+class RecentCallers:
     """Credentials by remote address, for two minutes. Behind a proxy all have one address: then nobody is named."""
 
     def __init__(self) -> None:

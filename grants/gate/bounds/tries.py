@@ -40,7 +40,7 @@ class Tries:
             self._full_at[who] -= self._seconds
 
 
-def place(peer: str) -> str:
+def network_of(peer: str) -> str:
     """An address as it is counted: of IPv6 the network of a household, for that is what one gets."""
     try:
         address = ip_address(peer)

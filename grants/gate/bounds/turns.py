@@ -1,4 +1,4 @@
-"""One after the other, for each caller: its work does not stand in the line of the others."""
+"""One after the other, for each caller: its work does not stand in the queue of the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class _Line:
+class _Queue:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
 
@@ -18,16 +18,16 @@ class Turns:
     """Knows those callers alone who have or await a turn."""
 
     def __init__(self) -> None:
-        self._lines: dict[int, _Line] = {}
+        self._queues: dict[int, _Queue] = {}
 
     @asynccontextmanager
     async def of(self, subject: int) -> AsyncIterator[None]:
-        line = self._lines.setdefault(subject, _Line())
-        line.users += 1
+        queue = self._queues.setdefault(subject, _Queue())
+        queue.users += 1
         try:
-            async with line.turn:
+            async with queue.turn:
                 yield
         finally:
-            line.users -= 1
-            if not line.users:
-                del self._lines[subject]
+            queue.users -= 1
+            if not queue.users:
+                del self._queues[subject]

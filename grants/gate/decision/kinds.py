@@ -97,7 +97,7 @@ class Started(NamedTuple):
     runs: Callable[[Json], tuple[str, ...]]
 
 
-type Answers = Callable[[Match, Json, Found], Json | Refusal]  # what becomes of an answer before it is heard
+type RewriteAnswer = Callable[[Match, Json, Found], Json | Refusal]  # what becomes of an answer before it is heard
 
 
 class Kind(NamedTuple):
@@ -120,7 +120,7 @@ class Kind(NamedTuple):
     page_policy: str  # the Content-Security-Policy of its pages
     api: str  # programs below, pages of people beside; what a connection's URL ends with
     headers: frozenset[str] = frozenset()  # that its clients send, besides everybody's
-    answers: Mapping[str, Answers] = MappingProxyType({})  # by template
+    answers: Mapping[str, RewriteAnswer] = MappingProxyType({})  # by template
     anonymous: str = ""  # what to tell a program that shows no credential on a call
     things: Mapping[str, str] = MappingProxyType({})  # kinds of its resources, in words
 

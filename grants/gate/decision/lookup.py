@@ -30,7 +30,7 @@ class Asked(Protocol):
         ...
 
 
-class Table[Row](NamedTuple):
+class RowSource[Row](NamedTuple):
     """One kind of row: how a batch of them is fetched (absent: unknown), and for how long one is good."""
 
     fetch: Callable[[Sequence[str]], Awaitable[Mapping[str, Row]]]
@@ -38,18 +38,18 @@ class Table[Row](NamedTuple):
     most: int = 20_000
 
 
-class _Held[Row](NamedTuple):
+class _CachedRow[Row](NamedTuple):
     row: Row
     until: float
 
 
-class Memory[Row]:
+class RowCache[Row]:
     """Rows by (kind, key). Those who ask for one at the same time share one request, and its answer."""
 
-    def __init__(self, tables: Mapping[str, Table[Row]], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, tables: Mapping[str, RowSource[Row]], clock: Callable[[], float] = time.monotonic) -> None:
         self._tables = tables
         self._clock = clock
-        self._held: dict[str, OrderedDict[str, _Held[Row]]] = {kind: OrderedDict() for kind in tables}
+        self._held: dict[str, OrderedDict[str, _CachedRow[Row]]] = {kind: OrderedDict() for kind in tables}
         self._asked: dict[tuple[str, str], asyncio.Future[Row | None]] = {}
         self._batch: dict[str, dict[str, asyncio.Future[Row | None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -72,7 +72,7 @@ class Memory[Row]:
     def put(self, kind: str, key: str, row: Row, asked_at: float) -> None:
         """A row that came with another answer, asked for at `asked_at`."""
         held = self._held[kind]
-        held[key] = _Held(row, asked_at + self._tables[kind].seconds(row))
+        held[key] = _CachedRow(row, asked_at + self._tables[kind].seconds(row))
         held.move_to_end(key)
         while len(held) > self._tables[kind].most:
             held.popitem(last=False)

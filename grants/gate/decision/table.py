@@ -27,7 +27,7 @@ class Unscoped(Exception):
     """What it answers would pass to everybody who is signed in, un-narrowed, or could not be narrowed."""
 
 
-class _Line(NamedTuple):
+class _Compiled(NamedTuple):
     route: Route
     values: tuple[tuple[str, int], ...]  # parameter -> its segment
     rest: tuple[str, int] | None = None
@@ -40,11 +40,11 @@ class _Node:
         self.literals: dict[str, _Node] = {}
         self.uuid: _Node | None = None
         self.any_segment: _Node | None = None
-        self.rest: dict[str, _Line] = {}  # what a {x:path} takes: all segments that are left, none included
-        self.lines: dict[str, _Line] = {}
+        self.rest: dict[str, _Compiled] = {}  # what a {x:path} takes: all segments that are left, none included
+        self.lines: dict[str, _Compiled] = {}
 
 
-class Table:
+class RouteTable:
     """The routes of one connection, compiled. Raises TwoLines, Boundless or Unscoped."""
 
     def __init__(self, routes: Sequence[Route], connection: str) -> None:
@@ -66,19 +66,19 @@ class Table:
                 node = node.literals.setdefault(segment, _Node())
                 continue
             if parameter["kind"] == "path":
-                node.rest[route.method] = _Line(route, tuple(values), (parameter["name"], at))
+                node.rest[route.method] = _Compiled(route, tuple(values), (parameter["name"], at))
                 return
             values.append((parameter["name"], at))
             if parameter["kind"] == "uuid":
                 node.uuid = node = node.uuid or _Node()
             else:
                 node.any_segment = node = node.any_segment or _Node()
-        node.lines[route.method] = _Line(route, tuple(values))
+        node.lines[route.method] = _Compiled(route, tuple(values))
 
     def match(self, method: str, target: Target) -> Match | Refusal:
         segments = target.path[1:].split("/")
         line = _find(self._root, method, segments, 0)
-        if not isinstance(line, _Line):
+        if not isinstance(line, _Compiled):
             return Refusal(405, Code.METHOD) if line else Refusal(404, Code.ROUTE)
         params = {name: segments[at] for name, at in line.values}
         if line.rest is not None:
@@ -86,12 +86,12 @@ class Table:
         return Match(line.route, params, target, self.connection)
 
 
-def match(table: Table, method: str, target: Target) -> Match | Refusal:
+def match(table: RouteTable, method: str, target: Target) -> Match | Refusal:
     """The one line that takes the call. `method` is WS for a socket. What no line takes is refused."""
     return table.match(method, target)
 
 
-def _find(node: _Node, method: str, segments: Sequence[str], at: int) -> _Line | bool:
+def _find(node: _Node, method: str, segments: Sequence[str], at: int) -> _Compiled | bool:
     """The line, the most literal first; else whether a line has this path, with another method."""
     known = False
     if at == len(segments):
@@ -105,7 +105,7 @@ def _find(node: _Node, method: str, segments: Sequence[str], at: int) -> _Line |
         for child in (literal, uuid, node.any_segment if segment else None):
             if child is not None:
                 found = _find(child, method, segments, at + 1)
-                if isinstance(found, _Line):
+                if isinstance(found, _Compiled):
                     return found
                 known = known or found
         if literal is not None:

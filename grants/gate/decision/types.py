@@ -146,7 +146,7 @@ class Credential(NamedTuple):
     revoked: bool
 
 
-class Place(NamedTuple):
+class CatalogEntry(NamedTuple):
     """A resource as the catalog has it: for words in refusals and for what a pool covers, never for a decision."""
 
     id: int  # for the link to a request
@@ -176,7 +176,7 @@ class Snapshot(NamedTuple):
     subjects: frozenset[int]  # those who are active
     grants: Mapping[int, Grant]
     grants_of: Mapping[int, Sequence[int]]  # subject -> grants
-    resources: Mapping[Key, Place]
+    resources: Mapping[Key, CatalogEntry]
     upstreams: Mapping[str, Upstream]  # by host
 
 

@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 
 from grants.gate.bounds.addresses import Addresses
-from grants.gate.bounds.tries import place
+from grants.gate.bounds.tries import network_of
 from grants.gate.decision.limits import Limits
 from grants.gate.doors.answers import SERVER
 from grants.gate.doors.metrics import CONNECTIONS, TURNED_AWAY
@@ -24,7 +24,7 @@ _SHARES = 4  # of all connections, one is what a subject may keep from strangers
 _TELLS = 60.0  # seconds between two lines of the log
 
 
-class Line(web.RequestHandler):
+class Connection(web.RequestHandler):
     """One connection. Cut when its first request is not whole in time; answered in JSON when it cannot be parsed.
 
     Until somebody is known by it, it is a stranger's: it may not stay idle, and makes room when all are taken. So are
@@ -43,9 +43,9 @@ class Line(web.RequestHandler):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        line = cast("asyncio.WriteTransport", transport)  # uvloop's are not asyncio's by class
+        connection = cast("asyncio.WriteTransport", transport)  # uvloop's are not asyncio's by class
         if not self._server.admit(self):
-            line.abort()
+            connection.abort()
             return
         self._late = self._loop.call_later(self._limits.head, self._look)
 
@@ -97,7 +97,7 @@ class Line(web.RequestHandler):
 
 
 class Server(web.Server):
-    """Makes a Line for each connection, and knows how many there may be."""
+    """Makes a Connection for each connection, and knows how many there may be."""
 
     def __init__(self, handler: Any, *, limits: Limits, addresses: Addresses | None = None) -> None:
         super().__init__(handler, handler_cancellation=True)
@@ -105,52 +105,54 @@ class Server(web.Server):
         self._addresses = addresses or Addresses()
         self._of: Counter[str] = Counter()
         self._known: Counter[int] = Counter()
-        self._lines: set[Line] = set()
-        self.strangers: OrderedDict[Line, None] = OrderedDict()  # the oldest first
+        self._open: set[Connection] = set()
+        self.strangers: OrderedDict[Connection, None] = OrderedDict()  # the oldest first
         self._told = float("-inf")
 
-    def admit(self, line: Line) -> bool:
+    def admit(self, connection: Connection) -> bool:
         """Whether it may stay. Where all are taken, an idle stranger's goes for it, of the same address or of any."""
-        peer = line.peername[0] if isinstance(line.peername, tuple) else ""
+        peer = connection.peername[0] if isinstance(connection.peername, tuple) else ""
         # Behind a proxy all come from one address: it is not counted by that.
-        line.address = "" if self._addresses.is_proxy(peer) else place(peer)
+        connection.address = "" if self._addresses.is_proxy(peer) else network_of(peer)
         share = self._limits.connections_each
-        if line.address and self._of[line.address] >= share and not self._room(line.address):
-            self._tell("too_many_of_one_address", address=line.address)
+        if connection.address and self._of[connection.address] >= share and not self._room(connection.address):
+            self._tell("too_many_of_one_address", address=connection.address)
             return False
-        if len(self._lines) >= self._limits.connections and not self._room():
-            self._tell("too_many_connections", open=len(self._lines))
+        if len(self._open) >= self._limits.connections and not self._room():
+            self._tell("too_many_connections", open=len(self._open))
             return False
-        self._lines.add(line)
-        self._of[line.address] += 1
-        self.strangers[line] = None
-        CONNECTIONS.set(len(self._lines))
+        self._open.add(connection)
+        self._of[connection.address] += 1
+        self.strangers[connection] = None
+        CONNECTIONS.set(len(self._open))
         return True
 
-    def know(self, line: Line, subject: int) -> None:
+    def know(self, connection: Connection, subject: int) -> None:
         """Whose it is; a subject with its share of all has it as a stranger would."""
-        if line not in self.strangers or self._known[subject] >= max(1, self._limits.connections // _SHARES):
+        if connection not in self.strangers or self._known[subject] >= max(1, self._limits.connections // _SHARES):
             return
-        del self.strangers[line]
-        line.subject = subject
+        del self.strangers[connection]
+        connection.subject = subject
         self._known[subject] += 1
 
-    def forget(self, line: Line) -> None:
-        self.strangers.pop(line, None)
-        if line in self._lines:
-            self._lines.remove(line)
-            if line.subject is not None:
-                self._known[line.subject] -= 1
-                if not self._known[line.subject]:
-                    del self._known[line.subject]
-            self._of[line.address] -= 1
-            if not self._of[line.address]:
-                del self._of[line.address]
-            CONNECTIONS.set(len(self._lines))
+    def forget(self, connection: Connection) -> None:
+        self.strangers.pop(connection, None)
+        if connection in self._open:
+            self._open.remove(connection)
+            if connection.subject is not None:
+                self._known[connection.subject] -= 1
+                if not self._known[connection.subject]:
+                    del self._known[connection.subject]
+            self._of[connection.address] -= 1
+            if not self._of[connection.address]:
+                del self._of[connection.address]
+            CONNECTIONS.set(len(self._open))
 
     def _room(self, address: str = "") -> bool:
         strangers = islice(self.strangers, _LOOKED_AT)
-        oldest = next((line for line in strangers if line.idle and address in ("", line.address)), None)
+        oldest = next(
+            (connection for connection in strangers if connection.idle and address in ("", connection.address)), None
+        )
         if oldest is not None:
             oldest.cut()
         return oldest is not None
@@ -163,7 +165,7 @@ class Server(web.Server):
 
     @override
     def __call__(self) -> web.RequestHandler:
-        return Line(
+        return Connection(
             self,
             limits=self._limits,
             loop=self._loop,
@@ -177,5 +179,5 @@ class Server(web.Server):
 
 def known(request: web.BaseRequest, subject: int) -> None:
     """Somebody has shown who they are on this request's connection."""
-    if isinstance(request.protocol, Line):
+    if isinstance(request.protocol, Connection):
         request.protocol.known(subject)

@@ -15,11 +15,11 @@ from multidict import CIMultiDict
 
 from grants.gate.bounds.aside import CALLER, aside, dumped, parsed
 from grants.gate.bounds.callers import STRANGERS, Callers, Hand
-from grants.gate.decision import headers as heads
+from grants.gate.decision import headers
 from grants.gate.decision.kinds import Kind
 from grants.gate.decision.limits import Limits
 from grants.gate.decision.lookup import LookupFailed
-from grants.gate.decision.table import Table
+from grants.gate.decision.table import RouteTable
 from grants.gate.decision.target import canonical
 from grants.gate.decision.types import (
     Answer,
@@ -97,7 +97,7 @@ class Gateway:
 
     async def _answer(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         version = (request.version.major, request.version.minor)
-        if refusal := heads.refused(request.method, version, request.raw_headers, request.raw_path):
+        if refusal := headers.refused(request.method, version, request.raw_headers, request.raw_path):
             raise Refused(refusal)
         snapshot = self.authorizer.snapshot()
         seen.target = or_raise(canonical(request.raw_path.encode("utf-8", "surrogateescape")))
@@ -119,7 +119,7 @@ class Gateway:
         if call.match.route.need is not None:
             principal = self.authorizer.principal_of(call)  # nobody's body is waited for before it is known whose it is
             subject = principal.subject
-            self.sockets.passers.heard(request.remote, principal.credential)
+            self.sockets.recent_callers.heard(request.remote, principal.credential)
             known(request, subject)
         CALLER.set(subject)
         caller = subject or self.enter.addresses.of(request)
@@ -179,7 +179,7 @@ class Gateway:
         except LookupFailed:
             raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer cannot be read.")) from None
 
-    # Answers.
+    # RewriteAnswer.
 
     async def _say(self, request: web.BaseRequest, call: Call, answer: Answer, size: int) -> web.StreamResponse:
         """What the gate answers itself; `size` is of what it was made from, in bytes."""
@@ -192,7 +192,7 @@ class Gateway:
         self, request: web.BaseRequest, call: Call, step: Send, passed: Passed | None
     ) -> web.StreamResponse:
         served, stream = call.served, None
-        head = heads.up(
+        head = headers.up(
             request.headers,
             served.upstream,
             scheme=self.client.scheme,
@@ -230,22 +230,22 @@ class Gateway:
         """While a body is passed on: what a call does, it does when its body is whole, so that has to be in time."""
         if stream is None or passed is None:
             return nullcontext()
-        return self.sockets.held(call, passed, stream.end, after=0)
+        return self.sockets.watched(call, passed, stream.end, after=0)
 
     async def _return(
         self, request: web.BaseRequest, call: Call, upstream: aiohttp.ClientResponse, passed: Passed | None
     ) -> web.StreamResponse:
         kind = call.served.kind
         page_policy = kind.page_policy if upstream.content_type == "text/html" else None
-        head = heads.down(upstream.headers, page_policy=page_policy, api=kind.is_api(call.match.target.path))
-        if not heads.stays(head.get("Location"), call.served.upstream):
+        head = headers.down(upstream.headers, page_policy=page_policy, api=kind.is_api(call.match.target.path))
+        if not headers.stays(head.get("Location"), call.served.upstream):
             raise Unanswered(Refusal(503, Code.UPSTREAM, why="The orchestrator answered with another address."))
         if upstream.status < 300 and _is_read(call):
             body = await self._heard(call, await whole(upstream), passed)
             return await send(request, web.Response(status=upstream.status, body=body, headers=head), self.limits)
         if passed is None:
             return await pass_on(request, upstream, head, self.limits)
-        with self.sockets.held(call, passed, lambda _why: abort(request), after=self.limits.after_end):
+        with self.sockets.watched(call, passed, lambda _why: abort(request), after=self.limits.after_end):
             return await pass_on(request, upstream, head, self.limits)
 
     async def _heard(self, call: Call, raw: bytes, passed: Passed | None) -> bytes:
@@ -271,7 +271,7 @@ class Gateway:
         kind = self._kinds.get(seen.upstream.kind) if seen.upstream else None
         # Where it is not known which orchestrator was meant, programs of any kind may have called.
         api = kind.is_api(path) if kind else any(one.is_api(path) for one in self._kinds.values())
-        page = heads.wants_page(request.method, request.headers, api=api)
+        page = headers.wants_page(request.method, request.headers, api=api)
         sign_in = cookie = ""
         if page and seen.served and seen.target and "Authorization" not in request.headers:
             sign_in, cookie = self.enter.hand_off(request, seen.served.upstream, seen.target)
@@ -327,7 +327,7 @@ class Gateway:
                 raise Refused(Refusal(503, Code.UPSTREAM, why=f"This gate serves no {upstream.kind}."))
             orchestrator = Orchestrator(self.client, upstream, kind)
             lookups = kind.lookups(upstream.slug, Asking(orchestrator))
-            table = Table(kind.routes, upstream.slug)
+            table = RouteTable(kind.routes, upstream.slug)
             served = self._served[upstream.slug] = Served(upstream, kind, table, lookups, orchestrator)
         return served
 

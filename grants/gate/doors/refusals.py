@@ -51,8 +51,8 @@ _TITLES = {
     403: "This is not yours to do",
     404: "Nothing is here",
     405: "Nothing is here",
-    429: "One after the other",
-    503: "Stint is out of breath",
+    429: "Too many of your calls at once",
+    503: "Stint cannot answer this now",
     504: "The orchestrator does not answer",
 }
 

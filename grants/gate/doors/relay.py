@@ -67,7 +67,7 @@ class Relay:
         self.down, self.up, self.sign_in = down, up, sign_in
         self._end: asyncio.Future[Goodbye] = asyncio.get_running_loop().create_future()
         self.over = asyncio.Event()
-        self.held: Living | None = None
+        self.watched: Living | None = None
         self._shown: _Shown | None = None
 
     def end(self, refusal: Refusal) -> None:
@@ -167,8 +167,8 @@ class Relay:
         if not self.call.match.route.scope:
             return await dumped(body, len(raw))
         step = await narrowed(self.authorizer, self.call, body, passed)
-        if self.held is not None:
-            self.held.passed = passed  # from now on it lives by what this asked for, and shows what could be seen now
+        if self.watched is not None:
+            self.watched.passed = passed  # from now on it lives by what this asked for
         self._shown = _Shown(number, body, self.authorizer.visible(self.call, passed.outcome), _words(step))
         if isinstance(step, Send):
             return await dumped(step.body, len(raw))

@@ -15,8 +15,8 @@ from aiohttp import web
 
 from grants.gate.bounds.aside import CALLER
 from grants.gate.bounds.callers import Callers
-from grants.gate.bounds.recent_callers import Passers
-from grants.gate.decision import headers as heads
+from grants.gate.bounds.recent_callers import RecentCallers
+from grants.gate.decision import headers
 from grants.gate.decision.limits import LISTED, Limits
 from grants.gate.decision.types import Code, Refusal, Refused, Snapshot
 from grants.gate.doors.authorizer import STALE, Authorizer, Call, Passed
@@ -36,7 +36,7 @@ LARGEST_SAID = 2 * 1024 * 1024  # of a caller's: an event may have 1.5 MB
 
 
 @dataclass(eq=False, slots=True)
-class Held:
+class Watched:
     """Something open that lives by an access: a socket, a long answer, or a body that is still coming."""
 
     call: Call
@@ -46,8 +46,8 @@ class Held:
     ended: bool = False
 
 
-def _subject(held: Held) -> int | None:
-    return held.call.principal.subject if held.call.principal is not None else None
+def _subject(watched: Watched) -> int | None:
+    return watched.call.principal.subject if watched.call.principal is not None else None
 
 
 class _Opener(NamedTuple):
@@ -58,8 +58,8 @@ class _Opener(NamedTuple):
 class Sockets:
     def __init__(self, authorizer: Authorizer, client: Client, usage: Usage, limits: Limits, callers: Callers) -> None:
         self.authorizer, self.client, self.usage, self.limits, self.callers = authorizer, client, usage, limits, callers
-        self.passers = Passers()
-        self._held: set[Held] = set()
+        self.recent_callers = RecentCallers()
+        self._watched: set[Watched] = set()
         self._open: Counter[_Opener] = Counter()
         self._relays: set[Relay] = set()
         self._looked = 0
@@ -91,8 +91,8 @@ class Sockets:
             relay = Relay(call, self.authorizer, self.usage, self.limits, self.callers, down, up, sign_in)
             self._relays.add(relay)
             try:
-                with self.held(call, passed, relay.end, after=0) as held:
-                    relay.held = held
+                with self.watched(call, passed, relay.end, after=0) as watched:
+                    relay.watched = watched
                     await relay.run(request)
             finally:
                 self._relays.discard(relay)
@@ -109,14 +109,14 @@ class Sockets:
 
     def _count_recent(self, request: web.BaseRequest, call: Call, code: str) -> None:
         """On the credential that called from there of late: the caller of this socket is not known."""
-        for credential in self.passers.lately(request.remote):
+        for credential in self.recent_callers.lately(request.remote):
             self.usage.count(credential, call.match.route.name, code)
 
     async def _connect(self, request: web.BaseRequest, call: Call) -> aiohttp.ClientWebSocketResponse[bool]:
         upstream, kind = call.served.upstream, call.served.kind
         orchestrator = call.served.orchestrator
         secret = await orchestrator.authorization()
-        head = heads.up(request.headers, upstream, scheme=self.client.scheme, secret=secret, also=kind.headers)
+        head = headers.up(request.headers, upstream, scheme=self.client.scheme, secret=secret, also=kind.headers)
         url = orchestrator.url_of(call.match.target.raw)
         try:
             return await self.client.session.ws_connect(
@@ -159,16 +159,16 @@ class Sockets:
     # Ending.
 
     @contextmanager
-    def held(self, call: Call, passed: Passed, end: Callable[[Refusal], None], *, after: float) -> Iterator[Held]:
+    def watched(self, call: Call, passed: Passed, end: Callable[[Refusal], None], *, after: float) -> Iterator[Watched]:
         """While this is open, its access is looked at again and again; `end` is called at most once."""
-        held = Held(call, passed, end, after)
-        self._held.add(held)
+        watched = Watched(call, passed, end, after)
+        self._watched.add(watched)
         try:
-            self._look(held)  # it may have ended while the orchestrator was being asked
-            yield held
+            self._look(watched)  # it may have ended while the orchestrator was being asked
+            yield watched
         finally:
-            held.ended = True
-            self._held.discard(held)
+            watched.ended = True
+            self._watched.discard(watched)
 
     async def watch(self) -> None:
         """Until cancelled: what time alone ends, and a feed that stopped. A change is seen at once, by `_changed`."""
@@ -176,43 +176,45 @@ class Sockets:
             await asyncio.sleep(LOOK_SECONDS)
             snapshot = self.authorizer.feed.fresh()
             now = now_of(snapshot) if snapshot else None
-            for held in tuple(self._held):
-                if now is None or now >= held.passed.outcome.until:
-                    self._look(held)
+            for watched in tuple(self._watched):
+                if now is None or now >= watched.passed.outcome.until:
+                    self._look(watched)
 
     def _changed(self, _snapshot: Snapshot, whose: frozenset[int] | None) -> None:
         """Those alone whose access may have changed. A few at once: the loop is everybody's."""
-        self._look_on([held for held in self._held if whose is None or _subject(held) in whose])
+        self._look_on([watched for watched in self._watched if whose is None or _subject(watched) in whose])
 
-    def _look_on(self, held: list[Held]) -> None:
-        for one in held[:_AT_ONCE]:
+    def _look_on(self, watched: list[Watched]) -> None:
+        for one in watched[:_AT_ONCE]:
             self._look(one)
-        if held[_AT_ONCE:]:
-            asyncio.get_running_loop().call_soon(self._look_on, held[_AT_ONCE:])
+        if watched[_AT_ONCE:]:
+            asyncio.get_running_loop().call_soon(self._look_on, watched[_AT_ONCE:])
 
-    def _look(self, held: Held) -> None:
-        if held.ended:
+    def _look(self, watched: Watched) -> None:
+        if watched.ended:
             return
-        route, passed = held.call.match.route, held.passed
+        route, passed = watched.call.match.route, watched.passed
         try:
-            held.passed = self.authorizer.decide_now(held.call, passed.asks, passed.found, opening=route.method == "WS")
+            watched.passed = self.authorizer.decide_now(
+                watched.call, passed.asks, passed.found, opening=route.method == "WS"
+            )
             # What comes was cut down to what could be seen then: anybody may have a list, but not the one of before.
-            if route.scope and not self.authorizer.still_sees(held.call, held.passed, passed):
-                self._over(held, Refusal(403, Code.ENDED))
+            if route.scope and not self.authorizer.still_sees(watched.call, watched.passed, passed):
+                self._over(watched, Refusal(403, Code.ENDED))
         except Refused as error:
-            self._over(held, error.refusal)
+            self._over(watched, error.refusal)
         except Exception:
             log.exception("not_looked_at")  # one that cannot be judged is over, and keeps neither feed nor others back
-            self._over(held, STALE)
+            self._over(watched, STALE)
 
-    def _over(self, held: Held, refusal: Refusal) -> None:
-        held.ended = True
-        asyncio.get_running_loop().call_later(held.after, self._end, held, refusal)
+    def _over(self, watched: Watched, refusal: Refusal) -> None:
+        watched.ended = True
+        asyncio.get_running_loop().call_later(watched.after, self._end, watched, refusal)
 
-    def _end(self, held: Held, refusal: Refusal) -> None:
-        if held in self._held:
+    def _end(self, watched: Watched, refusal: Refusal) -> None:
+        if watched in self._watched:
             with suppress(Exception):  # one that cannot be ended must not keep the others open
-                held.end(refusal)
+                watched.end(refusal)
 
     async def close(self) -> None:
         """This gate stops: whoever is on it may come back to another."""

@@ -22,7 +22,7 @@ from grants.gate.decision.bodies import LARGEST_ANSWER
 from grants.gate.decision.kinds import Kind, Lookups
 from grants.gate.decision.limits import Limits
 from grants.gate.decision.lookup import LookupFailed
-from grants.gate.decision.table import Table
+from grants.gate.decision.table import RouteTable
 from grants.gate.decision.types import Code, Json, Refusal, Upstream
 
 log = structlog.get_logger(__name__)
@@ -233,7 +233,7 @@ class Served(NamedTuple):
 
     upstream: Upstream
     kind: Kind
-    table: Table
+    table: RouteTable
     lookups: Lookups
     orchestrator: Orchestrator
 

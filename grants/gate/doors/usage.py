@@ -38,7 +38,7 @@ class _Counted(NamedTuple):
     code: str
 
 
-class _Refused(NamedTuple):
+class _EqualRefusals(NamedTuple):
     """What makes two refusals equal. Ids and words of ours alone: the record holds nothing that a caller wrote."""
 
     connection: int
@@ -54,7 +54,7 @@ class Usage:
     def __init__(self, writes: Writes, name: str) -> None:
         self._writes, self._name = writes, name
         self._counts: Counter[_Counted] = Counter()
-        self._folds: dict[_Refused, tuple[float, int]] = {}  # since when, and how many
+        self._folds: dict[_EqualRefusals, tuple[float, int]] = {}  # since when, and how many
         self._events: deque[tuple[str, bytes]] = deque()
         self._lost: Counter[str] = Counter()
         self._written = time.monotonic()
@@ -80,7 +80,7 @@ class Usage:
     ) -> None:
         """For the record, equal ones folded."""
         principal = call.principal if call else None
-        key = _Refused(
+        key = _EqualRefusals(
             upstream.id if upstream else 0,
             principal.subject if principal else None,
             principal.credential if principal else None,

@@ -18,7 +18,7 @@ from psycopg import AsyncConnection, IsolationLevel
 
 from grants.gate.decision.types import Snapshot
 from grants.gate.feed.memory import NONE, Head, Memory, MemoryUnreadable
-from grants.gate.feed.tables import VIEWS, Row, Tables, touched
+from grants.gate.feed.tables import VIEWS, Tables, ViewRow, touched
 
 log = structlog.get_logger(__name__)
 
@@ -168,7 +168,7 @@ class Feed:
         """What has changed since our version; everything after a restore that was declared."""
         asked, wall = time.monotonic(), datetime.now(UTC)
         since = self._tables.version
-        changes: dict[str, Sequence[Row]] = {}
+        changes: dict[str, Sequence[ViewRow]] = {}
         async with connection.pipeline(), connection.transaction():
             continues = await connection.execute(CONTINUES, self._head)
             asked_head = await connection.execute(HEAD)
@@ -250,13 +250,13 @@ async def _head(connection: AsyncConnection) -> tuple[Head, datetime]:
     return _head_of(await (await connection.execute(HEAD)).fetchone())
 
 
-def _head_of(row: Row | None) -> tuple[Head, datetime]:
+def _head_of(row: ViewRow | None) -> tuple[Head, datetime]:
     assert row  # the view has one row always
     seq, now, digest = row
     return Head(seq, bytes(digest)), now
 
 
-def _believed(said: Row | None, known: Head, found: Head) -> str:
+def _believed(said: ViewRow | None, known: Head, found: Head) -> str:
     """ "yes", or "restored" where somebody has declared it. Raises RecordBehind."""
     if said is None or said[0] not in ("yes", "restored"):
         raise RecordBehind(known, found)

@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from grants.catalog.levels import Key, Level
-from grants.gate.decision.types import Credential, Grant, Place, Snapshot, Upstream
+from grants.gate.decision.types import CatalogEntry, Credential, Grant, Snapshot, Upstream
 from grants.gate.feed.shards import Shards
 
-type Row = Sequence[Any]
-type Changes = Mapping[str, Sequence[Row]]
+type ViewRow = Sequence[Any]
+type Changes = Mapping[str, Sequence[ViewRow]]
 
 # In this order: a row names rows of views before its own.
 VIEWS = {
@@ -33,7 +33,7 @@ class Tables(NamedTuple):
     connections: Mapping[int, Upstream] = _NOTHING
     upstreams: Mapping[str, Upstream] = _NOTHING
     keys: Shards[int, Key] = _NONE  # of resources, by row
-    places: Shards[Key, Place] = _NONE
+    places: Shards[Key, CatalogEntry] = _NONE
     subjects: frozenset[int] = frozenset()
     grants: Shards[int, Grant] = _NONE
     grants_of: Shards[int, tuple[int, ...]] = _NONE
@@ -90,7 +90,7 @@ class Tables(NamedTuple):
         )
 
 
-def _connections(tables: Tables, rows: Sequence[Row]) -> Tables:
+def _connections(tables: Tables, rows: Sequence[ViewRow]) -> Tables:
     connections = dict(tables.connections)
     for row_id, slug, kind, url, host, environment, secret_ref in rows:
         connections[row_id] = Upstream(slug, kind, (host or "").lower(), url, environment, secret_ref or "", row_id)
@@ -98,25 +98,25 @@ def _connections(tables: Tables, rows: Sequence[Row]) -> Tables:
     return tables._replace(connections=connections, upstreams=by_host)
 
 
-def _resources(tables: Tables, rows: Sequence[Row]) -> Tables:
+def _resources(tables: Tables, rows: Sequence[ViewRow]) -> Tables:
     keys: dict[int, Key] = {}
-    places: dict[Key, Place] = {}
+    places: dict[Key, CatalogEntry] = {}
     gone = []
     for row_id, connection, kind, remote_id, name, retired in rows:
         key = keys[row_id] = Key(tables.connections[connection].slug, intern(kind), remote_id)
         if retired:
             gone.append(key)
         else:
-            places[key] = Place(row_id, key, name)
+            places[key] = CatalogEntry(row_id, key, name)
     return tables._replace(keys=tables.keys.changed(keys), places=tables.places.changed(places, gone))
 
 
-def _subjects(tables: Tables, rows: Sequence[Row]) -> Tables:
+def _subjects(tables: Tables, rows: Sequence[ViewRow]) -> Tables:
     named = {row_id for row_id, _ in rows}
     return tables._replace(subjects=(tables.subjects - named) | {row_id for row_id, active in rows if active})
 
 
-def _grants(tables: Tables, rows: Sequence[Row]) -> Tables:
+def _grants(tables: Tables, rows: Sequence[ViewRow]) -> Tables:
     grants: dict[int, Grant] = {}
     grants_of: dict[int, tuple[int, ...]] = {}
     for row_id, subject, resource, level, starts_at, until, drain_until in rows:
@@ -126,7 +126,7 @@ def _grants(tables: Tables, rows: Sequence[Row]) -> Tables:
     return tables._replace(grants=tables.grants.changed(grants), grants_of=tables.grants_of.changed(grants_of))
 
 
-def _credentials(tables: Tables, rows: Sequence[Row]) -> Tables:
+def _credentials(tables: Tables, rows: Sequence[ViewRow]) -> Tables:
     credentials: dict[bytes, Credential] = {}
     for row_id, kind, digest, subject, connection, grant, expires_at, revoked in rows:
         slug = tables.connections[connection].slug

@@ -191,7 +191,7 @@ def test_a_caller_has_one_thread_and_leaves_the_others_to_others() -> None:
         assert [type(one) for one in done[:1]] == [asyncio.CancelledError]
         assert set(done[1:]) == {None}
         assert most == 1
-        assert not asides._TURNS._lines
+        assert not asides._TURNS._queues
 
     run(story())
 

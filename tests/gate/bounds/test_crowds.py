@@ -344,7 +344,7 @@ def test_who_is_granted_nothing_causes_few_lookups_and_others_one_call_of_many_a
                 assert (status(await ask("some", 11)), Names.names) == (403, 11)
                 assert set(map(status, await asyncio.gather(*(ask("some", 11) for _ in range(8))))) == {403}
                 assert Names.most == 1
-                assert not door.gateway.authorizer._turns._lines
+                assert not door.gateway.authorizer._turns._queues
 
     run(story())
 

@@ -15,7 +15,8 @@ from grants.gate.decision.target import canonical
 from grants.gate.decision.types import Allow, Code, Grant, Known, Lookup, Match, Refusal, Snapshot
 from grants.gate.prefect.guards.asks import asks, needs
 from grants.gate.prefect.routes.table import ROUTES, table
-from tests.gate.prefect.escalations import ESCALATIONS, MALFORMED, MISSING, PASS_MORE
+from tests.gate.prefect.escalation_calls import MALFORMED, MISSING, PASS_MORE
+from tests.gate.prefect.escalations import ESCALATIONS
 from tests.gate.prefect.matrix import CALLS, PASS, PRINCIPALS, Call
 from tests.gate.worlds import NOW, SERVER, grant, person, snapshot
 

@@ -28,7 +28,8 @@ from tests.cast import Cast
 from tests.gate.doors.test_process import url_of_role
 from tests.gate.loop import run
 from tests.gate.prefect import seeded
-from tests.gate.prefect.escalations import ESCALATIONS, MALFORMED, MISSING, PASS_MORE
+from tests.gate.prefect.escalation_calls import MALFORMED, MISSING, PASS_MORE
+from tests.gate.prefect.escalations import ESCALATIONS
 from tests.gate.prefect.matrix import CALLS, PRINCIPALS, Call
 from tests.gate.prefect.world import AUTH
 from tests.gate.process import Process

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from grants.catalog.levels import WORDS, Level
 from grants.gate.decision.limits import COMPUTED, LARGE, LISTED
-from grants.gate.decision.table import Boundless, Table, TwoLines, Unscoped, match
+from grants.gate.decision.table import Boundless, RouteTable, TwoLines, match
 from grants.gate.decision.target import canonical
 from grants.gate.decision.types import ANY, Body, Code, Match, Refusal, Route
 from grants.gate.prefect.kind import PREFECT
@@ -203,7 +203,7 @@ def test_parameters_are_decoded_once() -> None:
 def test_a_literal_beats_a_parameter() -> None:
     literal, parameter = Route("GET", "/a/b", Level.VIEW), Route("GET", "/a/{x}", Level.VIEW)
     for routes in ([literal, parameter], [parameter, literal]):
-        compiled = Table(routes, "p")
+        compiled = RouteTable(routes, "p")
         for path, wanted in (("/a/b", literal), ("/a/c", parameter)):
             target = canonical(path.encode())
             assert not isinstance(target, Refusal)
@@ -225,11 +225,11 @@ def test_a_literal_beats_a_parameter() -> None:
 def test_two_lines_for_one_call_are_not_compiled(templates: tuple[str, str]) -> None:
     one, other = (Route("GET", template, Level.VIEW) for template in templates)
     if templates == ("/{x}/b", "/{y}/{z}"):
-        Table([one, other], "p")  # the literal wins where they first differ
+        RouteTable([one, other], "p")  # the literal wins where they first differ
         return
     with pytest.raises(TwoLines):
-        Table([one, other], "p")
-    Table([one, other._replace(method="POST")], "p")
+        RouteTable([one, other], "p")
+    RouteTable([one, other._replace(method="POST")], "p")
 
 
 # Any raw target is decided as a naive reader of the templates would.
@@ -301,63 +301,6 @@ def test_bodies_that_decide_are_read() -> None:
             assert route.body is Body.JSON, route
 
 
-# How lists are narrowed.
-
-# Narrowed, though not everybody's: what passes by a grant would still tell of what others have.
-NARROWED_BESIDES = {
-    "GET /api/flow_runs/{id:uuid}/graph-v2": Scope.GRAPH,
-    "GET /api/deployments/{id:uuid}/work_queue_check": Scope.QUEUES_OF_DEPLOYMENT,
-    "GET /api/block_documents/{id:uuid}": Scope.BLOCK,
-    "GET /api/block_types/slug/{slug}/block_documents/name/{block_document_name}": Scope.BLOCK,
-    "GET /api/automations/{id:uuid}": Scope.SERVER,
-    "GET /api/automations/related-to/{resource_id}": Scope.SERVER_LIST,
-    "GET /api/saved_searches/{id:uuid}": Scope.SERVER,
-    "POST /api/ui/schemas/validate": Scope.SCHEMA_VALUES,
-}
-NOTHING_OF_ANYBODYS = {  # posts that everybody may send
-    "POST /api/block_types/filter": "what kinds of blocks there are",
-    "POST /api/block_schemas/filter": "the fields of each kind",
-}
-
-
-def test_every_list_of_the_contract_is_narrowed_as_it_is_served() -> None:
-    served = {f"{route.method} {plain(route.template)}": route for route in PREFECT.routes}
-    lists = [what for what, row in classes().items() if row["gate"] == "R"]
-    assert len(lists) > 40
-    assert [what for what in lists if served[what].scope is None] == []
-
-
-def test_what_everybody_may_call_is_narrowed_or_tells_nothing_as_it_is_served() -> None:
-    for route in PREFECT.routes:
-        if route.need == ANY and route.method == "POST":
-            assert (route.scope is None) == (route.name in NOTHING_OF_ANYBODYS), route.name
-        if route.need == ANY and route.method == "WS":
-            assert route.scope is not None, route.name
-    besides = {route.name: route.scope for route in PREFECT.routes if route.need != ANY and route.scope is not None}
-    assert besides == NARROWED_BESIDES
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        Route("POST", "/a/filter", ANY, body=Body.JSON),  # everybody's, and says no scope
-        Route("GET", "/a", ANY),
-        Route("WS", "/a", ANY),
-        Route("GET", "/a", ANY, scope=Scope.FLOWS, tells_nothing=True),
-        Route("GET", "/a", Level.VIEW, tells_nothing=True),
-        Route("GET", "/a", None, tells_nothing=True),
-        Route("GET", "/a", None, scope=Scope.FLOWS),  # nobody is known, so nothing can be shown to them
-        Route("POST", "/a", ANY, body=Body.STREAM, scope=Scope.FLOWS),  # not read, so not narrowed
-        Route("POST", "/a", ANY, scope=Scope.FLOWS),
-        Route("GET", "/a", ANY, scope="flows"),  # type: ignore[arg-type] (what no kind knows)
-    ],
-    ids=str,
-)
-def test_a_list_that_is_not_narrowed_is_not_compiled(line: Route) -> None:
-    with pytest.raises(Unscoped):
-        Table([line], "p")
-
-
 # How much of a body each takes.
 
 LARGER = {  # than a list may be, and why
@@ -410,6 +353,6 @@ def test_each_body_has_its_bound() -> None:
 )
 def test_a_line_whose_body_has_no_bound_is_not_compiled(scope: Scope | None, most: int) -> None:
     line = Route("POST", "/a", Level.VIEW, body=Body.JSON, scope=scope)
-    Table([line], "p")
+    RouteTable([line], "p")
     with pytest.raises(Boundless):
-        Table([line._replace(most=most)], "p")
+        RouteTable([line._replace(most=most)], "p")

@@ -11,7 +11,8 @@ from grants.gate.decision.target import canonical
 from grants.gate.decision.types import Code, Match, Refusal
 from grants.gate.prefect.events.socket_messages import first, socket_asks, socket_needs, socket_sends
 from grants.gate.prefect.routes.table import table
-from tests.gate.prefect.escalations import ESCALATIONS, MALFORMED, NOBODY, PASS_MORE
+from tests.gate.prefect.escalation_calls import MALFORMED, NOBODY, PASS_MORE
+from tests.gate.prefect.escalations import ESCALATIONS
 from tests.gate.prefect.matrix import PRINCIPALS, Call
 from tests.gate.prefect.test_matrix import FOUND, IDS, outcome
 

@@ -1,4 +1,4 @@
-"""Answers of Prefect that nobody hears as they are."""
+"""RewriteAnswer of Prefect that nobody hears as they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from uuid import UUID
 
-from grants.gate.decision.kinds import Answers
+from grants.gate.decision.kinds import RewriteAnswer
 from grants.gate.decision.types import Code, Found, Json, Lookup, Match, Refusal
 
 _OTHERS = Refusal(403, Code.GUARD, why="A run that is not this deployment's has this idempotency key already.")
@@ -44,7 +44,7 @@ def own_run(match: Match, answer: Json, _found: Found) -> Json | Refusal:
     return answer if isinstance(made_for, str) and made_for.lower() == str(UUID(match.params["id"])) else _OTHERS
 
 
-REPLIES: Mapping[str, Answers] = MappingProxyType({
+REPLIES: Mapping[str, RewriteAnswer] = MappingProxyType({
     "/ui-settings": without_password,
     "/api/admin/settings": masked,
     "/api/artifacts/{key}/latest": of_that_run,

@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 
 from grants.gate.decision.lookup import LookupFailed
 from grants.gate.decision.types import Answer, Fold, Json, Narrowed, Send
-from grants.gate.prefect.lists.filters import held, only, shaped
+from grants.gate.prefect.lists.filters import held_to, refuse_other_keys, shaped
 from grants.gate.prefect.lookups.rows import references
-from grants.gate.prefect.lookups.visible_ids import Call
+from grants.gate.prefect.lookups.visible_ids import ListCall
 from grants.gate.prefect.scopes import Scope
 
 _KEYS = ("block_documents", "block_types", "block_schemas", "include_secrets", "sort", "offset", "limit")
@@ -25,13 +25,13 @@ def wants_secrets(values: Collection[object]) -> bool:
     return any(value is not False and str(value).lower() not in _NO for value in values)
 
 
-def _list(call: Call) -> Narrowed:
+def _list(call: ListCall) -> Narrowed:
     body = shaped(call.body)
     visible = call.visible.granted
     known = visible.blocks | visible.secrets
     if not visible.all:
-        only(body, _KEYS)
-        body = held(body, "block_documents", "id", known)
+        refuse_other_keys(body, _KEYS)
+        body = held_to(body, "block_documents", "id", known)
         if not known:
             return Answer([])
     wanted = "include_secrets" in body and wants_secrets([body["include_secrets"]])
@@ -44,7 +44,7 @@ def _list(call: Call) -> Narrowed:
     return Fold(sends, lambda answers: [row for row in fold(answers) if _covered(row, known)])
 
 
-def _of_type(call: Call) -> Narrowed:
+def _of_type(call: ListCall) -> Narrowed:
     """Prefect lists all blocks of the type here: those that may not be seen are taken out of its answer."""
     masked, clear = _both(call)
     visible = call.visible.granted
@@ -59,11 +59,11 @@ def _of_type(call: Call) -> Narrowed:
     return Fold((masked, clear) if _wanted(call) and visible.secrets else (masked,), fold)
 
 
-def _one(call: Call) -> Narrowed:
+def _one(call: ListCall) -> Narrowed:
     return _either(call, list(_both(call)), wanted=_wanted(call))
 
 
-def _either(call: Call, sends: Sequence[Send], *, wanted: bool) -> Narrowed:
+def _either(call: ListCall, sends: Sequence[Send], *, wanted: bool) -> Narrowed:
     """The masked request alone, or both, of whose answers one is passed on."""
     masked, clear = sends
     secrets = call.visible.granted.secrets
@@ -84,11 +84,11 @@ def _covered(document: Json, secrets: Collection[str]) -> bool:
         return False
 
 
-def _wanted(call: Call) -> bool:
+def _wanted(call: ListCall) -> bool:
     return wants_secrets([value for name, value in call.match.target.query if name == "include_secrets"])
 
 
-def _both(call: Call) -> tuple[Send, Send]:
+def _both(call: ListCall) -> tuple[Send, Send]:
     others = [pair for pair in call.match.target.query if pair[0] != "include_secrets"]
 
     def send(choice: str) -> Send:
@@ -98,7 +98,7 @@ def _both(call: Call) -> tuple[Send, Send]:
     return send("false"), send("true")
 
 
-LINES: dict[Scope, Callable[[Call], Narrowed]] = {
+LINES: dict[Scope, Callable[[ListCall], Narrowed]] = {
     Scope.BLOCKS: _list,
     Scope.BLOCKS_OF_TYPE: _of_type,
     Scope.BLOCK: _one,

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from grants.gate.decision.types import Json, Lookup, Match, Narrowed
-from grants.gate.prefect.lists.filters import MOST_NAMED, Filter, malformed, model, only, shaped
-from grants.gate.prefect.lookups.visible_ids import NOBODY, Call
+from grants.gate.prefect.lists.filters import MOST_NAMED, Filter, malformed, model, refuse_other_keys, shaped
+from grants.gate.prefect.lookups.visible_ids import NOBODY, ListCall
 from grants.gate.prefect.scopes import Scope
 
 _RUN = re.compile(r"prefect\.flow-run\.([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})")
@@ -56,7 +56,7 @@ def _listed(part: Filter, name: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _within(call: Call, filters: Filter) -> Filter:
+def _within(call: ListCall, filters: Filter) -> Filter:
     """One more of any_resource's filters, all of which an event has to pass."""
     ids = [
         *(f"prefect.work-pool.{key}" for key in sorted(call.visible.pools)),
@@ -73,28 +73,28 @@ def _told(part: Filter) -> Filter:
     return {key: value for key, value in part.items() if value is not None}
 
 
-def _events(call: Call) -> Narrowed:
+def _events(call: ListCall) -> Narrowed:
     body = shaped(call.body)
-    only(body, {"filter", "limit"})
+    refuse_other_keys(body, {"filter", "limit"})
     return call.sent({**body, "filter": _within(call, model(body, "filter"))})
 
 
-def _counts(call: Call) -> Narrowed:
+def _counts(call: ListCall) -> Narrowed:
     body = shaped(call.body)
-    only(body, {"filter", "time_unit", "time_interval"})
+    refuse_other_keys(body, {"filter", "time_unit", "time_interval"})
     return call.sent({**body, "filter": _within(call, model(body, "filter"))})
 
 
-def _out(call: Call) -> Narrowed:
+def _out(call: ListCall) -> Narrowed:
     """A subscription's message."""
     body = shaped(call.body)
-    only(body, {"type", "filter", "backfill"})
+    refuse_other_keys(body, {"type", "filter", "backfill"})
     if body.get("type") != "filter":
         raise malformed("The first message after the sign-in is a filter.")
     return call.sent({**body, "filter": _within(call, model(body, "filter"))})
 
 
-def _page(call: Call) -> Narrowed:
+def _page(call: ListCall) -> Narrowed:
     """The next page is whatever its token says, which anybody can write."""
     token = _token(call.match)
     token["filter"] = _within(call, shaped(token["filter"]))
@@ -126,7 +126,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-LINES: dict[Scope, Callable[[Call], Narrowed]] = {
+LINES: dict[Scope, Callable[[ListCall], Narrowed]] = {
     Scope.EVENTS: _events,
     Scope.EVENT_COUNTS: _counts,
     Scope.EVENT_PAGE: _page,

@@ -83,7 +83,7 @@ def history_within_bounds(body: Filter) -> None:
         raise malformed(f"A history has {_MOST_INTERVALS} intervals at most, of a second or more.")
 
 
-def only(body: Filter, keys: Collection[str]) -> None:
+def refuse_other_keys(body: Filter, keys: Collection[str]) -> None:
     """Prefect ignores keys that it does not know, and with them the filter that they were meant to be.
 
     Its own client sends some of them as null (`work_queues` of flows): that filters nothing, there and here.
@@ -125,7 +125,7 @@ def named_ids(body: Mapping[str, Json], *path: str) -> list[str] | None:
     return found
 
 
-def held(body: Filter, name: str, field: str, allowed: Collection[str]) -> Filter:
+def held_to(body: Filter, name: str, field: str, allowed: Collection[str]) -> Filter:
     """`body` with body.name.field.any_ cut down to `allowed`, or set to it."""
     outer = model(body, name)
     inner = model(outer, field)

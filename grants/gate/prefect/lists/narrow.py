@@ -17,16 +17,16 @@ from grants.gate.prefect.lists.filters import (
     MOST_NAMED,
     Filter,
     Unnarrowable,
-    held,
+    held_to,
     history_within_bounds,
     ids,
     malformed,
     model,
     named_ids,
-    only,
+    refuse_other_keys,
     shaped,
 )
-from grants.gate.prefect.lookups.visible_ids import Call, Granted, VisibleIds
+from grants.gate.prefect.lookups.visible_ids import Granted, ListCall, VisibleIds
 from grants.gate.prefect.reading.finds import OVERFLOWN, Malformed, an_object
 from grants.gate.prefect.reading.schemas import checked_by
 from grants.gate.prefect.scopes import Scope, scope_of
@@ -53,7 +53,7 @@ class _List(NamedTuple):
     """A list that Prefect cuts down itself, once its body says to what."""
 
     keys: Collection[str]  # that the route knows
-    within: Callable[[Call, Filter], Filter]
+    within: Callable[[ListCall, Filter], Filter]
     names: tuple[_Path, ...] = ()
 
 
@@ -82,7 +82,7 @@ def named(match: Match, body: Json, visible: Granted) -> tuple[Lookup, ...] | Re
 
 def narrow(match: Match, body: Json, visible: VisibleIds, found: Found) -> Narrowed:
     """What is sent instead, answered, or refused, for a call of a route that has a scope."""
-    scope, call = scope_of(match), Call(match, body, visible, found)
+    scope, call = scope_of(match), ListCall(match, body, visible, found)
     try:
         if scope in blocks.LINES:
             return blocks.LINES[scope](call)  # who may see everything may still not read secrets
@@ -103,9 +103,9 @@ def narrow(match: Match, body: Json, visible: VisibleIds, found: Found) -> Narro
         return OVERFLOWN
 
 
-def _listed(call: Call, line: _List) -> Narrowed:
+def _listed(call: ListCall, line: _List) -> Narrowed:
     body = shaped(call.body)
-    only(body, line.keys)
+    refuse_other_keys(body, line.keys)
     return call.sent(line.within(call, body))
 
 
@@ -120,7 +120,7 @@ def _lookups(body: Filter, names: tuple[_Path, ...]) -> list[Lookup]:
 
 
 def _few(body: Filter, key: str) -> list[str]:
-    only(body, {key})
+    refuse_other_keys(body, {key})
     few = ids(body.get(key))
     if len(few) > MOST_NAMED:
         raise malformed(f"At most {MOST_NAMED} ids can be named in one call.")
@@ -130,57 +130,57 @@ def _few(body: Filter, key: str) -> list[str]:
 # Lists that Prefect cuts down.
 
 
-def _deployments(call: Call, body: Filter) -> Filter:
-    return held(body, "deployments", "id", call.visible.deployments)
+def _deployments(call: ListCall, body: Filter) -> Filter:
+    return held_to(body, "deployments", "id", call.visible.deployments)
 
 
-def _flows(call: Call, body: Filter) -> Filter:
+def _flows(call: ListCall, body: Filter) -> Filter:
     """Runs are looked for apart from deployments: unless held to them too, they tell of others' runs of the flow."""
     if body.get("flow_runs") is not None or body.get("task_runs") is not None:
-        body = held(body, "flow_runs", "deployment_id", call.visible.deployments)
+        body = held_to(body, "flow_runs", "deployment_id", call.visible.deployments)
     return _deployments(call, body)
 
 
-def _flow_runs(call: Call, body: Filter) -> Filter:
+def _flow_runs(call: ListCall, body: Filter) -> Filter:
     """Sub-flows have no deployment: they show where they, or the runs above them, are named."""
     runs = named_ids(body, *_FLOW_RUN[:2])
     if runs is not None:
-        return held(body, "flow_runs", "id", call.seen("flow_run_place", runs))
+        return held_to(body, "flow_runs", "id", call.seen("flow_run_place", runs))
     for name, field, kind in (_SUB_FLOWS_OF_RUN, _SUB_FLOWS_OF_TASK):
         parents = named_ids(body, name, field)
         if parents is not None:
-            return held(body, "flow_runs", "id", _children(call, kind, parents))
+            return held_to(body, "flow_runs", "id", _children(call, kind, parents))
     return _deployments(call, body)
 
 
-def _children(call: Call, kind: str, parents: list[str]) -> set[str]:
+def _children(call: ListCall, kind: str, parents: list[str]) -> set[str]:
     """Those that may be shown: one that has a deployment or a pool of its own belongs there, not to its parent."""
     known = [call.found.get(Lookup(kind, parent)) for parent in parents]
     runs = [item for what in known if what is not None for item in what.facts["runs"].items()]
     return {run for run, lineage in runs if call.visible.sees(lineage)}
 
 
-def _task_runs(call: Call, body: Filter) -> Filter:
+def _task_runs(call: ListCall, body: Filter) -> Filter:
     bounded = False
     for name, field, kind in (_FLOW_RUN, _TASKS_OF_RUN, _TASK_RUN):
         keys = named_ids(body, name, field)
         if keys is not None:
-            body, bounded = held(body, name, field, call.seen(kind, keys)), True
+            body, bounded = held_to(body, name, field, call.seen(kind, keys)), True
             if field == "flow_run_id":  # is_null_ beats any_ there
                 body = _with(body, name, field, is_null_=False)
     return body if bounded else _deployments(call, body)
 
 
-def _artifacts(call: Call, body: Filter) -> Filter:
+def _artifacts(call: ListCall, body: Filter) -> Filter:
     bounded = False
     for name, field, kind in (_FLOW_RUN, _ARTIFACTS_OF_RUN):
         keys = named_ids(body, name, field)
         if keys is not None:
-            body, bounded = held(body, name, field, call.seen(kind, keys)), True
+            body, bounded = held_to(body, name, field, call.seen(kind, keys)), True
     return body if bounded else _deployments(call, body)
 
 
-def _logs(call: Call, body: Filter) -> Filter:
+def _logs(call: ListCall, body: Filter) -> Filter:
     """Of runs that are named, or of whose tasks are: a line says itself which task it is of, so its run decides."""
     runs, tasks = named_ids(body, *_LOGS_OF_RUN[:2]), named_ids(body, *_LOGS_OF_TASK[:2])
     if runs is not None:
@@ -189,7 +189,7 @@ def _logs(call: Call, body: Filter) -> Filter:
         seen = call.seen("task_run_place", tasks or ())
         known = [call.found[Lookup("task_run_place", task)] for task in seen]
         allowed = {what.facts["flow_run_id"] for what in known if what is not None} - {None}
-    return held(body, "logs", "flow_run_id", allowed)
+    return held_to(body, "logs", "flow_run_id", allowed)
 
 
 def _with(body: Filter, name: str, field: str, **more: Json) -> Filter:
@@ -213,10 +213,10 @@ _LISTS: dict[Scope, _List] = {
     Scope.ARTIFACTS: _List(_RUNS | {"artifacts"} | _PAGING, _artifacts, (_FLOW_RUN, _ARTIFACTS_OF_RUN)),
     Scope.LOGS: _List({"logs"} | _PAGING, _logs, (_LOGS_OF_RUN, _LOGS_OF_TASK)),
     Scope.WORK_POOLS: _List(
-        {"work_pools"} | _PAGING, lambda call, body: held(body, "work_pools", "id", call.visible.pools)
+        {"work_pools"} | _PAGING, lambda call, body: held_to(body, "work_pools", "id", call.visible.pools)
     ),
     Scope.WORK_QUEUES: _List(
-        {"work_queues"} | _PAGING, lambda call, body: held(body, "work_queues", "id", call.visible.queues)
+        {"work_queues"} | _PAGING, lambda call, body: held_to(body, "work_queues", "id", call.visible.queues)
     ),
 }
 
@@ -227,23 +227,23 @@ _LISTS: dict[Scope, _List] = {
 def _logs_of(message: Json) -> Filter:
     """A subscription's message as the body of a list."""
     body = shaped(message)
-    only(body, {"type", "filter"})
+    refuse_other_keys(body, {"type", "filter"})
     if body.get("type") != "filter":
         raise malformed("The first message after the sign-in is a filter.")
     return {"logs": body.get("filter")}
 
 
-def _logs_out(call: Call) -> Narrowed:
+def _logs_out(call: ListCall) -> Narrowed:
     return call.sent({"type": "filter", "filter": _logs(call, _logs_of(call.body))["logs"]})
 
 
-def _task_runs_of_runs(call: Call) -> Narrowed:
+def _task_runs_of_runs(call: ListCall) -> Narrowed:
     runs = _few(shaped(call.body), "flow_run_ids")
     seen = call.seen("flow_run_place", runs)
     return call.sent({"flow_run_ids": [run for run in runs if run in seen]}) if seen else Answer({})
 
 
-def _deployments_of_flows(call: Call) -> Narrowed:
+def _deployments_of_flows(call: ListCall) -> Narrowed:
     """Prefect counts everybody's: counted here."""
     counts = dict.fromkeys(_few(shaped(call.body), "flow_ids"), 0)
     for flow in call.visible.deployments.values():
@@ -252,7 +252,7 @@ def _deployments_of_flows(call: Call) -> Narrowed:
     return Answer(counts)
 
 
-def _next_runs_of_flows(call: Call) -> Narrowed:
+def _next_runs_of_flows(call: ListCall) -> Narrowed:
     """Prefect names the next run of whoever's: asked for here, flow by flow."""
     flows = _few(shaped(call.body), "flow_ids")
     mine: dict[str, list[str]] = {}
@@ -286,12 +286,12 @@ def _next_run(flow: str, deployments: list[str]) -> Send:
     return Send("POST", "/api/flow_runs/filter", {**filters, **order})
 
 
-def _queues_of_deployment(call: Call) -> Narrowed:
+def _queues_of_deployment(call: ListCall) -> Narrowed:
     queues = call.visible.queues
     return Fold((call.sent(call.body),), lambda answers: [row for row in answers[0] if row["id"] in queues])
 
 
-def _schema_values(call: Call) -> Narrowed:
+def _schema_values(call: ListCall) -> Narrowed:
     """Prefect puts variables into the values that it checks, and its errors print them. What could keep it busy is
     left out of the schema: the run itself is checked by the deployment's own."""
     if reads_variables(call.body) and not call.visible.granted.all:
@@ -318,7 +318,7 @@ def reads_variables(body: Json) -> bool:
     return False
 
 
-def _graph(call: Call) -> Narrowed:
+def _graph(call: ListCall) -> Narrowed:
     """The runs that it started are there by the names of their flows: those that may be shown, by theirs."""
     shown = _children(call, "flow_run_children", [_run_of(call.match)])
 
@@ -336,11 +336,11 @@ def _run_of(match: Match) -> str:
     return match.target.path.split("/")[3]
 
 
-def _server_only(_call: Call) -> Narrowed:
+def _server_only(_call: ListCall) -> Narrowed:
     return Refusal(403, Code.NO_GRANT)
 
 
-_OTHERS: dict[Scope, Callable[[Call], Narrowed]] = {
+_OTHERS: dict[Scope, Callable[[ListCall], Narrowed]] = {
     Scope.LOGS_OUT: _logs_out,
     Scope.TASK_RUNS_OF_RUNS: _task_runs_of_runs,
     Scope.DEPLOYMENTS_OF_FLOWS: _deployments_of_flows,

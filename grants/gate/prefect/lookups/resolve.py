@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 from grants.catalog.levels import Key
 from grants.gate.decision import types
-from grants.gate.decision.lookup import Asked, LookupFailed, Memory
+from grants.gate.decision.lookup import Asked, LookupFailed, RowCache
 from grants.gate.decision.types import Found, Known, Lookup, Match
 from grants.gate.prefect.lookups.invalidation import moved
 from grants.gate.prefect.lookups.rows import Row, Rows, uuid
@@ -50,7 +50,7 @@ _IDS = frozenset({
 })  # fmt: skip
 
 
-class _Place(NamedTuple):
+class _RunPlace(NamedTuple):
     lineage: tuple[Key, ...]
     runs: tuple[Row, ...]  # flow runs from the one that was asked for up to the one that has a place
 
@@ -61,7 +61,7 @@ class Lookups:
     def __init__(self, connection: str, upstream: Asked, clock: Callable[[], float] = time.monotonic) -> None:
         self._connection = connection
         self._clock = clock
-        self._memory: Memory[Row] = Memory(Rows(upstream).tables(), clock)
+        self._memory: RowCache[Row] = RowCache(Rows(upstream).tables(), clock)
         self._visible: OrderedDict[tuple[Granted, bool], tuple[VisibleIds, float]] = OrderedDict()
         self._server = Key(connection, "server", "server")
 
@@ -180,7 +180,7 @@ class Lookups:
 
     # Runs.
 
-    async def _place(self, run: str) -> _Place | None:
+    async def _place(self, run: str) -> _RunPlace | None:
         """Where a flow run belongs: to its deployment and pools, else to the run that it is a sub-flow of."""
         runs: list[Row] = []
         at: str | None = run
@@ -191,10 +191,10 @@ class Lookups:
             runs.append(row)
             own = await self._own(row)
             if own:
-                return _Place((*own, self._server), tuple(runs))
+                return _RunPlace((*own, self._server), tuple(runs))
             task = await self._memory.get("task_run", row["parent"]) if row["parent"] else None
             at = task["flow_run"] if task else None
-        return _Place((self._server,), tuple(runs)) if runs else None
+        return _RunPlace((self._server,), tuple(runs)) if runs else None
 
     async def _own(self, run: Row) -> tuple[Key, ...]:
         deployment = await self._memory.get("deployment", run["deployment"]) if run["deployment"] else None

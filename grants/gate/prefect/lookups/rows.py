@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from grants.gate.decision.lookup import Asked, LookupFailed, Table
+from grants.gate.decision.lookup import Asked, LookupFailed, RowSource
 from grants.gate.decision.types import Json
 
 type Row = Mapping[str, Json]
@@ -48,18 +48,18 @@ def segment(name: str) -> str | None:
 
 
 class Rows:
-    """The tables of a Prefect server, for a Memory."""
+    """The tables of a Prefect server, for a RowCache."""
 
     def __init__(self, upstream: Asked) -> None:
         self._upstream = upstream
 
-    def tables(self) -> dict[str, Table[Row]]:
-        def table(fetch: Fetch, seconds: float = _SHORT, most: int = 20_000) -> Table[Row]:
-            return Table(fetch, lambda _row: seconds, most)
+    def tables(self) -> dict[str, RowSource[Row]]:
+        def table(fetch: Fetch, seconds: float = _SHORT, most: int = 20_000) -> RowSource[Row]:
+            return RowSource(fetch, lambda _row: seconds, most)
 
         return {
-            "flow_run": Table(self._by_ids("flow_runs", _flow_run), _while_unstarted),
-            "begun": Table(_apart(self._begun), _while_unstarted),
+            "flow_run": RowSource(self._by_ids("flow_runs", _flow_run), _while_unstarted),
+            "begun": RowSource(_apart(self._begun), _while_unstarted),
             "task_run": table(self._by_ids("task_runs", _task_run), _LONG),
             "deployment": table(self._by_ids("deployments", _deployment)),
             "deployment_name": table(self._pairs("/api/deployments/name/{}/{}", _deployment)),

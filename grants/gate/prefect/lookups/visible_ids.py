@@ -74,7 +74,7 @@ class VisibleIds(NamedTuple):
         )
 
 
-class Call(NamedTuple):
+class ListCall(NamedTuple):
     """A list's call, and everything that decides how it is narrowed."""
 
     match: Match

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from grants.gate.decision.table import Table
+from grants.gate.decision.table import RouteTable
 from grants.gate.prefect.routes import deployments as routes_deployments
 from grants.gate.prefect.routes import runs as routes_runs
 from grants.gate.prefect.routes import server as routes_server
@@ -16,6 +16,6 @@ ROUTES = (*routes_runs.ROUTES, *routes_deployments.ROUTES, *routes_server.ROUTES
 
 
 @cache
-def table(connection: str) -> Table:
+def table(connection: str) -> RouteTable:
     """The compiled table of one connection, by its slug."""
-    return Table(ROUTES, connection)
+    return RouteTable(ROUTES, connection)
