@@ -1,4 +1,4 @@
-"""What a user asks for and Stint refuses: a code and parameters. The sentence is made when somebody reads it."""
+"""Errors of users: a code with parameters. The sentence is made where the error is shown."""
 
 from __future__ import annotations
 
@@ -47,4 +47,4 @@ class NotAllowed(UserError):
 
 
 class Conflict(UserError):
-    """Another person or the clock was faster: the thing has changed meanwhile."""
+    """The thing has changed meanwhile, by another person or because its time is over."""

@@ -1,4 +1,4 @@
-"""What this room says to the person whose action it refused."""
+"""The sentences of accounts for a person whose action was refused."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from accounts.errors import Sentence
 
 @unique
 class Says(Sentence):
-    NOT_OF_TEAM = "Only members of team {team} and admins look after its service identities."
+    NOT_OF_TEAM = "Only members of team {team} and admins can manage its service identities."
     NOT_A_SERVICE = "{name} is a person."
     NO_NAME = "Give it a name that says what it runs, like “etl worker”."
     NAME_TAKEN = "Team {team} has a service identity called {name} already."
-    CODE_WRONG = "That is no code that works. A code lives {minutes} minutes and works once."
+    CODE_WRONG = "This code does not work. A code is valid for {minutes} minutes and works once."
     CODE_TRIES = "Too many wrong codes were typed. No code works for now; try again {again}."

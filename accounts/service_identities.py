@@ -1,4 +1,4 @@
-"""Service identities: the workers, CI jobs and agents of a team. They ask by its members and never sign in."""
+"""Service identities: the workers, CI jobs and agents of a team. They never sign in; the team asks for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Kind = Subject.Kind
 
 
 def add(team: Team, name: str, *, by: Subject | str) -> Subject:
-    """A new identity that this team owns. `by` is a person, or the word for whoever has the shell of the portal.
+    """Add an identity that this team owns. `by` is a person, or "cli" for a command on the portal's machine.
 
     Raises NotAllowed (not a member, no name, a name that is taken).
     """
@@ -35,7 +35,7 @@ def add(team: Team, name: str, *, by: Subject | str) -> Subject:
 
 
 def rename(service: Subject, name: str, *, by: Subject) -> Subject:
-    """Another name for the same identity: what it holds stays. Raises NotAllowed."""
+    """Rename an identity; its grants and tokens stay. Raises NotAllowed."""
     team = _team_of(service)
     _permit(team, by)
     name = _named(name)
@@ -50,24 +50,24 @@ def rename(service: Subject, name: str, *, by: Subject) -> Subject:
 
 
 def switch_off(service: Subject, *, by: Subject) -> Subject:
-    """The gate refuses it from the next call on; what it holds is closed. Raises NotAllowed."""
+    """Switch an identity off: the gate refuses it from the next call on, and its grants end. Raises NotAllowed."""
     return _switch(service, active=False, by=by)
 
 
 def switch_on(service: Subject, *, by: Subject) -> Subject:
-    """It may be asked for again; what it held before stays closed. Raises NotAllowed."""
+    """Switch an identity on again, so that its team can ask for it; its old grants stay closed. Raises NotAllowed."""
     return _switch(service, active=True, by=by)
 
 
 def owned_by(subject: Subject) -> QuerySet[Subject]:
-    """The identities for which this person may ask."""
+    """Return the identities for which this person may ask."""
     mine = Team.objects.filter(memberships__subject=subject)
     services = Subject.objects.filter(kind=Kind.SERVICE, team__in=mine) if subject.active else Subject.objects.none()
     return services.select_related("team").order_by("team__slug", "-active", "name", "pk")
 
 
 def may_manage(team: Team, subject: Subject) -> bool:
-    """Members of the owning team, and admins of the portal."""
+    """May this person manage the identity? Members of the owning team and admins of the portal may."""
     return roles.is_admin(subject) or is_member(team.pk, subject)
 
 
@@ -76,7 +76,7 @@ def is_member(team_id: int | None, subject: Subject) -> bool:
 
 
 def acts_for(subject: Subject, holder: Subject) -> bool:
-    """May this person ask for, and use what is held by, `holder`: oneself, or an identity of a team of theirs?"""
+    """May this person ask for `holder` and use its access? `holder` is the person, or an identity of their team."""
     if not subject.active:
         return False
     return subject.pk == holder.pk or (holder.kind == Kind.SERVICE and is_member(holder.team_id, subject))
@@ -92,7 +92,7 @@ def _switch(service: Subject, *, active: bool, by: Subject) -> Subject:
             if other.update(active=active):
                 _tell(verb, service, by, also=ended)
             else:
-                transaction.set_rollback(True)  # somebody was a moment faster
+                transaction.set_rollback(True)  # another action was faster
     service.refresh_from_db()
     return service
 

@@ -1,4 +1,4 @@
-"""What accounts tells the rooms above. Receivers run inside the transaction and may abort it."""
+"""The signals that accounts sends to the packages above it. Receivers run in the transaction and may abort it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ coming_back = Signal()
 
 
 def changed_by(signal: Signal, subjects: Sequence[Any]) -> list[Any]:
-    """Send one of those, and collect the rows. All subjects at once: rows are locked by id, whosever they are.
+    """Send one of these signals for all subjects at once, as rows are locked in order of id; collect the rows.
 
     The receivers lock rows, so their order is part of the lock order (grants.wiring).
     """

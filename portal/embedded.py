@@ -130,7 +130,7 @@ class Postgres:
 
     @property
     def superuser(self) -> str:
-        """DSN of the superuser, by the socket: only who may open the data folder gets in."""
+        """The DSN of the superuser, by the socket, which only users with access to its folder can open."""
         return f"postgresql://postgres@/postgres?host={self.socket}&port={self.port}"
 
     def url(self, role: str, password: str, database: str) -> str:

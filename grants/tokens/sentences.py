@@ -1,4 +1,4 @@
-"""What this room says to the person whose action it refused."""
+"""The sentences of tokens for a person whose action was refused."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from accounts.errors import Sentence
 @unique
 class Says(Sentence):
     TOO_MANY = "{live} tokens of {grant} work already. Revoke those that nobody needs."
-    NOT_REVOCABLE = "Only who uses this token, an owner of the resource or an admin can revoke it."
+    NOT_REVOCABLE = "Only the user of this token, an owner of the resource or an admin can revoke it."
     NOT_OF_TEAM = "Only members of the team that owns {name} get its tokens."
-    NOT_HELD = "Only who holds an access gets tokens for it."
+    NOT_HELD = "Only the holder of an access gets tokens for it."
     INACTIVE = "{name} is switched off."
     GRANT_OVER = "{grant} is over already."
     NOT_BEGUN = "{grant} has not begun."

@@ -51,7 +51,7 @@ def test_issued_shown_once_kept_as_a_digest(cast: Cast, grant: Grant) -> None:
 def test_only_who_holds_it(cast: Cast, grant: Grant) -> None:
     for other in (cast.ben, cast.chiara, cast.priya, cast.oscar):
         assert not issue.may_issue(grant, other)
-        with pytest.raises(NotAllowed, match="Only who holds"):
+        with pytest.raises(NotAllowed, match="Only the holder"):
             issue.issue(grant, by=other)
     assert not Credential.objects.exists()
 

@@ -66,7 +66,7 @@ class Command(BaseCommand):
         say(f"{len(seen.grants)} live grants:")
         for grant in seen.grants:
             say(f"  {'keep' if grant.pk in keep else 'END '} {_line(grant)}")
-        say(f"{seen.requests} pending requests lapse; who still needs them asks again.")
+        say(f"{seen.requests} pending requests lapse; people who still need them ask again.")
         say(f"{seen.credentials} tokens and browser sessions at the gate are revoked.")
         say(f"{seen.sessions} portal sessions end: everybody signs in again.")
         for role in seen.admins:
