@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable
 from itertools import batched
+from typing import Any
 
 from django.db import connection
 from django.db.models import Q, QuerySet
 
-from accounts.written import a_text, among, texts
+from accounts.written import Written, a_row, a_text, among, texts
 from grants.catalog.models import Connection, Resource
 from grants.policy import rules
 from grants.policy.language import Policy
@@ -132,14 +133,23 @@ def visible(policy: Policy, person: Person | None) -> Q:
     """The resources that the policy does not hide from this person, as rules.may_see() has it."""
     if person is None:
         return Q(hidden=False)
-    return Q(hidden=False) | owned(person) | Q(rules__in=_may_ask(policy, person, RuleSet.objects.filter(hidden=True)))
+    return Q(hidden=False) | owned(person) | Q(rules__in=_may_ask(policy, person, _hidden_sets_of))
 
 
 def askable(policy: Policy, person: Person) -> Q:
     """The resources of which this person may ask for something."""
-    return Q(rules__in=_may_ask(policy, person, RuleSet.objects.all()))
+    return Q(rules__in=_may_ask(policy, person, _sets_of))
 
 
-def _may_ask(policy: Policy, person: Person, sets: QuerySet[RuleSet]) -> list[int]:
-    known = sets.filter(policy_version=policy.number).values_list("pk", "kind", "rules")
-    return [pk for pk, kind, names in known if rules.may_ask(policy, kind, names, person)]
+def _may_ask(policy: Policy, person: Person, sets: Written[Any]) -> list[int]:
+    return [pk for pk, kind, names in sets(policy=policy.number) if rules.may_ask(policy, kind, names, person)]
+
+
+@Written
+def _sets_of() -> QuerySet[RuleSet, Any]:
+    return RuleSet.objects.filter(policy_version=a_row("policy")).values_list("pk", "kind", "rules")
+
+
+@Written
+def _hidden_sets_of() -> QuerySet[RuleSet, Any]:
+    return RuleSet.objects.filter(policy_version=a_row("policy"), hidden=True).values_list("pk", "kind", "rules")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import override
+from typing import Any, override
 
 from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
@@ -17,6 +17,7 @@ from django.db.models import OuterRef, Q, QuerySet
 from accounts import known
 from accounts.models import Identity, Membership, Subject
 from accounts.once import once
+from accounts.written import Written, among, texts
 from grants import clock, due
 from grants.audit import Verb, record
 from grants.catalog.models import Resource
@@ -140,9 +141,14 @@ def names_of(people: Collection[str]) -> dict[str, str]:
     """ "idp:external id" -> name, of those who are known."""
     if not people:
         return {}
-    known = Identity.objects.select_related("subject", "idp")
-    known = known.filter(external_id__in=[person.partition(":")[2] for person in people])
-    return {f"{identity.idp.slug}:{identity.external_id}": identity.subject.name for identity in known}
+    called = _called(ids=[person.partition(":")[2] for person in people])
+    return {f"{idp}:{external_id}": name for idp, external_id, name in called}
+
+
+@Written
+def _called() -> QuerySet[Identity, Any]:
+    known = Identity.objects.filter(among("external_id", texts("ids")))
+    return known.values_list("idp__slug", "external_id", "subject__name")
 
 
 def mapped_roles(policy: Policy | None = None) -> list[str]:
@@ -240,7 +246,8 @@ def may_see(subject: Subject, resource: Resource) -> bool:
     policy, person = in_force(), person_of(subject)
     if not resource.hidden:
         return True
-    return bool(policy and person and rules.may_see(policy, facts_of(resource), person))
+    judged = resource.rules_id is not None  # else hidden from everybody, until it is
+    return bool(policy and person and judged and rules.may_see(policy, facts_of(resource), person))
 
 
 def owned_by(subject: Subject) -> QuerySet[Resource]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import chain
 
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
@@ -72,23 +72,13 @@ class Found:
         return owner_of(resource, self.names)
 
 
-class _Said(NamedTuple):
-    """What facets count of one resource."""
-
-    connection: int
-    kind: str
-    team: str
-    person: str
-    tags: list[str]
-
-
 def browse(visible: QuerySet[Resource], asker: Asker, query: QueryDict, connections: Sequence[Connection]) -> Found:
     """What matches the address's `q`, facets and `mine`, best first. Values nobody has match nothing."""
     names = people_who_own(asker.policy)
     if query.get("retired") != "1":
         visible = visible.filter(retired_at=None)
     matching = search(visible, query.get("q", ""), people=names, connections=connections)
-    counted = [_Said(*row) for row in matching.order_by().values_list(*_COUNTED)[: MOST + 1]]
+    counted = list(matching.order_by().values_list(*_COUNTED)[: MOST + 1])
     chosen = {name: query.getlist(name) for name in FACETS}
     narrowed = _narrowed(matching, chosen, query.getlist("mine"), asker, names)
     count = len(counted) if narrowed is matching else _count(narrowed)
@@ -98,6 +88,7 @@ def browse(visible: QuerySet[Resource], asker: Asker, query: QueryDict, connecti
 
 
 _COUNTED = ("connection", "kind", "owner_team", "owner_person", "tags")
+type _Counted = tuple[int, str, str, str, list[str]]
 
 
 def _count(resources: QuerySet[Resource]) -> int:
@@ -154,23 +145,24 @@ def _among(name: str, values: list[str], names: Mapping[str, str]) -> Q:
 
 
 def _facets(
-    counted: Sequence[_Said],
+    counted: Sequence[_Counted],
     connections: Mapping[int, Connection],
     names: Mapping[str, str],
     chosen: Mapping[str, list[str]],
 ) -> tuple[Facet, ...]:
     whole = len(counted) <= MOST
-    at = Counter(one.connection for one in counted)
+    connection, kind, team, person, tags = zip(*counted, strict=True) if counted else ((), (), (), (), ())
+    at = Counter(connection)
     places: Counter[str] = Counter()
     for pk, count in at.items():
         places[connections[pk].environment] += count
-    owners = Counter((one.team, one.person) for one in counted)
+    owners = Counter(zip(team, person, strict=True))
     counts = {
         "connection": Counter({connections[pk].slug: count for pk, count in at.items()}),
         "environment": places,
-        "kind": Counter(one.kind for one in counted),
+        "kind": Counter(kind),
         "owner": Counter({team or names.get(person, person) or "nobody": n for (team, person), n in owners.items()}),
-        "tag": Counter(tag for one in counted for tag in set(one.tags)),
+        "tag": Counter(chain.from_iterable(map(set, tags))),
     }
     if not whole:  # these are few, and known without counting
         counts["connection"].update(dict.fromkeys((one.slug for one in connections.values()), 1))

@@ -192,7 +192,20 @@ def test_what_nobody_has_judged_yet_is_hidden(cast: Cast) -> None:
         )
         record(Verb.CATALOG_SYNCED, by="test", on=[new])
     assert new not in who.visible_resources(cast.ada)
+    assert who.resource_of(cast.ada, new.pk) is None
     assert new in who.visible_resources(cast.priya)
+    assert who.resource_of(cast.priya, new.pk) == new
+
+
+@pytest.mark.parametrize("text", [POLICY, HIDING])
+def test_one_resource_is_shown_to_whom_lists_show_it(cast: Cast, text: str) -> None:
+    versions.apply(text, by=None)
+    ids = list(Resource.objects.values_list("pk", flat=True))
+    for person in Subject.objects.filter(kind=Subject.Kind.PERSON):
+        listed = set(who.visible_resources(person).values_list("pk", flat=True))
+        opened = {pk: one for pk in ids if (one := who.resource_of(person, pk))}
+        assert opened.keys() == set(who.resources_of(person, ids)) == listed, person.name
+        assert all(one.parent is None or one.parent.pk in listed for one in opened.values()), person.name
 
 
 def test_a_policy_that_can_no_longer_be_read_leaves_what_was_hidden(cast: Cast) -> None:

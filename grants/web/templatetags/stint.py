@@ -243,6 +243,10 @@ def kind_icon(kind: str) -> str:
 @register.simple_tag
 def avatar(who: Subject | str, size: str = "") -> SafeString:
     """Initials on a quiet hue: people round, teams (a slug) and machines square. size: small or large."""
+    return _avatar_of(who, size) if isinstance(who, str) else _avatar(who, size)
+
+
+def _avatar(who: Subject | str, size: str) -> SafeString:
     person = isinstance(who, Subject) and who.kind == Subject.Kind.PERSON
     hue = who.pk % 6 if isinstance(who, Subject) else crc32(who.encode()) % 6
     return format_html(
@@ -252,6 +256,11 @@ def avatar(who: Subject | str, size: str = "") -> SafeString:
         hue,
         _initials(str(who)),
     )
+
+
+@lru_cache(maxsize=1000)
+def _avatar_of(team: str, size: str) -> SafeString:
+    return _avatar(team, size)
 
 
 def _initials(name: str) -> str:
