@@ -49,8 +49,8 @@ def snapshot(
     )
 
 
-def person(subject: int = 1, *, only_grant: int | None = None, until: datetime = NOW + 8 * HOUR) -> Principal:
-    return Principal(subject, 7, only_grant, until)
+def person(subject: int = 1, *, grants: tuple[int, ...] | None = None, until: datetime = NOW + 8 * HOUR) -> Principal:
+    return Principal(subject, 7, grants, until)
 
 
 class Held(NamedTuple):

@@ -67,7 +67,7 @@ def _held(snapshot: Snapshot, principal: Principal) -> Iterator[Grant]:
         grant = snapshot.grants.get(pk)
         if grant is None or grant.subject != principal.subject:
             continue
-        if principal.only_grant is None or principal.only_grant == grant.id:
+        if principal.grants is None or grant.id in principal.grants:
             yield grant
 
 

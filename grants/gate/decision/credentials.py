@@ -59,7 +59,8 @@ def known_by(
     if credential.subject not in snapshot.subjects:
         return Refusal(401, Code.INACTIVE)
     browser = kind == "gate_session"
-    return Principal(credential.subject, credential.id, credential.grant, credential.expires_at, browser)
+    grants = None if credential.grant is None else (credential.grant,)
+    return Principal(credential.subject, credential.id, grants, credential.expires_at, browser)
 
 
 def _adrift(credential: Credential) -> bool:

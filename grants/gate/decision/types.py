@@ -116,11 +116,11 @@ class Ask(NamedTuple):
 
 
 class Principal(NamedTuple):
-    """Who is calling. A token has the one grant that it was issued for; a browser's session all of its subject's."""
+    """Who is calling. A token is limited to the grant that it was issued for; a browser's session is not."""
 
     subject: int
     credential: int  # its row, for counting what it was used for
-    only_grant: int | None
+    grants: tuple[int, ...] | None  # those that it is limited to; None: all of its subject's
     until: datetime  # the credential's own end
     browser: bool = False
 

@@ -141,8 +141,9 @@ class Authorizer:
         )
 
     def still_sees(self, call: Call, now: Passed, before: Passed) -> bool:
-        """Whether nothing is lost of what was shown. A token has one grant, and ends or drains with it."""
-        if call.principal is None or call.principal.only_grant is not None:
+        """Whether nothing is lost of what was shown. What one grant shows ends or drains with it, as the call does."""
+        grants = call.principal.grants if call.principal is not None else ()
+        if grants is not None and len(grants) <= 1:
             return True
         return self.visible(call, now.outcome).covers(self.visible(call, before.outcome))
 
@@ -168,11 +169,11 @@ class Authorizer:
 
 
 def _good_until(snapshot: Snapshot, principal: Principal) -> datetime:
-    """When a token's grant is over, its drain too: from then on it is not good for what anybody may do either."""
-    if principal.only_grant is None:
+    """When the grants that it is limited to are over, with their drains: then it is not good for ANY either."""
+    if principal.grants is None:
         return principal.until
-    grant = snapshot.grants.get(principal.only_grant)
-    return grant.drain_until if grant is not None else _NEVER
+    known = (snapshot.grants.get(grant) for grant in principal.grants)
+    return max((grant.drain_until for grant in known if grant is not None), default=_NEVER)
 
 
 def _passes(call: Call, drain: Drain, found: Found, *, opening: bool) -> bool:

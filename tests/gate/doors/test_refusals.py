@@ -217,7 +217,7 @@ def test_the_page_says_what_the_caller_has() -> None:
     assert 'href="https://stint.example.org/grants/1">G-1</a>' in shown(RUN, context)
     assert had(context, ask=Ask((SERVER,), Level.RUN)) == "nothing"
     assert had(context._replace(principal=person(3))) == "nothing"
-    assert had(context._replace(principal=person(only_grant=3))) == "nothing"
+    assert had(context._replace(principal=person(grants=(3,)))) == "nothing"
     assert had(context._replace(principal=None)) == "nothing"
     over = context._replace(snapshot=snapshot(mine[1:2]))
     assert had(over, Code.ENDED) == "nothing any more manage ended 2026-11-24 11:30 UTC, grant G-2"
