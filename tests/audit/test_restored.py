@@ -35,9 +35,10 @@ from grants.web.record import lines
 from tests.cast import Cast
 from tests.conftest import SUPERUSER, connect
 from tests.gate.doors.test_process import ANYBODYS, served, url_of_role
-from tests.gate.process import ROOT, Process, until
+from tests.gate.process import ROOT, Process
 from tests.gate.recorder import Recorder
 from tests.provisioning.fake import FakeIdP
+from tests.waiting import until
 from tests.web.test_requests import signed_in
 
 type Restore = Callable[[], None]

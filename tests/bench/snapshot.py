@@ -22,9 +22,10 @@ from grants.gate.feed.tables import VIEWS, Tables, ViewRow
 from grants.tokens.mint import mint
 from tests.bench.figures import say
 from tests.bench.gate import postgres
-from tests.gate.process import Process, until
+from tests.gate.process import Process
 from tests.gate.views import Writer
 from tests.real.prefect import free_port
+from tests.waiting import until
 
 TOKENS, GRANTS, PEOPLE, RESOURCES, CHANGES = 100_000, 20_000, 5_000, 2_000, 2_000
 

@@ -33,6 +33,7 @@ from portal.demo.__main__ import WORKER, base_env
 from portal.demo.process import Parts, listens
 from portal.embedded import ROLES, EmbeddedError, Postgres, valkey_command
 from tests import cast as cast_module
+from tests import waiting
 from tests.cast import Cast, make_cast
 from tests.chaos.idp import Kept
 from tests.conftest import migrate
@@ -285,10 +286,8 @@ def insist[T](do: Callable[[], T], seconds: float = 30, meanwhile: Callable[[], 
 
 
 def until(true: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not insist(true):
-        assert time.monotonic() < deadline, f"not in {seconds:.0f} s: {what}"
-        time.sleep(0.05)
+    """Whatever the database's troubles are."""
+    waiting.until(lambda: insist(true), what, seconds=seconds, pause=0.05)
 
 
 @contextmanager

@@ -30,10 +30,10 @@ from portal.demo.process import Parts, base_env, listens
 from portal.demo.realm import PASSWORD
 from portal.embedded import EmbeddedError, Postgres, valkey_command
 from tests.e2e.first_start import HOSTS, Machine, blocks, nginx, uv
-from tests.gate.process import until
 from tests.private_ca import Authority
 from tests.real.keycloak import Realm
 from tests.real.prefect import PrefectServer, free_port, missing, running_prefect
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.e2e,

@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
 from tests.real.prefect import free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,12 +80,3 @@ class Process:
         if self.process.poll() is None:
             self.process.send_signal(sig)
         return self.process.wait(20)
-
-
-def until(holds: Callable[[], bool], why: Callable[[], str] = str, *, seconds: float = 60) -> float:
-    """How long it took."""
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < seconds, why()
-        time.sleep(0.01)
-    return time.monotonic() - began

@@ -30,8 +30,8 @@ from grants.policy.yaml_marks import PolicyErrors
 from grants.web.measures import exposition
 from tests.cast import Cast
 from tests.gate.doors.test_process import ANYBODYS, granted, served
-from tests.gate.process import until
 from tests.real.prefect import free_port, missing
+from tests.waiting import until
 
 RULES = Path(__file__).resolve().parents[2] / "deploy/alerts.yml"
 SELECTOR = re.compile(r"\b(up|stint_\w+)(?:\{([^}]*)\})?")

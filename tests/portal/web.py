@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import httpx
 import psycopg
 
 from portal.embedded import ROLES, Postgres, stop
+from tests import waiting
 from tests.plugin import FAST
 from tests.real.prefect import free_port
 
@@ -110,12 +110,16 @@ class Web:
         return line
 
     def until(self, holds: Callable[[], bool], seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while not holds():
+        """For as long as it runs."""
+
+        def holds_here() -> bool:
+            if holds():
+                return True
             assert self.process
             assert self.process.poll() is None, self.tail()
-            assert time.monotonic() < deadline, self.tail()
-            time.sleep(0.05)
+            return False
+
+        waiting.until(holds_here, self.tail, seconds=seconds, pause=0.05)
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-4000:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from grants.lifecycle.models import RoleBinding
 from tests.adapters.fake_keycloak import FakeKeycloak
 from tests.cast import Cast
 from tests.conftest import connect
+from tests.waiting import until
 
 ROLE = "prefect-prod:pool:etl:run"
 
@@ -83,9 +83,6 @@ def phases() -> dict[str, int]:
     return dict(Counter(RoleBinding.objects.values_list("phase", flat=True)))
 
 
-def wait(what: Callable[[], bool], said: str, *, seconds: float = 120) -> None:
-    """Until it is so. Raises AssertionError when it is not for this long."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, f"{said}: not within {seconds:.0f} s; {phases()}"
-        time.sleep(0.05)
+def wait(what: Callable[[], bool], said: str) -> None:
+    """Says how far it came when it does not come about."""
+    until(what, lambda: f"{said}; {phases()}", seconds=120, pause=0.05)

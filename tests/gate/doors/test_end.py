@@ -20,9 +20,10 @@ from tests.cast import Cast
 from tests.conftest import connect
 from tests.gate.doors.test_process import ANYBODYS, granted, served
 from tests.gate.loop import run
-from tests.gate.process import Process, until
+from tests.gate.process import Process
 from tests.gate.speaker import Speaker
 from tests.real.prefect import free_port
+from tests.waiting import until
 
 AHEAD = 2.5  # seconds before the end when a story begins
 

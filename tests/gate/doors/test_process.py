@@ -34,11 +34,12 @@ from portal import __version__
 from portal.embedded import ROLES, Postgres
 from tests.cast import Cast
 from tests.conftest import SUPERUSER, url_of
-from tests.gate.process import ROOT, Process, until
+from tests.gate.process import ROOT, Process
 from tests.gate.recorder import Recorder, recorder
 from tests.gate.views import TABLES, Writer
 from tests.plugin import FAST
 from tests.real.prefect import free_port
+from tests.waiting import until
 
 
 @pytest.fixture
