@@ -180,6 +180,7 @@ TOY = Kind(
     narrow=_narrow,
     lookups=Lookups,
     authorize=Key9,
+    alone=lambda match: None,
     may_finish=_may_finish,
     visible=_shown,
     visible_in_drain=lambda had: Shown(frozenset(key.id for key in had)),

@@ -1,9 +1,9 @@
-"""One after the other, for each caller: its work does not stand in the queue of the others."""
+"""One after the other, of each caller or for each thing: nobody stands in the queue of the others."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,14 +15,14 @@ class _Queue:
 
 
 class Turns:
-    """Knows those callers alone who have or await a turn."""
+    """Knows those alone who have or await a turn."""
 
     def __init__(self) -> None:
-        self._queues: dict[int, _Queue] = {}
+        self._queues: dict[Hashable, _Queue] = {}
 
     @asynccontextmanager
-    async def of(self, subject: int) -> AsyncIterator[None]:
-        queue = self._queues.setdefault(subject, _Queue())
+    async def of(self, whose: Hashable) -> AsyncIterator[None]:
+        queue = self._queues.setdefault(whose, _Queue())
         queue.users += 1
         try:
             async with queue.turn:
@@ -30,4 +30,4 @@ class Turns:
         finally:
             queue.users -= 1
             if not queue.users:
-                del self._queues[subject]
+                del self._queues[whose]

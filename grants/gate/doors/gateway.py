@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 
 from grants.gate.bounds.aside import CALLER, aside, dumped, parsed
 from grants.gate.bounds.callers import STRANGERS, Callers, Hand
+from grants.gate.bounds.turns import Turns
 from grants.gate.decision import headers
 from grants.gate.decision.kinds import Kind
 from grants.gate.decision.limits import Limits
@@ -73,6 +74,7 @@ class Gateway:
         self.callers = Callers(limits)
         self.sockets = Sockets(self.authorizer, client, usage, limits, self.callers)
         self._kinds = kinds
+        self._turns = Turns()
         self._served: dict[str, Served] = {}
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -129,6 +131,14 @@ class Gateway:
                 return await self._judged(request, call, body)
 
     async def _judged(self, request: web.BaseRequest, call: Call, body: Json) -> web.StreamResponse:
+        """What is judged by what is there waits for who changes that: two at once would not see each other."""
+        alone = call.served.kind.alone(call.match)
+        if alone is None:
+            return await self._passed(request, call, body)
+        async with self._turns.of((call.served.upstream.slug, alone)):
+            return await self._passed(request, call, body)
+
+    async def _passed(self, request: web.BaseRequest, call: Call, body: Json) -> web.StreamResponse:
         route = call.match.route
         if route.need is None:
             return await self._send(request, call, Send(request.method, call.match.target.raw, body), None)

@@ -9,6 +9,7 @@ from grants.gate.decision.types import Json
 from grants.gate.prefect.authorization import AuthString
 from grants.gate.prefect.events import socket_messages as frames
 from grants.gate.prefect.guards.asks import asks, needs
+from grants.gate.prefect.guards.deployments import alone
 from grants.gate.prefect.guards.drain import may_finish
 from grants.gate.prefect.guards.replies import REPLIES
 from grants.gate.prefect.lists.narrow import named, narrow
@@ -58,6 +59,7 @@ PREFECT = Kind(
     narrow=narrow,
     lookups=Lookups,
     authorize=AuthString,
+    alone=alone,
     may_finish=may_finish,
     visible=visible,
     visible_in_drain=visible_in_drain,

@@ -45,6 +45,11 @@ _CREATE = _UPDATE | {"name", "flow_id", "labels"}
 _POOL_OPERATES = frozenset({"is_paused", "concurrency_limit"})
 _POOL = _POOL_OPERATES | {"description", "base_job_template", "storage_configuration"}
 _QUEUE = frozenset({"name", "description", "is_paused", "concurrency_limit", "priority", "last_polled", "filter"})
+_WITH_SCHEDULES = frozenset({
+    "/api/deployments/{id:uuid}",
+    "/api/deployments/{id:uuid}/schedules",
+    "/api/deployments/{id:uuid}/schedules/{schedule_id:uuid}",
+})  # fmt: skip
 _SCHEDULER = "scheduled "  # how Prefect's own idempotency keys begin
 
 
@@ -185,6 +190,12 @@ def _reaching_out(match: Match, body: dict[str, Json], deployment: Lookup, found
 def _shares_limit(deployment: Lookup, found: Found) -> bool:
     own = fact(found, deployment, "id")
     return fact(found, deployment, "limit_name") not in (None, f"deployment:{own}")
+
+
+def alone(match: Match) -> str | None:
+    """The deployment whose schedules a call changes: they are judged together, so each call by all before it."""
+    changes = match.route.method in {"POST", "PATCH"} and match.route.template in _WITH_SCHEDULES
+    return match.params["id"].lower() if changes else None
 
 
 def schedule_needs(match: Match, _body: Json) -> tuple[Lookup, ...]:
