@@ -145,6 +145,9 @@ def test_the_columns_are_what_the_rules_say(cast: Cast, text: str) -> None:
 
 
 HIDING = POLICY.replace("  - name: pools-view\n", "  - name: pools-view\n    discoverable: false\n")
+HIDDEN = HIDING.replace("manage]}\n    ask: anyone", "manage]}\n    ask: [{team: ingest}]").replace(
+    "level: view}\n    ask: anyone", "level: view}\n    ask: [{team: ingest}]"
+)
 
 
 def test_a_policy_is_judged_in_the_transaction_that_applies_it(cast: Cast) -> None:
@@ -197,7 +200,7 @@ def test_what_nobody_has_judged_yet_is_hidden(cast: Cast) -> None:
     assert who.resource_of(cast.priya, new.pk) == new
 
 
-@pytest.mark.parametrize("text", [POLICY, HIDING])
+@pytest.mark.parametrize("text", [POLICY, HIDING, HIDDEN])
 def test_one_resource_is_shown_to_whom_lists_show_it(cast: Cast, text: str) -> None:
     versions.apply(text, by=None)
     ids = list(Resource.objects.values_list("pk", flat=True))
@@ -206,6 +209,7 @@ def test_one_resource_is_shown_to_whom_lists_show_it(cast: Cast, text: str) -> N
         opened = {pk: one for pk in ids if (one := who.resource_of(person, pk))}
         assert opened.keys() == set(who.resources_of(person, ids)) == listed, person.name
         assert all(one.parent is None or one.parent.pk in listed for one in opened.values()), person.name
+    assert (who.resource_of(cast.oscar, cast.pool.pk) is None) is (text == HIDDEN)
 
 
 def test_a_policy_that_can_no_longer_be_read_leaves_what_was_hidden(cast: Cast) -> None:
