@@ -21,7 +21,8 @@ from grants.lifecycle.models import Request, RequestItem
 from grants.lifecycle.sentences import Says, denied
 from grants.lifecycle.stages import Judges, StageView
 from grants.lifecycle.states import State, move
-from grants.policy import rules, versions
+from grants.policy import ownership, rules
+from grants.policy.people import asker_of
 from grants.policy.rulings import Allowed, Denied, Ruling
 
 ITEMS_MAX = 20
@@ -65,7 +66,7 @@ def preview(
     ruling = _rule(judges, items, by, beneficiary)
     stages: tuple[StageView, ...] = ()
     if isinstance(ruling, Allowed):
-        facts = {item.resource.pk: versions.facts_of(item.resource) for item in items}
+        facts = {item.resource.pk: ownership.facts_of(item.resource) for item in items}
         stages = judges.views(ruling.stages, facts, frozenset({by.pk, beneficiary.pk}))
         duration = ruling.default if duration is None else duration
     ends_at = now + duration if duration and timedelta(0) < duration <= timedelta(days=3650) else None
@@ -138,10 +139,10 @@ def _rule(judges: Judges, items: Sequence[Wanted], by: Subject, beneficiary: Sub
         return denied(Says.ON_BEHALF)
     if not beneficiary.active:
         return denied(Says.INACTIVE, name=beneficiary.name)
-    person = versions.asker_of(beneficiary)
+    person = asker_of(beneficiary)
     if judges.policy is None or person is None:
         return denied(Says.NO_POLICY)
-    asked = [(versions.facts_of(item.resource), item.level) for item in items]
+    asked = [(ownership.facts_of(item.resource), item.level) for item in items]
     return rules.rule_on_all(judges.policy, asked, person)
 
 

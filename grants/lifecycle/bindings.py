@@ -19,7 +19,7 @@ from accounts.written import Written, a_row, a_text, a_time
 from grants.adapters.idp.kinds import GIVE_ROLES
 from grants.catalog.models import Resource
 from grants.lifecycle.models import Grant, RoleBinding
-from grants.policy import rules, versions
+from grants.policy import ownership, rules, versions
 
 Urgency = RoleBinding.Urgency
 OVERDUE = timedelta(seconds=10)  # later than this, people are told
@@ -42,7 +42,7 @@ def identity_for_roles(subject_id: int) -> Identity | None:
 def role_of(resource: Resource, level: str) -> str:
     """The name of the role for this much of this resource: mapped by the policy in force, else Stint's own."""
     policy = versions.in_force()
-    mapped = rules.role_of(policy, versions.facts_of(resource), level) if policy else None
+    mapped = rules.role_of(policy, ownership.facts_of(resource), level) if policy else None
     if mapped:
         return mapped
     name = f"{resource.connection.slug}:{resource.kind}:{resource.name}"

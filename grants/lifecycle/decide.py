@@ -26,7 +26,8 @@ from grants.lifecycle.models import Decision, Request, RequestItem
 from grants.lifecycle.sentences import Says
 from grants.lifecycle.stages import Judges, StageView, current
 from grants.lifecycle.states import State, closed, move
-from grants.policy import rules, versions
+from grants.policy import ownership, rules
+from grants.policy.people import asker_of, person_of
 from grants.policy.reach import owned_by_given
 from grants.policy.rulings import Allowed, Denied, Source
 
@@ -125,7 +126,7 @@ def waiting_for(subject: Subject) -> list[Request]:
 
 
 def _waiting_for(subject: Subject) -> list[Request]:
-    person, judges = versions.person_of(subject), Judges.now()
+    person, judges = person_of(subject), Judges.now()
     if person is None or judges.policy is None:
         return []
     sources = [Source("team", team) for team in sorted(person.teams)] + [Source("person", person.key)]
@@ -221,11 +222,11 @@ def _still_allowed(judges: Judges, request: Request) -> Allowed:
     gone = [item.resource.name for item in items if item.resource.retired_at]
     if gone:
         raise NotAllowed(Says.GONE, names=", ".join(gone))
-    person = versions.asker_of(beneficiary)
+    person = asker_of(beneficiary)
     if person is None or judges.policy is None:
         service = beneficiary.kind == Subject.Kind.SERVICE
         raise NotAllowed(Says.INACTIVE if service else Says.SWITCHED_OFF_THERE, name=beneficiary.name)
-    asked = [(versions.facts_of(item.resource), item.level) for item in items]
+    asked = [(ownership.facts_of(item.resource), item.level) for item in items]
     ruling = rules.rule_on_all(judges.policy, asked, person)
     if isinstance(ruling, Denied):
         raise NotAllowed(Says.POLICY_CHANGED, reason=ruling.reason, why=ruling.code)

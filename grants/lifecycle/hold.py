@@ -20,7 +20,7 @@ from grants.clock import StintNow
 from grants.lifecycle import bindings
 from grants.lifecycle.models import Grant, Request
 from grants.lifecycle.sentences import Says
-from grants.policy import versions
+from grants.policy import ownership
 
 EndReason = Grant.EndReason
 
@@ -78,7 +78,7 @@ def revoke(grant: Grant, *, by: Subject) -> Grant:
 
 def may_revoke(grant: Grant, subject: Subject) -> bool:
     """Owners of the resource and portal admins, whoever holds it."""
-    return roles.is_admin(subject) or versions.owns(subject, grant.resource)
+    return roles.is_admin(subject) or ownership.owns(subject, grant.resource)
 
 
 def close_elapsed(*, limit: int = 50) -> int:

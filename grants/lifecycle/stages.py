@@ -15,8 +15,9 @@ from accounts.models import Subject
 from accounts.once import once
 from accounts.written import Written, among, rows
 from grants.lifecycle.models import Decision, Request
-from grants.policy import rules, versions
+from grants.policy import ownership, rules, versions
 from grants.policy.language import Policy
+from grants.policy.people import PeopleAsked
 from grants.policy.rulings import Facts, Person, Stage
 
 
@@ -41,12 +42,12 @@ class Judges:
     """What judging needs to know, read once: the policy in force and everybody who could be asked."""
 
     policy: Policy | None
-    people: versions.PeopleAsked
+    people: PeopleAsked
     subjects: dict[int, Subject] = field(default_factory=dict)  # of the approvers met so far
 
     @classmethod
     def now(cls) -> Judges:
-        return once("judges", lambda: cls(versions.in_force(), versions.PeopleAsked()))
+        return once("judges", lambda: cls(versions.in_force(), PeopleAsked()))
 
     def views(
         self,
@@ -151,7 +152,7 @@ def _open_stage(request: Request) -> Stage | None:
 
 def facts_of(request: Request) -> dict[int, Facts]:
     prefetch_related_objects([request], "items__resource__connection")
-    return {item.resource_id: versions.facts_of(item.resource) for item in request.items.all()}
+    return {item.resource_id: ownership.facts_of(item.resource) for item in request.items.all()}
 
 
 def excluded_from(request: Request) -> frozenset[int]:

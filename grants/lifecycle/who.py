@@ -17,7 +17,8 @@ from grants import clock
 from grants.catalog.models import Resource
 from grants.lifecycle import along, decide
 from grants.lifecycle.models import Decision, Grant, Request, RequestItem
-from grants.policy import versions
+from grants.policy import ownership, versions
+from grants.policy.people import person_of
 from grants.policy.reach import owned_by_given
 
 NOBODYS = 2**63 - 1  # the greatest id that the database could hold, which no row will ever have
@@ -40,7 +41,7 @@ def visible_items(subject: Subject) -> list[QuerySet[RequestItem]]:
         items.filter(_among("request_id", Request.objects.filter(requester=subject).values("pk"))),
         items.filter(_among("request_id", subject.decisions.values("request"))),
         items.filter(request__in=[request.pk for request in decide.waiting_for(subject)]),
-        items.filter(_among("resource_id", versions.owned_by(subject).values("pk"))),
+        items.filter(_among("resource_id", ownership.owned_by(subject).values("pk"))),
     ]
 
 
@@ -57,7 +58,7 @@ def visible_grants(subject: Subject) -> QuerySet[Grant]:
         return Grant.objects.all()
     # Asked of each grant, so that the page of one does not read all that somebody decided or owns.
     decided = Exists(Decision.objects.filter(request=OuterRef("request"), approver=subject))
-    owned = Exists(versions.owned_by(subject).filter(pk=OuterRef("resource")))
+    owned = Exists(ownership.owned_by(subject).filter(pk=OuterRef("resource")))
     mine = Q(beneficiary=subject) | Q(beneficiary__in=service_identities.owned_by(subject))
     return Grant.objects.filter(mine | decided | owned)
 
@@ -101,7 +102,7 @@ def shown(subject: Subject, grants: Collection[Grant]) -> list[Grant]:
 
 def _called(subject: Subject) -> dict[str, Any]:
     """What the written queries below are given of who looks."""
-    policy, person = versions.in_force(), versions.person_of(subject)
+    policy, person = versions.in_force(), person_of(subject)
     judged = person if policy else None
     return {
         "waiting": [one.pk for one in decide.waiting_for(subject)],
@@ -274,7 +275,7 @@ def resources_of(subject: Subject, ids: Collection[int]) -> dict[int, Resource]:
 
 
 def _may_see(subject: Subject, thing: Resource) -> bool:
-    return roles.sees_all(subject) or versions.may_see(subject, thing)
+    return roles.sees_all(subject) or ownership.may_see(subject, thing)
 
 
 @Written
@@ -287,4 +288,4 @@ def visible_resources(subject: Subject) -> QuerySet[Resource]:
     resources = Resource.objects.select_related("connection")
     if roles.sees_all(subject):
         return resources
-    return resources.filter(versions.not_hidden_from(subject))
+    return resources.filter(ownership.not_hidden_from(subject))

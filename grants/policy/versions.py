@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, override
 
 from django.conf import settings
-from django.contrib.postgres.expressions import ArraySubquery
 from django.db import transaction
-from django.db.models import OuterRef, Q, QuerySet
+from django.db.models import QuerySet
 
-from accounts import known
-from accounts.models import Identity, Membership, Subject
+from accounts.models import Identity, Subject
 from accounts.once import once
-from accounts.written import Written, among, texts
 from grants import clock, due
 from grants.audit import Verb, record
-from grants.catalog.models import Resource
 from grants.identity.directory import sync_job
-from grants.policy import reach, rules
+from grants.policy import reach
 from grants.policy.differences import differences
-from grants.policy.language import Policy, each_person, parse_policy, with_people
+from grants.policy.language import Policy, parse_policy, with_people
 from grants.policy.models import PolicyRefusal, PolicyVersion
-from grants.policy.rulings import Facts, Person, Source
+from grants.policy.people import named
 from grants.policy.yaml_marks import PolicyErrors, Problem, load
 
 JUDGE = "judge"  # the due row that a migration leaves
@@ -119,38 +114,6 @@ def apply(text: str, *, by: Subject | None) -> PolicyVersion:
     return row
 
 
-def named(policy: Policy, *, keys: bool = False) -> Policy:
-    """The policy with people by name (and by key, where one must be told from a namesake): to read, not to judge by."""
-    met: set[str] = set()
-
-    def meet(key: str) -> str:
-        met.add(key)
-        return key
-
-    each_person(policy, meet)
-    names = names_of(met)
-
-    def say(key: str) -> str:
-        name = names.get(key)
-        return f"{name} ({key})" if name and keys else name or key
-
-    return each_person(policy, say)
-
-
-def names_of(people: Collection[str]) -> dict[str, str]:
-    """ "idp:external id" -> name, of those who are known."""
-    if not people:
-        return {}
-    called = _called(ids=[person.partition(":")[2] for person in people])
-    return {f"{idp}:{external_id}": name for idp, external_id, name in called}
-
-
-@Written
-def _called() -> QuerySet[Identity, Any]:
-    known = Identity.objects.filter(among("external_id", texts("ids")))
-    return known.values_list("idp__slug", "external_id", "subject__name")
-
-
 def mapped_roles(policy: Policy | None = None) -> list[str]:
     """The existing roles of the provider that this policy, or the one in force, stands on."""
     policy = policy or in_force()
@@ -161,107 +124,6 @@ def refusal_since(row: PolicyVersion | None) -> PolicyRefusal | None:
     """The newest file that was refused after this version was applied."""
     refusals = PolicyRefusal.objects.order_by("-id")
     return (refusals.filter(at__gt=row.applied_at) if row else refusals).first()
-
-
-def facts_of(resource: Resource) -> Facts:
-    """A resource as the rules see it."""
-    return Facts(
-        id=resource.pk,
-        connection=resource.connection.slug,
-        environment=resource.connection.environment,
-        kind=resource.kind,
-        name=resource.name,
-        tags=frozenset(resource.tags),
-        connection_owner=resource.connection.owner_team,
-    )
-
-
-def person_of(subject: Subject) -> Person | None:
-    """A person as the rules see them; None for who is switched off, a machine, or unknown to every IdP."""
-    mine = known.of(subject)
-    return Person(subject.pk, mine.idp, mine.external_id, frozenset(mine.teams)) if mine and mine.idp else None
-
-
-def asker_of(subject: Subject) -> Person | None:
-    """Who benefits from an ask, as the rules see them: a person, or an identity with its owning team.
-
-    What a team's identity holds, everybody on the team can use: so it may be asked for what the team may ask for.
-    """
-    if subject.kind != Subject.Kind.SERVICE:
-        return person_of(subject)
-    if not subject.active or subject.team is None:
-        return None
-    return Person(subject.pk, "", subject.ref, frozenset({subject.team.slug}), service=True)
-
-
-class PeopleAsked(rules.People):
-    """Who could be asked to approve, read source by source: of everybody there is, a request's stages name a few."""
-
-    def __init__(self) -> None:
-        self._read: set[Source] = set()
-        super().__init__(())
-
-    def read(self, sources: Collection[Source]) -> None:
-        new = {source for source in sources if source.kind in ("team", "person")} - self._read
-        if new:
-            self._read |= new
-            self.add(_people_of(new))
-
-    @override
-    def of(self, source: Source) -> set[int]:
-        self.read([source])
-        return super().of(source)
-
-
-def _people_of(sources: Collection[Source]) -> Iterator[Person]:
-    """Those whom teams or names stand for, by their first identity, with those of these teams that they are in."""
-    slugs = [source.value for source in sources if source.kind == "team"]
-    in_them = Membership.objects.filter(team__slug__in=slugs)
-    called = Q(subject__in=in_them.values("subject"))
-    for source in sources:
-        if source.kind == "person":
-            idp, _, external_id = source.value.partition(":")
-            named = Identity.objects.filter(idp__slug=idp, external_id=external_id)
-            called |= Q(subject__in=named.values("subject"))
-    identities = (
-        Identity.objects.filter(called, subject__active=True, subject__kind=Subject.Kind.PERSON)
-        .annotate(teams=ArraySubquery(in_them.filter(subject=OuterRef("subject")).values("team__slug")))
-        .order_by("pk")
-    )
-    seen: set[int] = set()
-    for pk, idp, external_id, teams in identities.values_list("subject_id", "idp__slug", "external_id", "teams"):
-        if pk not in seen:
-            seen.add(pk)
-            yield Person(pk, idp, external_id, frozenset(teams or ()))
-
-
-def owns(subject: Subject, resource: Resource) -> bool:
-    """Does this person answer for this resource, by the policy in force?"""
-    policy, person = in_force(), person_of(subject)
-    return bool(policy and person and rules.owns(policy, facts_of(resource), person))
-
-
-def may_see(subject: Subject, resource: Resource) -> bool:
-    """Does the policy let this person see this resource? As not_hidden_from(), judged by the rules themselves."""
-    policy, person = in_force(), person_of(subject)
-    if not resource.hidden:
-        return True
-    judged = resource.rules_id is not None  # else hidden from everybody, until it is
-    return bool(policy and person and judged and rules.may_see(policy, facts_of(resource), person))
-
-
-def owned_by(subject: Subject) -> QuerySet[Resource]:
-    """The resources that this person answers for, retired ones included."""
-    policy, person = in_force(), person_of(subject)
-    if policy is None or person is None:
-        return Resource.objects.none()
-    return Resource.objects.filter(reach.owned(person))
-
-
-def not_hidden_from(subject: Subject) -> Q:
-    """The resources that the policy does not hide from this person."""
-    policy = in_force()
-    return reach.visible(policy, person_of(subject)) if policy else Q(hidden=False)
 
 
 def judge_anew(*, connections: Collection[int], changed: Collection[int] | None, **_: object) -> None:

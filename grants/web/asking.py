@@ -12,8 +12,9 @@ from grants.catalog.models import Resource
 from grants.lifecycle import who
 from grants.lifecycle.models import Grant, RequestItem
 from grants.lifecycle.sentences import Says, denied
-from grants.policy import rules, versions
+from grants.policy import ownership, rules, versions
 from grants.policy.language import Policy
+from grants.policy.people import asker_of
 from grants.policy.rulings import Allowed, Denied, Person, Ruling
 
 
@@ -64,7 +65,7 @@ class Asker:
         pending: dict[int, list[RequestItem]] = {}
         for item in who.items_awaited_by(subject, now):
             pending.setdefault(item.resource_id, []).append(item)
-        return cls(versions.in_force(), versions.asker_of(subject), grants, pending)
+        return cls(versions.in_force(), asker_of(subject), grants, pending)
 
     def options(self, resource: Resource) -> list[Option]:
         """Every level that the kind knows, least first."""
@@ -88,7 +89,7 @@ class Asker:
             return denied(Says.NO_POLICY)
         if resource.retired_at:
             return denied(Says.RETIRED, names=resource.name)
-        return rules.rule_on(self.policy, versions.facts_of(resource), self.person, level)
+        return rules.rule_on(self.policy, ownership.facts_of(resource), self.person, level)
 
 
 def first_choice(options: Iterable[Option]) -> str:

@@ -12,8 +12,9 @@ from django.http import QueryDict
 
 from grants.catalog.models import Connection, Resource
 from grants.catalog.search import search
-from grants.policy import reach, versions
+from grants.policy import reach
 from grants.policy.language import Policy
+from grants.policy.people import names_of
 from grants.web import words
 from grants.web.asking import Asker
 
@@ -99,7 +100,7 @@ def _count(resources: QuerySet[Resource]) -> int:
 def people_who_own(policy: Policy | None) -> dict[str, str]:
     """ "idp:external id" -> name, of everybody whom the policy names as an owner."""
     people = {entry.owner.person for entry in policy.owners if entry.owner.person} if policy else set()
-    names = versions.names_of(people)
+    names = names_of(people)
     return {person: names.get(person, person) for person in people}
 
 

@@ -1,4 +1,4 @@
-"""A policy in words, for the policy page: one whose people are named (versions.named). Pure."""
+"""A policy in words, for the policy page: one whose people are named (named). Pure."""
 
 from __future__ import annotations
 

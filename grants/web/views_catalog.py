@@ -17,7 +17,7 @@ from grants.catalog.models import Connection, Resource
 from grants.lifecycle import who
 from grants.lifecycle.ask import Preview, Wanted, preview
 from grants.lifecycle.models import Grant, RequestItem
-from grants.policy import versions
+from grants.policy.people import names_of
 from grants.web import browse, history, words
 from grants.web.asking import Asker, Option
 from grants.web.signed_in import signed_in
@@ -112,7 +112,7 @@ def resource(request: HttpRequest, pk: int) -> HttpResponse:
         "now": now,
         "resource": thing,
         "parent": thing.parent,
-        "owner": browse.owner_of(thing, versions.names_of({thing.owner_person} - {""})),
+        "owner": browse.owner_of(thing, names_of({thing.owner_person} - {""})),
         "options": options,
         "can_ask": any(option.can_ask for option in options),
         "held": asker.grants.get(thing.pk, []),

@@ -29,6 +29,7 @@ from grants.lifecycle.models import RoleBinding
 from grants.notifications.models import Cursor
 from grants.policy import versions
 from grants.policy.models import PolicyVersion
+from grants.policy.people import named
 from grants.web import policy_words, role_words, words
 from grants.web.measures import counted, exposition
 from grants.web.signed_in import sees_all, signed_in
@@ -98,7 +99,7 @@ def policy(request: HttpRequest) -> HttpResponse:
     subject = signed_in(request)
     all_seen = roles.sees_all(subject)
     judged, row = versions.in_force(), versions.in_force_row()
-    in_force = versions.named(judged) if judged else None
+    in_force = named(judged) if judged else None
     context: dict[str, Any] = {
         "now": clock.of_page(),
         "row": row,

@@ -8,7 +8,8 @@ from django.test import Client, RequestFactory
 
 from accounts.models import Membership, PortalRole, Subject
 from accounts.once import OnePage, once
-from grants.policy import versions
+from grants.policy import rules
+from grants.policy.people import PeopleAsked, person_of
 from tests.cast import Cast
 
 
@@ -60,7 +61,7 @@ def test_the_next_page_knows_who_lost_what(cast: Cast) -> None:
 
 def test_people_are_known_with_their_row_as_without(cast: Cast) -> None:
     for person in (cast.ada, cast.ben, cast.chiara, cast.olga):
-        mine = versions.person_of(person)
+        mine = person_of(person)
         assert mine is not None
-        assert versions.PeopleAsked().owning(versions.rules.Owner(person=mine.key)) == {mine.id}
+        assert PeopleAsked().owning(rules.Owner(person=mine.key)) == {mine.id}
         assert mine.teams == set(person.memberships.values_list("team__slug", flat=True))

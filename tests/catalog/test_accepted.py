@@ -18,7 +18,7 @@ from grants.catalog.accepted import NAME_MAX, accept
 from grants.catalog.models import Resource
 from grants.catalog.sync import SyncState, sync_connection
 from grants.lifecycle.bindings import role_of
-from grants.policy import rules, versions
+from grants.policy import ownership, rules, versions
 from tests.cast import Cast
 from tests.catalog.stub import Stub, deployment, pool
 
@@ -45,7 +45,7 @@ def test_a_look_alike_is_another_resource_or_none(cast: Cast, name: str) -> None
         assert role_of(row, "run") != role
         policy = versions.in_force()
         assert policy
-        assert not rules.owner_of(policy, versions.facts_of(row)).team
+        assert not rules.owner_of(policy, ownership.facts_of(row)).team
     if names.odd(name):
         assert not Resource.objects.filter(remote_id=twin.remote_id).exists()
         assert "1 odd name left out" in outcome.sentence

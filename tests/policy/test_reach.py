@@ -21,9 +21,10 @@ from grants.catalog.models import Connection, Resource
 from grants.catalog.specs import ConnectionSpec
 from grants.catalog.sync import sync_connection
 from grants.lifecycle import who
-from grants.policy import reach, rules, versions
+from grants.policy import ownership, reach, rules, versions
 from grants.policy.language import Policy, parse_policy
 from grants.policy.models import PolicyVersion, RuleSet
+from grants.policy.people import PeopleAsked, person_of
 from grants.policy.rulings import Allowed, Facts, Owner, Person
 from grants.tasks import run
 from tests.cast import POLICY, Cast
@@ -111,19 +112,19 @@ def test_a_long_policy_is_searched_without_being_walked_and_says_the_same(text: 
 def wrong(policy: Policy | None) -> list[str]:
     """The resources whose columns are not what the rules say, and for whom visibility is not."""
     found = []
-    people = [one for one in map(versions.person_of, Subject.objects.filter(kind="person")) if one]
+    people = [one for one in map(person_of, Subject.objects.filter(kind="person")) if one]
     for one in Resource.objects.select_related("connection", "rules"):
-        said = rules.reach_of(policy, versions.facts_of(one))
+        said = rules.reach_of(policy, ownership.facts_of(one))
         kept = (one.owner_team, one.owner_person, one.hidden, one.rules and tuple(one.rules.rules))
         if kept != (said.owner.team, said.owner.person, said.hidden, said.rules):
             found.append(f"{one.name}: {kept}, not {said}")
         for person in people:
             sees = Resource.objects.filter(reach.visible(policy, person), pk=one.pk).exists()
-            if sees is not rules.may_see(policy, versions.facts_of(one), person):
+            if sees is not rules.may_see(policy, ownership.facts_of(one), person):
                 found.append(f"{one.name} for {person.external_id}: {sees}")
             asks = Resource.objects.filter(reach.askable(policy, person), pk=one.pk).exists()
             levels = (level.word for level in LEVELS_OF[one.kind])
-            rulings = (rules.rule_on(policy, versions.facts_of(one), person, level) for level in levels)
+            rulings = (rules.rule_on(policy, ownership.facts_of(one), person, level) for level in levels)
             if asks is not any(isinstance(ruling, Allowed) for ruling in rulings):
                 found.append(f"{one.name} asked by {person.external_id}: {asks}")
     return found
@@ -217,7 +218,7 @@ def test_a_policy_that_can_no_longer_be_read_leaves_what_was_hidden(cast: Cast) 
     PolicyVersion.objects.create(sha256="", text="version: 0", people={}, applied_at=cast.policy.applied_at)
     judged_anew.send(sender=None, connections=[cast.connection.pk], changed=None)
     assert not who.visible_resources(cast.oscar).filter(pk=cast.pool.pk).exists()
-    assert list(versions.owned_by(cast.chiara)) == []
+    assert list(ownership.owned_by(cast.chiara)) == []
 
 
 def test_the_number_of_queries_does_not_grow_with_the_catalog(cast: Cast) -> None:
@@ -339,7 +340,7 @@ def test_people_of_a_source_are_read_alone(cast: Cast) -> None:
     Membership.objects.create(subject=second, team=Team.objects.get(slug="platform"), source="directory")
     Subject.objects.filter(pk=cast.tomasz.pk).update(active=False)
     record(Verb.SUBJECT_CHANGED, by="test", on=[second, cast.tomasz])
-    asked = versions.PeopleAsked()
+    asked = PeopleAsked()
     for owner, people in (
         (Owner(team="platform"), {cast.chiara, second}),
         (Owner(team="ingest"), {cast.ada, cast.ben}),
