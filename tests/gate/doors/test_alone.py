@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from grants.gate.decision.table import Table
+from grants.gate.decision.table import RouteTable
 from grants.gate.decision.target import canonical
 from grants.gate.decision.types import Target, or_raise
 from grants.gate.prefect.kind import PREFECT
@@ -90,5 +90,5 @@ def test_what_changes_a_deployments_schedules_is_one_of_these(method: str, path:
     """However its id is spelt. Fault: a route that stores schedules is left out."""
     target = canonical(path.encode())
     assert isinstance(target, Target)
-    match = or_raise(Table(PREFECT.routes, "p").match(method, target))
+    match = or_raise(RouteTable(PREFECT.routes, "p").match(method, target))
     assert PREFECT.alone(match) == (ID if alone else None)
