@@ -17,7 +17,7 @@ from grants.audit import Event, Verb, chain, export, record_all
 from grants.audit.models import AuditHead
 from grants.audit.verify import newest_kept
 from grants.identity.providers import after_restore
-from grants.lifecycle import bindings, decide, hold
+from grants.lifecycle import access, bindings, decide
 from grants.lifecycle.models import Grant, GrantQuerySet, Request
 from grants.tokens.models import Credential
 
@@ -72,7 +72,7 @@ def declare(*, keep: Collection[int] = (), above: int = 0) -> int:
         now = clock.now()
         credentials = [one for one in credentials if one.expires_at > now]
         ended = [grant for grant in grants if grant.pk not in keep]
-        events = decide.lapse_restored(requests, now) + hold.end_restored(ended, now)
+        events = decide.lapse_restored(requests, now) + access.end_restored(ended, now)
         events += _revoke(credentials, now)
         Session.objects.all().delete()
         RecoveryCode.objects.filter(used_at=None).delete()

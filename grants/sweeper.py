@@ -26,7 +26,7 @@ from redis.exceptions import RedisError
 
 from grants import due
 from grants.audit.export import HeadKeyError, RecordBehind
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.policy import versions
 from grants.provisioning.settle import seconds_to_next
 from grants.tasks import run, settle
@@ -43,7 +43,7 @@ NAME = f"worker {socket.gethostname()}:{os.getpid()}"
 
 def turn() -> int:
     """Do once what is due on time; returns how many rows moved. Safe in any number of workers at once."""
-    moved = hold.close_elapsed(limit=BATCH) + hold.close_left(limit=BATCH) + hold.close_retired(limit=BATCH)
+    moved = access.close_elapsed(limit=BATCH) + access.close_left(limit=BATCH) + access.close_retired(limit=BATCH)
     moved += decide.lapse(limit=BATCH)
     for name in due.claim(in_place=True):
         try:

@@ -16,13 +16,13 @@ from accounts.signals import coming_back, happened, session_ending
 from grants.audit import export, subscribers
 from grants.catalog import sync
 from grants.catalog.changes import judged_anew
-from grants.lifecycle import hold
+from grants.lifecycle import access
 from grants.notifications import mail
 from grants.policy import versions
 from grants.tokens import deliver, tickets, usage
 
 RECEIVERS: dict[Signal, tuple[Callable[..., Any], ...]] = {
-    coming_back: (hold.close_of, tickets.end_sessions_of),  # grants and their bindings, then credentials
+    coming_back: (access.close_of, tickets.end_sessions_of),  # grants and their bindings, then credentials
     session_ending: (tickets.end_sessions_of,),
     judged_anew: (versions.judge_anew,),
     happened: (subscribers.record_happened,),

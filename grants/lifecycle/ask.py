@@ -16,10 +16,10 @@ from accounts.models import Subject
 from grants import clock
 from grants.audit import Verb, record
 from grants.catalog.models import Resource
-from grants.lifecycle import hold
+from grants.lifecycle import access
 from grants.lifecycle.models import Request, RequestItem
 from grants.lifecycle.sentences import Says, denied
-from grants.lifecycle.stages import Judges, StageView
+from grants.lifecycle.stages import Approvers, StageView
 from grants.lifecycle.states import State, move
 from grants.policy import ownership, rules
 from grants.policy.people import asker_of
@@ -61,13 +61,13 @@ def preview(
     Without a duration, the rules' default is taken.
     """
     now = clock.of_page()
-    judges = Judges.now()
+    approvers = Approvers.now()
     beneficiary = beneficiary or by
-    ruling = _rule(judges, items, by, beneficiary)
+    ruling = _rule(approvers, items, by, beneficiary)
     stages: tuple[StageView, ...] = ()
     if isinstance(ruling, Allowed):
         facts = {item.resource.pk: ownership.facts_of(item.resource) for item in items}
-        stages = judges.views(ruling.stages, facts, frozenset({by.pk, beneficiary.pk}))
+        stages = approvers.views(ruling.stages, facts, frozenset({by.pk, beneficiary.pk}))
         duration = ruling.default if duration is None else duration
     ends_at = now + duration if duration and timedelta(0) < duration <= timedelta(days=3650) else None
     drain = ruling.drain if isinstance(ruling, Allowed) else None
@@ -78,7 +78,7 @@ def preview(
         ends_at=ends_at,
         drain_until=ends_at + drain if ends_at and drain else None,
         lapses_at=now + timedelta(days=settings.ENV.request_lapses_days),
-        policy_version=judges.policy.number if judges.policy else 0,
+        policy_version=approvers.policy.number if approvers.policy else 0,
         refusal=_refusal(ruling, stages, duration),
     )
 
@@ -124,7 +124,7 @@ class _Asked(NamedTuple):
     key: str
 
 
-def _rule(judges: Judges, items: Sequence[Wanted], by: Subject, beneficiary: Subject) -> Ruling:
+def _rule(approvers: Approvers, items: Sequence[Wanted], by: Subject, beneficiary: Subject) -> Ruling:
     if not items:
         return denied(Says.NO_ITEMS)
     if len(items) > ITEMS_MAX:
@@ -140,10 +140,10 @@ def _rule(judges: Judges, items: Sequence[Wanted], by: Subject, beneficiary: Sub
     if not beneficiary.active:
         return denied(Says.INACTIVE, name=beneficiary.name)
     person = asker_of(beneficiary)
-    if judges.policy is None or person is None:
+    if approvers.policy is None or person is None:
         return denied(Says.NO_POLICY)
     asked = [(ownership.facts_of(item.resource), item.level) for item in items]
-    return rules.rule_on_all(judges.policy, asked, person)
+    return rules.rule_on_all(approvers.policy, asked, person)
 
 
 def _refusal(ruling: Ruling, stages: Sequence[StageView], duration: timedelta | None) -> NotAllowed | None:
@@ -202,7 +202,7 @@ def _file(asked: _Asked, seen: Preview, ruling: Allowed) -> Request:
         return request
     # The policy says, in so many words, that nobody needs to be asked.
     move(request, State.APPROVED, now=now)
-    opened = hold.open_grants(request, now=now, drain=ruling.drain)
+    opened = access.open_grants(request, now=now, drain=ruling.drain)
     record(Verb.REQUEST_APPROVED, by=asked.by, on=opened, **facts)
     return request
 

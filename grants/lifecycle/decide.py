@@ -21,10 +21,10 @@ from grants import clock
 from grants.audit import Event, Verb, record
 from grants.catalog.models import Resource
 from grants.clock import StintNow
-from grants.lifecycle import hold
+from grants.lifecycle import access
 from grants.lifecycle.models import Decision, Request, RequestItem
 from grants.lifecycle.sentences import Says
-from grants.lifecycle.stages import Judges, StageView, current
+from grants.lifecycle.stages import Approvers, StageView, current
 from grants.lifecycle.states import State, closed, move
 from grants.policy import ownership, rules
 from grants.policy.people import asker_of, person_of
@@ -42,15 +42,15 @@ def approve(request: Request, *, by: Subject, note: str = "") -> Request:
     """
     with transaction.atomic():
         request, now = _lock(request)
-        judges = Judges.now()
-        view = _stage_for(judges, request, by)
-        ruling = _still_allowed(judges, request)
-        decision = _decide(request, view, by, Decision.Verdict.APPROVE, note, judges, now)
-        last = current(judges.of(request)) is None
+        approvers = Approvers.now()
+        view = _stage_for(approvers, request, by)
+        ruling = _still_allowed(approvers, request)
+        decision = _decide(request, view, by, Decision.Verdict.APPROVE, note, approvers, now)
+        last = current(approvers.of(request)) is None
         facts: dict[str, Any] = {"request": request.pk, "decision": decision.pk, "stage": view.number}
         if last:
             move(request, State.APPROVED, now=now)
-            record(Verb.REQUEST_APPROVED, by=by, on=hold.open_grants(request, now=now, drain=ruling.drain), **facts)
+            record(Verb.REQUEST_APPROVED, by=by, on=access.open_grants(request, now=now, drain=ruling.drain), **facts)
         else:
             record(Verb.REQUEST_VOTED, by=by, **facts)
     return request
@@ -60,15 +60,15 @@ def deny(request: Request, *, by: Subject, note: str = "") -> Request:
     """Say no; one is enough. An approver of an earlier stage may still change their mind. Raises as approve()."""
     with transaction.atomic():
         request, now = _lock(request)
-        judges = Judges.now()
+        approvers = Approvers.now()
         votes = request.decisions.filter(superseded=False)
         mine = votes.filter(approver=by).first()
-        view = current(judges.of(request)) if mine else _stage_for(judges, request, by)
+        view = current(approvers.of(request)) if mine else _stage_for(approvers, request, by)
         if view is None:
             raise Conflict(Says.ALL_APPROVED, request=request.ref)
         if mine:
             votes.filter(approver=by).update(superseded=True)
-        decision = _decide(request, view, by, Decision.Verdict.DENY, note, judges, now)
+        decision = _decide(request, view, by, Decision.Verdict.DENY, note, approvers, now)
         move(request, State.DENIED, now=now)
         record(Verb.REQUEST_DENIED, by=by, request=request.pk, decision=decision.pk, stage=view.number)
     return request
@@ -107,14 +107,14 @@ def lapse_restored(requests: Sequence[Request], now: datetime) -> list[Event]:
 
 def stages_of(request: Request) -> tuple[StageView, ...]:
     """The stages, with who can decide each now and who did."""
-    return Judges.now().of(request)
+    return Approvers.now().of(request)
 
 
-def why_not(request: Request, subject: Subject, judges: Judges) -> str:
+def why_not(request: Request, subject: Subject, approvers: Approvers) -> str:
     """Why this person can't decide this request, in a sentence; "" when they can."""
     try:
         _open(request, clock.of_page())
-        _stage_for(judges, request, subject)
+        _stage_for(approvers, request, subject)
     except (NotAllowed, Conflict) as error:
         return error.reason
     return ""
@@ -126,8 +126,8 @@ def waiting_for(subject: Subject) -> list[Request]:
 
 
 def _waiting_for(subject: Subject) -> list[Request]:
-    person, judges = person_of(subject), Judges.now()
-    if person is None or judges.policy is None:
+    person, approvers = person_of(subject), Approvers.now()
+    if person is None or approvers.policy is None:
         return []
     sources = [Source("team", team) for team in sorted(person.teams)] + [Source("person", person.key)]
     named = [json.dumps([{where: [source._asdict()]}]) for where in ("from", "fallback") for source in sources]
@@ -136,7 +136,7 @@ def _waiting_for(subject: Subject) -> list[Request]:
     for item in _items(who=subject.pk, requests=[pk for (pk,) in found]) if found else ():
         pending.setdefault(item.request_id, []).append(item)
     requests = [_with(theirs) for theirs in pending.values()]
-    return judges.asked_among([request for request in requests if not has_voted(request, subject)], person)
+    return approvers.asked_among([request for request in requests if not has_voted(request, subject)], person)
 
 
 def _with(items: list[Any]) -> Request:
@@ -199,15 +199,15 @@ def _open(request: Request, now: datetime) -> None:
         raise Conflict(Says.LAPSED, request=request.ref)
 
 
-def _stage_for(judges: Judges, request: Request, by: Subject) -> StageView:
+def _stage_for(approvers: Approvers, request: Request, by: Subject) -> StageView:
     """The stage this person may decide now. Raises NotAllowed, or Conflict for who has approved, with the reason."""
     if by.pk == request.requester_id:
         raise NotAllowed(Says.OWN_REQUEST)
     if by.pk == request.beneficiary_id:
         raise NotAllowed(Says.OWN_ACCESS)
-    if judges.policy is None:
+    if approvers.policy is None:
         raise NotAllowed(Says.NOTHING_DECIDES)
-    view = current(judges.of(request))
+    view = current(approvers.of(request))
     if view is None or by.pk not in {approver.pk for approver in view.approvers}:
         raise NotAllowed(Says.NOT_ASKED if view else Says.NO_STAGE)
     if has_voted(request, by):
@@ -215,7 +215,7 @@ def _stage_for(judges: Judges, request: Request, by: Subject) -> StageView:
     return view
 
 
-def _still_allowed(judges: Judges, request: Request) -> Allowed:
+def _still_allowed(approvers: Approvers, request: Request) -> Allowed:
     """The policy may have changed since the asking; what it forbids now is not granted."""
     beneficiary = request.beneficiary
     items = list(request.items.select_related("resource__connection"))
@@ -223,11 +223,11 @@ def _still_allowed(judges: Judges, request: Request) -> Allowed:
     if gone:
         raise NotAllowed(Says.GONE, names=", ".join(gone))
     person = asker_of(beneficiary)
-    if person is None or judges.policy is None:
+    if person is None or approvers.policy is None:
         service = beneficiary.kind == Subject.Kind.SERVICE
         raise NotAllowed(Says.INACTIVE if service else Says.SWITCHED_OFF_THERE, name=beneficiary.name)
     asked = [(ownership.facts_of(item.resource), item.level) for item in items]
-    ruling = rules.rule_on_all(judges.policy, asked, person)
+    ruling = rules.rule_on_all(approvers.policy, asked, person)
     if isinstance(ruling, Denied):
         raise NotAllowed(Says.POLICY_CHANGED, reason=ruling.reason, why=ruling.code)
     if request.duration > ruling.longest:
@@ -241,7 +241,7 @@ def _decide(
     by: Subject,
     verdict: Decision.Verdict,
     note: str,
-    judges: Judges,
+    approvers: Approvers,
     now: datetime,
 ) -> Decision:
     note = note.strip()
@@ -255,6 +255,6 @@ def _decide(
         approver=by,
         verdict=verdict,
         note=note,
-        policy_version_id=judges.policy.number if judges.policy else request.policy_version_id,
+        policy_version_id=approvers.policy.number if approvers.policy else request.policy_version_id,
         at=now,
     )

@@ -38,7 +38,7 @@ class StageView:
 
 
 @dataclass(frozen=True, slots=True)
-class Judges:
+class Approvers:
     """What judging needs to know, read once: the policy in force and everybody who could be asked."""
 
     policy: Policy | None
@@ -46,8 +46,8 @@ class Judges:
     subjects: dict[int, Subject] = field(default_factory=dict)  # of the approvers met so far
 
     @classmethod
-    def now(cls) -> Judges:
-        return once("judges", lambda: cls(versions.in_force(), PeopleAsked()))
+    def now(cls) -> Approvers:
+        return once("approvers", lambda: cls(versions.in_force(), PeopleAsked()))
 
     def views(
         self,

@@ -22,7 +22,7 @@ from accounts.errors import NotAllowed
 from accounts.models import Subject
 from grants import clock, due
 from grants.audit import Verb, record
-from grants.lifecycle.hold import DELIVERY, token_job
+from grants.lifecycle.access import DELIVERY, token_job
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.tokens.mint import read

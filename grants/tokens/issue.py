@@ -17,7 +17,7 @@ from accounts.written import Written, a_row
 from grants import clock, due
 from grants.audit import Verb, record
 from grants.catalog.levels import SERVICES_ONLY, Level
-from grants.lifecycle import hold
+from grants.lifecycle import access
 from grants.lifecycle.models import Grant
 from grants.tokens.mint import mint
 from grants.tokens.models import Credential
@@ -70,7 +70,7 @@ def may_revoke(credential: Credential, by: Subject) -> bool:
 
 def acts_on(grant: Grant, by: Subject) -> bool:
     """May this person revoke the tokens of a grant: as their user, or because they could revoke the grant?"""
-    return service_identities.acts_for(by, grant.beneficiary) or hold.may_revoke(grant, by)
+    return service_identities.acts_for(by, grant.beneficiary) or access.may_revoke(grant, by)
 
 
 def ends_at(grant: Grant, lasts: timedelta | None, now: datetime) -> datetime:
@@ -184,7 +184,7 @@ def end(credentials: Sequence[Credential], now: datetime) -> None:
 def _deliver_anew(old: Credential) -> None:
     """Make the delivery due now, for a machine whose file holds a token that was just revoked."""
     if old.issued_by_id is None:
-        due.hurry(hold.token_job(old.subject_id))
+        due.hurry(access.token_job(old.subject_id))
 
 
 def _permit(grant: Grant, by: Subject, now: datetime) -> None:

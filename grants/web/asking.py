@@ -9,7 +9,7 @@ from datetime import datetime
 from accounts.models import Subject
 from grants.catalog.levels import LEVELS_OF
 from grants.catalog.models import Resource
-from grants.lifecycle import who
+from grants.lifecycle import visibility
 from grants.lifecycle.models import Grant, RequestItem
 from grants.lifecycle.sentences import Says, denied
 from grants.policy import ownership, rules, versions
@@ -60,10 +60,10 @@ class Asker:
     @classmethod
     def of(cls, subject: Subject, now: datetime) -> Asker:
         grants: dict[int, list[Grant]] = {}
-        for grant in reversed(who.held_by(subject)):
+        for grant in reversed(visibility.held_by(subject)):
             grants.setdefault(grant.resource_id, []).append(grant)
         pending: dict[int, list[RequestItem]] = {}
-        for item in who.items_awaited_by(subject, now):
+        for item in visibility.items_awaited_by(subject, now):
             pending.setdefault(item.resource_id, []).append(item)
         return cls(versions.in_force(), asker_of(subject), grants, pending)
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from accounts import known, roles
 from accounts.models import Subject
-from grants.lifecycle import decide, who
+from grants.lifecycle import decide, visibility
 from grants.lifecycle.models import Request
 
 THEME_COOKIE = "stint-theme"
@@ -50,7 +50,7 @@ class Shell:
     @cached_property
     def live(self) -> int:
         """Grants this person holds now."""
-        return len(who.held_by(self.person)) if self.person else 0
+        return len(visibility.held_by(self.person)) if self.person else 0
 
     @cached_property
     def sees_all(self) -> bool:

@@ -14,7 +14,7 @@ from django.http import QueryDict
 from accounts.models import Subject
 from grants.catalog.levels import LEVELS_OF
 from grants.catalog.models import Resource
-from grants.lifecycle import who
+from grants.lifecycle import visibility
 from grants.lifecycle.ask import ITEMS_MAX, REASON_MAX
 
 LENGTHS = (30, 60, 120, 240, 480, 1440)  # minutes that are offered as pills
@@ -46,7 +46,7 @@ class Items:
         wanted = dict([*self._read(data), *self._named(data, me)])
         if len(wanted) > ITEMS_MAX:
             self.errors.append(f"A request holds {ITEMS_MAX} items at most; the rest was left out.")
-        found = who.resources_of(me, list(wanted)[:ITEMS_MAX])
+        found = visibility.resources_of(me, list(wanted)[:ITEMS_MAX])
         if missing := len(list(wanted)[:ITEMS_MAX]) - len(found):
             one = "One resource was" if missing == 1 else f"{missing} resources were"
             self.errors.append(f"{one} left out: not in the catalog, or not yours to see.")
@@ -68,7 +68,8 @@ class Items:
     def _named(self, data: QueryDict, me: Subject) -> Iterable[tuple[int, str]]:
         if "name" in data:
             at, kind, name = (data.get(key, "") for key in ("connection", "kind", "name"))
-            found = who.visible_resources(me).filter(connection__slug=at, kind=kind, name=name, retired_at=None).first()
+            named = {"connection__slug": at, "kind": kind, "name": name}
+            found = visibility.visible_resources(me).filter(**named, retired_at=None).first()
             if found is not None:
                 yield found.pk, data.get("level", "")
             else:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts.models import Subject
 from grants.catalog.levels import WORDS
 from grants.catalog.models import Connection, Resource
-from grants.lifecycle import along, who
+from grants.lifecycle import along, visibility
 from grants.lifecycle.models import Decision, Grant, Request, RequestItem
 from grants.web.timeline import standing_of
 
@@ -131,7 +131,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """The items that somebody may see and that pass filters, in parts (who.visible_items)."""
+    """The items that somebody may see and that pass filters, in parts (visibility.visible_items)."""
 
     parts: list[QuerySet[RequestItem]]
 
@@ -164,7 +164,7 @@ class Items:
 
 def matching(filters: Mapping[str, Any], subject: Subject, now: datetime) -> Items:
     """Items that pass the (cleaned) filters and that `subject` may see; days are in the active time zone."""
-    items = Items(who.visible_items(subject))
+    items = Items(visibility.visible_items(subject))
     if state := filters.get("state"):
         items = items.filter(_in_state(state, now, everybody=len(items.parts) == 1))
     if person := filters.get("person"):

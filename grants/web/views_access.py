@@ -15,7 +15,7 @@ from accounts import service_identities
 from accounts.errors import Conflict, UserError
 from accounts.models import Subject
 from grants import clock
-from grants.lifecycle import along, bindings, decide, hold, who
+from grants.lifecycle import access, along, bindings, decide, visibility
 from grants.lifecycle.models import Grant
 from grants.tokens import issue, usage
 from grants.web import gate_words, record, role_words, timeline, words
@@ -26,14 +26,14 @@ TOKEN_MINUTES = (15, 60, 240, 480)  # that are offered; the end of the access is
 
 
 @require_safe
-def access(request: HttpRequest) -> HttpResponse:
+def my_access(request: HttpRequest) -> HttpResponse:
     """What this person holds now, waits for, and held last."""
     subject, now = signed_in(request), clock.of_page()
-    over = who.held_last(subject)
+    over = visibility.held_last(subject)
     context = {
         "now": now,
-        "live": who.held_by(subject),
-        "waiting": who.asked_by(subject),
+        "live": visibility.held_by(subject),
+        "waiting": visibility.asked_by(subject),
         "recent": [(grant, timeline.grant_standing(grant, now)) for grant in over],
     }
     return render(request, "access.html", context)
@@ -49,7 +49,7 @@ def grant(request: HttpRequest, pk: int) -> HttpResponse:
 def give_back(request: HttpRequest, pk: int) -> HttpResponse:
     held = visible_grant(request, pk)
     try:
-        hold.give_back(held, by=signed_in(request))
+        access.give_back(held, by=signed_in(request))
     except UserError as error:
         return refused_page(request, held, error)
     messages.success(request, f"{held.ref} is over. {_can(held)} is refused from now on.")
@@ -61,14 +61,14 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     """GET asks once more, POST does it: a revocation can't be undone."""
     held = visible_grant(request, pk)
     if request.method != "POST":
-        if not hold.may_revoke(held, signed_in(request)):
+        if not access.may_revoke(held, signed_in(request)):
             raise PermissionDenied("Only an owner of the resource or an admin can revoke this.")
         now = clock.of_page()
         if now >= held.over_at:
             return redirect("grant", pk)
         return render(request, "grant_revoke.html", {"grant": held, "now": now, "can": _can(held)})
     try:
-        hold.revoke(held, by=signed_in(request))
+        access.revoke(held, by=signed_in(request))
     except UserError as error:
         return refused_page(request, held, error)
     messages.success(request, f"Revoked {held.ref}. The next call is refused.")
@@ -77,7 +77,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
 
 def visible_grant(request: HttpRequest, pk: int) -> Grant:
     """For its own pages and those of its tokens; 404 for who may not see it."""
-    held = who.grant_of(signed_in(request), pk)
+    held = visibility.grant_of(signed_in(request), pk)
     if held is None:
         raise Http404
     along.decisions_of([held.request])
@@ -105,7 +105,7 @@ def _context(viewer: Subject, held: Grant) -> dict[str, Any]:
     mine = viewer.pk == held.beneficiary_id
     beside = bindings.beside(held, now)
     outlived_by = bindings.outlived_by(held, now)
-    shown = who.shown(viewer, [*beside, *filter(None, [outlived_by])])
+    shown = visibility.shown(viewer, [*beside, *filter(None, [outlived_by])])
     keeps = bindings.also_wants(held, beside)
     return {
         "grant": held,
@@ -116,7 +116,7 @@ def _context(viewer: Subject, held: Grant) -> dict[str, Any]:
         "over": over,
         "mine": mine,
         "may_give_back": not over and service_identities.acts_for(viewer, held.beneficiary),
-        "may_revoke": not over and hold.may_revoke(held, viewer),
+        "may_revoke": not over and access.may_revoke(held, viewer),
         "steps": timeline.steps(
             asked, stages, decisions, [held], viewer=viewer, now=now,
             enders=record.enders_of([held], viewer), with_reason=True,

@@ -17,7 +17,7 @@ from accounts.models import Subject
 from grants import clock
 from grants.catalog.models import Resource
 from grants.catalog.search import search
-from grants.lifecycle import who
+from grants.lifecycle import visibility
 from grants.lifecycle.ask import Preview, Wanted, ask, preview
 from grants.lifecycle.models import Request
 from grants.policy.rulings import Allowed
@@ -170,7 +170,7 @@ def _context(sheet: Sheet, request: HttpRequest) -> dict[str, Any]:
 def _found(me: Subject, text: str, picks: list[Pick]) -> list[Resource]:
     if not text.strip():
         return []
-    resources = who.visible_resources(me).filter(retired_at=None).defer("words")
+    resources = visibility.visible_resources(me).filter(retired_at=None).defer("words")
     return list(search(resources.exclude(pk__in=[pick.resource.pk for pick in picks]), text)[:FOUND])
 
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from grants import clock
 from grants.catalog.models import Connection, Resource
-from grants.lifecycle import who
+from grants.lifecycle import visibility
 from grants.lifecycle.ask import Preview, Wanted, preview
 from grants.lifecycle.models import Grant, RequestItem
 from grants.policy.people import names_of
@@ -50,7 +50,7 @@ def catalog(request: HttpRequest) -> HttpResponse:
     """Everything this person may see, narrowed by the address."""
     me, now = signed_in(request), clock.of_page()
     asker, connections = Asker.of(me, now), list(Connection.objects.order_by("slug"))
-    found = browse.browse(who.visible_resources(me), asker, request.GET, connections)
+    found = browse.browse(visibility.visible_resources(me), asker, request.GET, connections)
     pages = Paginator(found.resources, PAGE)
     pages.count = found.count  # it has been counted already, as far as it goes
     page = pages.get_page(request.GET.get("page"))
@@ -103,7 +103,7 @@ def _lead(found: browse.Found, connections: list[Connection], now: datetime) -> 
 def resource(request: HttpRequest, pk: int) -> HttpResponse:
     """One resource; 404 for whom the policy hides it from."""
     me, now = signed_in(request), clock.of_page()
-    thing = who.resource_of(me, pk)
+    thing = visibility.resource_of(me, pk)
     if thing is None:
         raise Http404
     asker = Asker.of(me, now)
@@ -117,7 +117,7 @@ def resource(request: HttpRequest, pk: int) -> HttpResponse:
         "can_ask": any(option.can_ask for option in options),
         "held": asker.grants.get(thing.pk, []),
         "asked": _approvers(thing, options, request),
-        "rows": history.rows(who.asked_of(me, thing), now),
+        "rows": history.rows(visibility.asked_of(me, thing), now),
     }
     return render(request, "resource.html", context)
 

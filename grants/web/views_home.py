@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 from accounts import roles
 from accounts.models import IdP, Subject
 from grants import clock
-from grants.lifecycle import along, bindings, trouble, who
+from grants.lifecycle import along, bindings, trouble, visibility
 from grants.lifecycle.models import Grant, Request, RoleBinding
 from grants.policy import versions
 from grants.web import history, role_words, timeline, words
@@ -42,7 +42,7 @@ def home(request: HttpRequest) -> HttpResponse:
     me, now = signed_in(request), clock.of_page()
     waiting = shell_of(request).waiting
     along.people_of(waiting[:WAITING_SHOWN])
-    held = who.held_by(me)
+    held = visibility.held_by(me)
     looks = list(_trouble(me, now)) if roles.sees_all(me) else []
     context = {
         "now": now,
@@ -53,8 +53,8 @@ def home(request: HttpRequest) -> HttpResponse:
         "waiting_more": max(0, len(waiting) - WAITING_SHOWN),
         "held": held,
         "lanes": lanes(held, now, timezone.get_current_timezone()),
-        "pending": who.awaited_by(me, WAITING_SHOWN),
-        "recent": history.rows(who.closed_of(me), now),
+        "pending": visibility.awaited_by(me, WAITING_SHOWN),
+        "recent": history.rows(visibility.closed_of(me), now),
     }
     return render(request, "home.html", context)
 

@@ -16,15 +16,15 @@ from accounts import known
 from accounts.errors import Conflict, UserError
 from accounts.models import Subject
 from grants import clock
-from grants.lifecycle import along, decide, who
+from grants.lifecycle import along, decide, visibility
 from grants.lifecycle.models import Grant, Request
-from grants.lifecycle.stages import Judges, StageView, current
+from grants.lifecycle.stages import Approvers, StageView, current
 from grants.web import history, record, timeline, words
 from grants.web.context import shell_of
 from grants.web.params import row_id
 from grants.web.signed_in import signed_in
 
-PAGE = who.DECIDED - 1
+PAGE = visibility.DECIDED - 1
 BACK = ("inbox", "access", "home")  # lists that decide in place
 REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN)
 
@@ -78,7 +78,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
     }
     before, problem = _before(request)
     if tab == "decided":
-        found: Sequence[Any] = who.decided_by(subject, before)
+        found: Sequence[Any] = visibility.decided_by(subject, before)
     else:
         # Oldest first: they lapse first. The page goes on after the last one that was shown.
         found = [asked for asked in waiting if not before or asked.pk > before][: PAGE + 1]
@@ -97,7 +97,7 @@ def _before(request: HttpRequest) -> tuple[int | None, str]:
 
 
 def _visible(request: HttpRequest, pk: int) -> Request:
-    asked = who.request_of(signed_in(request), pk)
+    asked = visibility.request_of(signed_in(request), pk)
     if asked is None:
         raise Http404
     return asked
@@ -139,17 +139,17 @@ def _page(request: HttpRequest, asked: Request, *, status: int = 200, **said: st
 
 
 def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
-    now, judges = clock.of_page(), Judges.now()
-    earlier = who.before(viewer, asked)
+    now, approvers = clock.of_page(), Approvers.now()
+    earlier = visibility.before(viewer, asked)
     along.decisions_of([asked, *(item.request for item in earlier)])
-    stages = judges.of(asked)
+    stages = approvers.of(asked)
     decisions = list(asked.decisions.all())
     grants = along.grants_of([asked])
     things = {item.resource_id: item.resource for item in asked.items.all()}
     for grant in grants:
         grant.resource = things[grant.resource_id]
     pending = timeline.standing_of(asked, None, now).state == "pending"
-    refusal = decide.why_not(asked, viewer, judges) if pending else ""
+    refusal = decide.why_not(asked, viewer, approvers) if pending else ""
     may_decide = pending and not refusal
     return {
         "asked": asked,
@@ -179,8 +179,8 @@ def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
 def _held(viewer: Subject, asked: Request) -> list[Grant]:
     """What the person holds already of the same things, as far as the viewer sees that."""
     things = {item.resource_id for item in asked.items.all()}
-    held = [grant for grant in who.held_by(asked.beneficiary) if grant.resource_id in things]
-    return sorted(who.shown(viewer, held), key=lambda grant: grant.pk)
+    held = [grant for grant in visibility.held_by(asked.beneficiary) if grant.resource_id in things]
+    return sorted(visibility.shown(viewer, held), key=lambda grant: grant.pk)
 
 
 def title(asked: Request, viewer: Subject) -> str:

@@ -19,7 +19,7 @@ from accounts import roles, service_identities
 from accounts.errors import NotAllowed
 from accounts.models import Subject, Team
 from grants import clock
-from grants.lifecycle import who
+from grants.lifecycle import visibility
 from grants.lifecycle.models import Grant
 from grants.tokens import deliver
 from grants.web.signed_in import signed_in
@@ -114,7 +114,7 @@ def _page(request: HttpRequest, one: Subject, *, problem: str = "", form: Servic
         "problem": problem,
         "form": form or ServiceForm(initial={"name": one.name}),
         "held": list(_held([one], now)),
-        "waiting": who.awaited_by(one),
+        "waiting": visibility.awaited_by(one),
         "past": list(Grant.objects.filter(beneficiary=one).exclude(pk__in=Grant.objects.live_at(now).values("pk"))
                      .select_related("resource__connection").order_by("-pk")[:RECENT]),
         "may_manage": service_identities.may_manage(one.team, me),

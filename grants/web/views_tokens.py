@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.errors import UserError
 from grants import clock
-from grants.lifecycle import who
+from grants.lifecycle import visibility
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.tokens.issue import Issued
@@ -86,7 +86,8 @@ def _context(held: Grant, issued: Issued) -> dict[str, Any]:
 
 def _visible(request: HttpRequest, pk: int) -> Credential:
     """A token of a grant that this person sees; 404 for any other."""
-    tokens = Credential.objects.filter(kind=Credential.Kind.TOKEN, grant__in=who.visible_grants(signed_in(request)))
+    grants = visibility.visible_grants(signed_in(request))
+    tokens = Credential.objects.filter(kind=Credential.Kind.TOKEN, grant__in=grants)
     return get_object_or_404(tokens.select_related("grant", "subject"), pk=pk)
 
 

@@ -25,7 +25,7 @@ from grants.audit import Verb, export, record
 from grants.audit.models import AuditEvent, AuditHead
 from grants.audit.verify import verify
 from grants.identity import providers
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant, Request, RoleBinding
 from grants.provisioning.settle import settle
 from grants.tasks import run
@@ -158,7 +158,7 @@ def test_what_a_backup_revives_opens_nothing(
         Session.objects.create(session_key="s", session_data="s", expire_date="2999-01-01T00:00:00Z")
         restore = backup()
 
-        hold.revoke(taken, by=cast.chiara)
+        access.revoke(taken, by=cast.chiara)
         decide.deny(waits, by=cast.chiara, note="No.")
         late = decide.approve(cast.asks(cast.ada, (cast.pool, "view")), by=cast.chiara).grants.get()
         settle(connect=providers.connect)

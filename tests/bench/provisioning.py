@@ -133,7 +133,7 @@ class Bench:
         return [approve, revoke, elapse]
 
     def _try(self, http: httpx.Client, n: int, approve: Times, revoke: Times, elapse: Times) -> None:
-        from grants.lifecycle import decide, hold  # noqa: PLC0415 (needs the settings)
+        from grants.lifecycle import access, decide  # noqa: PLC0415 (needs the settings)
         from grants.lifecycle.ask import Wanted, ask  # noqa: PLC0415
 
         person, other, stranger = self.people[2 * n], self.people[2 * n + 1], self.strangers[n]
@@ -151,7 +151,7 @@ class Bench:
         self.raw.map(http, stranger)
         approve.raw.append(self._seen(stranger, "raw", there=True) - begun)
 
-        hold.revoke(grant, by=self.owner)
+        access.revoke(grant, by=self.owner)
         begun = time.time()
         revoke.ours.append(self._seen(self.external[person.name], grant.role, there=False) - begun)
         begun = time.time()

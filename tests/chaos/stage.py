@@ -27,7 +27,7 @@ from pytest_django import DjangoDbBlocker
 from accounts.errors import Conflict
 from accounts.models import IdP, Subject
 from grants.audit.export import make_key
-from grants.lifecycle import ask, decide, hold
+from grants.lifecycle import access, ask, decide
 from grants.lifecycle.models import Grant, Request
 from portal.demo.__main__ import WORKER, base_env
 from portal.demo.process import Parts, listens
@@ -264,7 +264,7 @@ class Stage:
     def ends(self, grant: Grant, *, revoked: bool) -> None:
         by = self.made.chiara if revoked else self.subjects_by_pk[grant.beneficiary_id]
         with suppress(Conflict):  # over already, or it was done and only the answer was lost
-            self.insist(lambda: (hold.revoke if revoked else hold.give_back)(grant, by=by))
+            self.insist(lambda: (access.revoke if revoked else access.give_back)(grant, by=by))
 
     @property
     def subjects_by_pk(self) -> dict[int, Subject]:

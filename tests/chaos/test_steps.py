@@ -16,7 +16,7 @@ from accounts.models import Identity
 from grants import clock
 from grants.audit.models import AuditEvent
 from grants.due import ProcessBeat
-from grants.lifecycle import hold
+from grants.lifecycle import access
 from grants.lifecycle.models import Grant, RoleBinding
 from tests.chaos import judge
 from tests.chaos.stage import Stage, staged, until
@@ -140,9 +140,11 @@ def _external(grant: Grant) -> str:
 
 def _adjoining(stage: Stage, first: Grant, seconds: float) -> Grant:
     """A grant whose window begins where that of the first ends, as an extension's does."""
-    real = hold.open_grants
+    real = access.open_grants
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hold, "open_grants", lambda request, *, now, drain: real(request, now=first.ends_at, drain=drain))
+        patch.setattr(
+            access, "open_grants", lambda request, *, now, drain: real(request, now=first.ends_at, drain=drain)
+        )
         name = next(name for name, subject in stage.subjects.items() if subject.pk == first.beneficiary_id)
         return stage.gets(name, seconds)
 

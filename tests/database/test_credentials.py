@@ -15,7 +15,7 @@ from grants import clock
 from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
 from grants.due import ProcessBeat
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant
 from grants.tokens import issue, tickets
 from grants.tokens.mint import mint
@@ -312,13 +312,13 @@ def test_how_long_the_gate_lets_work_drain(cast: Cast, gate: psycopg.Connection,
     grant = working(cast, minutes=60)
     now = at(timedelta(minutes=10))
     if end == "given back":
-        hold.give_back(grant, by=cast.ada)
+        access.give_back(grant, by=cast.ada)
     if end == "revoked":
-        hold.revoke(grant, by=cast.chiara)
+        access.revoke(grant, by=cast.chiara)
     if end in ("switched off", "left"):
         service_identities.switch_off(grant.beneficiary, by=cast.ada)
     if end == "left":
-        hold.close_left()
+        access.close_left()
     row = gate.execute("SELECT until, drain_until FROM gate_grants WHERE id = %s", [grant.pk]).fetchone()
     assert (
         row

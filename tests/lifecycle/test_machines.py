@@ -14,7 +14,7 @@ from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
 from grants import clock
 from grants.audit.models import AuditEvent
-from grants.lifecycle import decide, hold, who
+from grants.lifecycle import access, decide, visibility
 from grants.lifecycle.ask import Wanted, ask, preview
 from grants.lifecycle.models import Grant, RoleBinding
 from grants.notifications.mail import messages
@@ -43,9 +43,9 @@ def test_asked_for_approved_and_held(cast: Cast, worker: Subject) -> None:
     assert (grant.beneficiary, grant.level, grant.idp, grant.role) == (worker, "work", None, None)
     assert grant.drain_until - grant.ends_at == timedelta(minutes=20)
     assert not RoleBinding.objects.exists()
-    assert grant in who.visible_grants(cast.ben)  # a team mate
-    assert who.request_of(cast.ben, request.pk) == request
-    assert grant not in who.visible_grants(cast.oscar)
+    assert grant in visibility.visible_grants(cast.ben)  # a team mate
+    assert visibility.request_of(cast.ben, request.pk) == request
+    assert grant not in visibility.visible_grants(cast.oscar)
 
 
 def test_only_members_of_the_team_ask_for_it(cast: Cast, worker: Subject) -> None:
@@ -122,7 +122,7 @@ def test_switched_off_gets_nothing(cast: Cast, worker: Subject, when: str) -> No
 def test_switched_off_loses_what_it_holds(cast: Cast) -> None:
     grant = working(cast)
     service_identities.switch_off(grant.beneficiary, by=cast.ben)
-    assert hold.close_left() == 1
+    assert access.close_left() == 1
     grant.refresh_from_db()
     assert grant.end_reason == "left"
     assert grant.drained_at == grant.ended_at  # no drain after that
@@ -132,12 +132,12 @@ def test_given_back_by_a_team_mate_it_drains_revoked_it_does_not(cast: Cast, at:
     given, revoked = working(cast), None
     at(timedelta(minutes=10))
     with pytest.raises(NotAllowed):
-        hold.give_back(given, by=cast.chiara)
-    given = hold.give_back(given, by=cast.ben)
+        access.give_back(given, by=cast.chiara)
+    given = access.give_back(given, by=cast.ben)
     assert given.ended_at
     assert given.drained_at == given.ended_at + timedelta(minutes=20)
     revoked = decide.approve(asks_for(cast, given.beneficiary, by=cast.ben), by=cast.chiara).grants.get()
-    revoked = hold.revoke(revoked, by=cast.chiara)
+    revoked = access.revoke(revoked, by=cast.chiara)
     assert revoked.drained_at == revoked.ended_at
 
 
@@ -161,7 +161,7 @@ def test_approvers_read_for_whom_it_is(cast: Cast, worker: Subject) -> None:
 
 
 def test_who_asked_is_told_when_a_machine_loses_access(cast: Cast) -> None:
-    hold.revoke(working(cast), by=cast.chiara)
+    access.revoke(working(cast), by=cast.chiara)
     (told,) = messages(AuditEvent.objects.get(verb="grant.revoked"))
     assert isinstance(told, mail.EmailMessage)
     assert told.to == [cast.ada.email]

@@ -18,7 +18,7 @@ from grants import clock, tasks
 from grants.audit.models import AuditEvent
 from grants.audit.verify import verify
 from grants.due import DueJob
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant, Request
 from grants.tokens import deliver
 from grants.tokens.mint import read
@@ -104,7 +104,7 @@ def test_the_same_ask_at_once_is_one_request(cast: Cast) -> None:
 @pytest.mark.usefixtures("commits")
 def test_give_back_and_revoke_at_once_end_it_once(cast: Cast) -> None:
     grant = decide.approve(cast.asks(), by=cast.chiara).grants.get()
-    results = at_once(lambda: hold.give_back(grant, by=cast.ada), lambda: hold.revoke(grant, by=cast.chiara))
+    results = at_once(lambda: access.give_back(grant, by=cast.ada), lambda: access.revoke(grant, by=cast.chiara))
     assert sum(isinstance(result, Grant) for result in results) == 1
     assert sum(isinstance(result, UserError) for result in results) == 1
 
@@ -137,7 +137,7 @@ def test_sweepers_close_each_grant_once(cast: Cast, at: Callable[[Any], Any]) ->
     for level in ("view", "run", "operate"):
         decide.approve(cast.asks(cast.ada, (cast.deployment, level)), by=cast.chiara)
     at(clock.now() + timedelta(hours=1))
-    results = at_once(*[lambda: hold.close_elapsed(limit=2)] * 4)
+    results = at_once(*[lambda: access.close_elapsed(limit=2)] * 4)
     assert sum(results) == 3
     assert AuditEvent.objects.filter(verb="grant.elapsed").count() == 3
     assert verify().whole

@@ -13,10 +13,10 @@ from accounts.models import Membership, Subject
 from grants import clock
 from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
-from grants.lifecycle import decide, hold, who
+from grants.lifecycle import access, decide, visibility
 from grants.lifecycle.ask import Wanted, ask, preview
 from grants.lifecycle.models import Grant, Request
-from grants.lifecycle.stages import Judges
+from grants.lifecycle.stages import Approvers
 from grants.policy import versions
 from tests.cast import POLICY, Cast
 
@@ -49,8 +49,8 @@ def test_the_whole_story(cast: Cast, at: Move) -> None:
     later = at(timedelta(minutes=30))
     assert not grant.is_live_at(later)  # nobody has swept yet
     assert not Grant.objects.live_at(later).exists()
-    assert hold.close_elapsed() == 1
-    assert hold.close_elapsed() == 0
+    assert access.close_elapsed() == 1
+    assert access.close_elapsed() == 0
     grant.refresh_from_db()
     assert (grant.end_reason, grant.ended_at) == ("elapsed", None)
     assert verbs(start) == ["request.asked", "request.approved", "grant.elapsed"]
@@ -156,7 +156,7 @@ def test_who_is_not_asked_cannot_decide(cast: Cast, name: str) -> None:
     for act in (decide.approve, decide.deny):
         with pytest.raises(NotAllowed):
             act(request, by=somebody)
-    assert decide.why_not(request, somebody, Judges.now())
+    assert decide.why_not(request, somebody, Approvers.now())
     request.refresh_from_db()
     assert request.state == "pending"
 
@@ -210,7 +210,7 @@ def _leaves(subject: Subject) -> None:
 def test_who_leaves_holds_nothing(cast: Cast) -> None:
     request = decide.approve(cast.asks(), by=cast.chiara)
     _leaves(cast.ada)
-    assert hold.close_left() == 1
+    assert access.close_left() == 1
     grant = request.grants.get()
     assert grant.end_reason == "left"
     assert not grant.is_live_at(clock.now())
@@ -221,7 +221,7 @@ def test_what_is_gone_is_held_by_nobody(cast: Cast) -> None:
     with transaction.atomic():
         type(cast.deployment).objects.filter(pk=cast.deployment.pk).update(retired_at=clock.now())
         record(Verb.CATALOG_SYNCED, by="test", on=[cast.deployment])
-    assert hold.close_retired() == 1
+    assert access.close_retired() == 1
     assert request.grants.get().end_reason == "retired"
     cast.deployment.refresh_from_db()
     with pytest.raises(NotAllowed, match="gone"):
@@ -256,32 +256,32 @@ def test_give_back_is_the_holders(cast: Cast) -> None:
     grant = decide.approve(cast.asks(), by=cast.chiara).grants.get()
     for somebody in (cast.ben, cast.chiara, cast.priya):
         with pytest.raises(NotAllowed):
-            hold.give_back(grant, by=somebody)
-    ended = hold.give_back(grant, by=cast.ada)
+            access.give_back(grant, by=somebody)
+    ended = access.give_back(grant, by=cast.ada)
     assert ended.end_reason == "given_back"
     assert not ended.is_live_at(clock.now())
     with pytest.raises(Conflict):
-        hold.give_back(grant, by=cast.ada)
+        access.give_back(grant, by=cast.ada)
     with pytest.raises(Conflict):
-        hold.revoke(grant, by=cast.chiara)
+        access.revoke(grant, by=cast.chiara)
 
 
 @pytest.mark.parametrize(("name", "may"), [("chiara", True), ("tomasz", True), ("priya", True), ("ada", False), ("ben", False), ("olga", False), ("oscar", False)])  # fmt: skip
 def test_revoke_is_the_owners_and_the_admins(cast: Cast, name: str, may: bool) -> None:
     grant = decide.approve(cast.asks(), by=cast.chiara).grants.get()
     somebody = getattr(cast, name)
-    assert hold.may_revoke(grant, somebody) is may
+    assert access.may_revoke(grant, somebody) is may
     if may:
-        assert hold.revoke(grant, by=somebody).end_reason == "revoked"
+        assert access.revoke(grant, by=somebody).end_reason == "revoked"
     else:
         with pytest.raises(NotAllowed):
-            hold.revoke(grant, by=somebody)
+            access.revoke(grant, by=somebody)
 
 
 def test_over_is_over_before_any_sweep(cast: Cast, at: Move) -> None:
     grant = decide.approve(cast.asks(), by=cast.chiara).grants.get()
     at(timedelta(minutes=30))
-    for act, by in ((hold.give_back, cast.ada), (hold.revoke, cast.chiara)):
+    for act, by in ((access.give_back, cast.ada), (access.revoke, cast.chiara)):
         with pytest.raises(Conflict, match="over"):
             act(grant, by=by)
 
@@ -314,15 +314,15 @@ def test_one_pending_ask_for_one_thing(cast: Cast) -> None:
 def test_who_sees_what(cast: Cast, name: str, sees: bool) -> None:
     request = decide.approve(cast.asks(), by=cast.chiara)
     somebody = getattr(cast, name)
-    assert (who.request_of(somebody, request.pk) is not None) is sees
+    assert (visibility.request_of(somebody, request.pk) is not None) is sees
     grant = request.grants.get()
-    assert who.visible_grants(somebody).filter(request=request).exists() is sees
-    assert (who.grant_of(somebody, grant.pk) is not None) is sees
-    assert who.shown(somebody, [grant]) == [grant] * sees
-    asked = [item.request_id for item in who.asked_of(somebody, cast.deployment)]
+    assert visibility.visible_grants(somebody).filter(request=request).exists() is sees
+    assert (visibility.grant_of(somebody, grant.pk) is not None) is sees
+    assert visibility.shown(somebody, [grant]) == [grant] * sees
+    asked = [item.request_id for item in visibility.asked_of(somebody, cast.deployment)]
     assert asked == [request.pk] * sees
     again = cast.asks(reason="The same once more, for the same reason")
-    before = [item.request_id for item in who.before(somebody, again)]
+    before = [item.request_id for item in visibility.before(somebody, again)]
     assert before == [request.pk] * sees
 
 
@@ -334,9 +334,9 @@ def test_what_waits_for_somebody_is_what_they_can_decide(cast: Cast) -> None:
         cast.asks(cast.oscar, (cast.deployment, "view")),
     ]
     for round_ in range(2):
-        judges = Judges.now()
+        approvers = Approvers.now()
         for person in Subject.objects.filter(kind="person"):
-            wanted = [request for request in asked if not decide.why_not(_again(request), person, judges)]
+            wanted = [request for request in asked if not decide.why_not(_again(request), person, approvers)]
             assert decide.waiting_for(person) == wanted, (round_, person.name)
         if round_ == 0:  # one of two has voted in the second round
             decide.approve(asked[1], by=decide.stages_of(_again(asked[1]))[0].approvers[0])
@@ -353,7 +353,7 @@ def test_what_waits_for_who_stands_in_is_what_they_can_decide(cast: Cast) -> Non
     ]
     names = {}
     for person in Subject.objects.filter(kind="person"):
-        wanted = [one for one in asked if not decide.why_not(_again(one), person, Judges.now())]
+        wanted = [one for one in asked if not decide.why_not(_again(one), person, Approvers.now())]
         assert decide.waiting_for(person) == wanted, person.name
         names[person.name] = [asked.index(one) for one in wanted]
     assert names == {"Ada": [0, 1], "Ben": [0, 1, 2], "Tomasz": [1], "Chiara": [], "Priya": [], "Olga": [], "Oscar": []}

@@ -20,7 +20,7 @@ from grants.catalog.levels import LEVELS_OF
 from grants.catalog.models import Connection, Resource
 from grants.catalog.specs import ConnectionSpec
 from grants.catalog.sync import sync_connection
-from grants.lifecycle import who
+from grants.lifecycle import visibility
 from grants.policy import ownership, reach, rules, versions
 from grants.policy.language import Policy, parse_policy
 from grants.policy.models import PolicyVersion, RuleSet
@@ -195,10 +195,10 @@ def test_what_nobody_has_judged_yet_is_hidden(cast: Cast) -> None:
             connection=cast.connection, kind="pool", remote_id="p9", name="etl-9", seen_at=clock.now()
         )
         record(Verb.CATALOG_SYNCED, by="test", on=[new])
-    assert new not in who.visible_resources(cast.ada)
-    assert who.resource_of(cast.ada, new.pk) is None
-    assert new in who.visible_resources(cast.priya)
-    assert who.resource_of(cast.priya, new.pk) == new
+    assert new not in visibility.visible_resources(cast.ada)
+    assert visibility.resource_of(cast.ada, new.pk) is None
+    assert new in visibility.visible_resources(cast.priya)
+    assert visibility.resource_of(cast.priya, new.pk) == new
 
 
 @pytest.mark.parametrize("text", [POLICY, HIDING, HIDDEN])
@@ -206,18 +206,18 @@ def test_one_resource_is_shown_to_whom_lists_show_it(cast: Cast, text: str) -> N
     versions.apply(text, by=None)
     ids = list(Resource.objects.values_list("pk", flat=True))
     for person in Subject.objects.filter(kind=Subject.Kind.PERSON):
-        listed = set(who.visible_resources(person).values_list("pk", flat=True))
-        opened = {pk: one for pk in ids if (one := who.resource_of(person, pk))}
-        assert opened.keys() == set(who.resources_of(person, ids)) == listed, person.name
+        listed = set(visibility.visible_resources(person).values_list("pk", flat=True))
+        opened = {pk: one for pk in ids if (one := visibility.resource_of(person, pk))}
+        assert opened.keys() == set(visibility.resources_of(person, ids)) == listed, person.name
         assert all(one.parent is None or one.parent.pk in listed for one in opened.values()), person.name
-    assert (who.resource_of(cast.oscar, cast.pool.pk) is None) is (text == HIDDEN)
+    assert (visibility.resource_of(cast.oscar, cast.pool.pk) is None) is (text == HIDDEN)
 
 
 def test_a_policy_that_can_no_longer_be_read_leaves_what_was_hidden(cast: Cast) -> None:
     versions.apply(HIDING, by=None)
     PolicyVersion.objects.create(sha256="", text="version: 0", people={}, applied_at=cast.policy.applied_at)
     judged_anew.send(sender=None, connections=[cast.connection.pk], changed=None)
-    assert not who.visible_resources(cast.oscar).filter(pk=cast.pool.pk).exists()
+    assert not visibility.visible_resources(cast.oscar).filter(pk=cast.pool.pk).exists()
     assert list(ownership.owned_by(cast.chiara)) == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError
 
 from grants.adapters.errors import Unavailable
-from grants.lifecycle import hold
+from grants.lifecycle import access
 from grants.lifecycle.models import Grant
 from grants.provisioning import claims
 from grants.provisioning.calls import Calls
@@ -38,7 +38,7 @@ def test_what_was_found_before_is_not_judged_again(cast: Cast, idp: FakeIdP, run
     at(timedelta(seconds=claims.LEASE_SECONDS + 1))
     run()
     assert binding(grant).found_before is False
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     run()
     assert idp.roles[ADA] == set()
     assert left
@@ -58,7 +58,7 @@ def test_revoked_while_it_is_being_given(cast: Cast, idp: FakeIdP, run: Settle) 
 
     def revoke(verb: str, *_: str) -> None:
         if verb == "grant":
-            hold.revoke(grant, by=cast.priya)
+            access.revoke(grant, by=cast.priya)
 
     idp.before = revoke
     run()
@@ -72,7 +72,7 @@ def all_is_over(grant: Grant, cast: Cast, run: Settle, at: Move) -> None:
     """Whoever was at it has lost it to others, who gave, took and looked again."""
     at(timedelta(seconds=claims.LEASE_SECONDS + 1))
     run()
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     run()
     at(RECHECK)
     run()
@@ -127,7 +127,7 @@ def test_what_a_zombie_did_is_told_when_the_database_is_back(
 def test_a_zombie_that_takes_late_is_made_good(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
     first = granted(cast)
     run()
-    hold.revoke(first, by=cast.priya)
+    access.revoke(first, by=cast.priya)
     zombie = claims.claim(10)[1][0]
     at(timedelta(seconds=claims.LEASE_SECONDS + 1))
     run()
@@ -144,7 +144,7 @@ def test_a_late_call_that_dies_is_found_by_the_recheck(cast: Cast, idp: FakeIdP,
     """A call in flight when its worker was killed may land after the role was read back as gone."""
     grant = granted(cast)
     run()
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     run()
     idp.roles[ADA].add(grant.role or "")
     at(RECHECK)
@@ -159,13 +159,13 @@ def test_a_late_call_that_dies_is_found_by_the_recheck(cast: Cast, idp: FakeIdP,
 def test_wanted_again_before_the_recheck_is_still_ours_to_take(cast: Cast, idp: FakeIdP, run: Settle) -> None:
     first = granted(cast)
     run()
-    hold.revoke(first, by=cast.priya)
+    access.revoke(first, by=cast.priya)
     run()
     idp.roles[ADA].add(first.role or "")  # the late call of a dead worker
     second = granted(cast)
     run()
     assert binding(second).found_before is False
-    hold.revoke(second, by=cast.priya)
+    access.revoke(second, by=cast.priya)
     run()
     assert idp.roles[ADA] == set()
 
@@ -188,7 +188,7 @@ def test_a_late_taking_that_lands_after_it_is_given_again_is_made_good(
     at(timedelta(0))
     first = granted(cast)
     run()
-    hold.revoke(first, by=cast.priya)
+    access.revoke(first, by=cast.priya)
 
     def slow(verb: str, *_: str) -> None:
         if verb == "revoke":
@@ -216,7 +216,7 @@ def test_who_only_looked_late_claims_nothing(cast: Cast, idp: FakeIdP, run: Sett
     assert zombie.next.name == "CHECK"
     at(timedelta(seconds=claims.LEASE_SECONDS + 1))
     for grant in first.beneficiary.grants.all():
-        hold.revoke(grant, by=cast.priya)
+        access.revoke(grant, by=cast.priya)
     run()
     at(RECHECK)
     run()

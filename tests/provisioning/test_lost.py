@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from grants.lifecycle import hold
+from grants.lifecycle import access
 from grants.lifecycle.models import RoleBinding
 from grants.provisioning import claims
 from grants.provisioning.calls import Calls
@@ -70,7 +70,7 @@ def test_between_the_intent_to_give_and_its_answer(
     assert idp.roles[ADA] == {grant.role}
     assert idp.done("grant") == 1
     assert (binding(grant).phase, binding(grant).found_before, binding(grant).lease) == ("present", False, None)
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     turn()
     assert idp.roles[ADA] == set()
     assert verbs() == ["binding.given", "binding.taken"]
@@ -88,7 +88,7 @@ def test_what_was_seen_before_a_long_outage_is_not_believed_after_it(
     idp.roles[ADA].add(grant.role or "")
     turn(0)  # others are taken up first, and this one is not claimed anew
     go_on(turn)
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     go_on(turn)
     assert idp.roles[ADA] == {grant.role}
     assert idp.done("revoke") == 0

@@ -22,7 +22,7 @@ from accounts.models import IdP
 from grants import clock
 from grants.adapters.errors import Refused, Unavailable
 from grants.identity import providers
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant, RoleBinding
 from grants.provisioning import claims, health
 from grants.provisioning.calls import BACKLOG, CALLS
@@ -139,11 +139,11 @@ def test_the_urgent_is_taken_up_first(cast: Cast, idp: FakeIdP, at: Move) -> Non
     rechecked, elapsed, revoked = granted(cast, "view"), granted(cast, "run", minutes=5), granted(cast, "operate")
     turn = partial(settle, connect=lambda _idp: idp)
     turn()
-    hold.revoke(rechecked, by=cast.priya)
+    access.revoke(rechecked, by=cast.priya)
     turn()
     at(timedelta(minutes=10))
     decide.approve(cast.asks(cast.ben), by=cast.chiara)
-    hold.revoke(revoked, by=cast.priya)
+    access.revoke(revoked, by=cast.priya)
     _, claimed = claims.claim(10)
     mine = [claim.role if claim.external_id == "id-ada" else "wanted" for claim in claimed]
     assert mine == [revoked.role, elapsed.role, "wanted", rechecked.role]
@@ -152,7 +152,7 @@ def test_the_urgent_is_taken_up_first(cast: Cast, idp: FakeIdP, at: Move) -> Non
 def test_what_was_owed_waits_no_longer_because_something_else_changes(cast: Cast, idp: FakeIdP) -> None:
     grant = granted(cast)
     settle(connect=lambda _idp: idp)
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     granted(cast)
     assert RoleBinding.objects.get().urgency == RoleBinding.Urgency.ENDED
 
@@ -187,7 +187,7 @@ def test_a_revocation_overtakes_what_elapsed(
             return
         taken.append(person)
         if len(taken) == 50:
-            hold.revoke(Grant.objects.get(pk=grant.pk), by=cast.priya)
+            access.revoke(Grant.objects.get(pk=grant.pk), by=cast.priya)
             connection.close()
         if len(taken) > 50:
             assert noticed.wait(30)

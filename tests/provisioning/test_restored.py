@@ -9,7 +9,7 @@ import pytest
 
 from grants.adapters.idp.base import DirectoryPerson
 from grants.adapters.idp.takes_only import TakesOnly
-from grants.lifecycle import hold
+from grants.lifecycle import access
 from grants.lifecycle.models import RoleBinding
 from grants.provisioning import leftovers
 from grants.provisioning.health import Providers
@@ -47,7 +47,7 @@ def test_a_role_of_the_lost_seconds_is_not_taken_for_their_own(
     run()
     now = binding(grant)
     assert (now.phase, now.found_before) == ("present", False)
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     run()
     assert idp.roles["id-ada"] == set()
     assert binding(grant).phase == "absent"
@@ -56,7 +56,7 @@ def test_a_role_of_the_lost_seconds_is_not_taken_for_their_own(
 def test_what_stands_is_still_taken(cast: Cast, idp: Provider, run: Settle) -> None:
     grant = granted(cast)
     run()
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     settle(connect=lambda _idp: TakesOnly(idp, "Not yet."), providers=Providers())
     assert idp.roles["id-ada"] == set()
     assert RoleBinding.objects.get().last_error == ""

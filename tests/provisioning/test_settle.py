@@ -15,7 +15,7 @@ from grants.adapters.errors import Refused, Unavailable
 from grants.adapters.idp.keycloak import Keycloak
 from grants.audit.verify import verify
 from grants.identity.directory import sync_directory
-from grants.lifecycle import hold
+from grants.lifecycle import access
 from grants.lifecycle.models import RoleBinding
 from grants.provisioning.settle import settle
 from tests.cast import Cast
@@ -50,7 +50,7 @@ def test_given_with_the_approval_and_taken_at_the_end(cast: Cast, idp: FakeIdP, 
 def test_revoked_is_taken_at_once(cast: Cast, idp: FakeIdP, run: Settle) -> None:
     grant = granted(cast)
     run()
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     run()
     assert idp.roles[ADA] == set()
 
@@ -70,7 +70,7 @@ def test_what_was_given_is_taken_by_its_key(cast: Cast, idp: FakeIdP, run: Settl
     idp.before = lambda *_: None
     at(timedelta(seconds=5))
     run()
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     run()
     assert idp.keys == [key, key, key]
     assert binding(grant).role_key == key, "for the recheck"
@@ -87,10 +87,10 @@ def test_two_grants_of_one_role_never_revoke_each_other(
     assert first.role == second.role
     run()
     one, other = (first, second) if first_ends_first else (second, first)
-    hold.revoke(one, by=cast.priya)
+    access.revoke(one, by=cast.priya)
     run()
     assert idp.roles[ADA] == {first.role}
-    hold.give_back(other, by=cast.ada)
+    access.give_back(other, by=cast.ada)
     run()
     assert idp.roles[ADA] == set()
     assert idp.done("revoke") == 1
@@ -114,7 +114,7 @@ def test_a_role_held_before_stays(cast: Cast, idp: FakeIdP, run: Settle) -> None
     grant = granted(cast)
     run()
     assert idp.done("grant") == 0
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     run()
     assert (idp.roles[ADA], binding(grant).phase) == ({role}, "kept")
     assert verbs() == ["binding.found", "binding.kept"]
@@ -122,14 +122,14 @@ def test_a_role_held_before_stays(cast: Cast, idp: FakeIdP, run: Settle) -> None
     again = granted(cast)
     run()
     assert binding(again).phase == "present"
-    hold.revoke(again, by=cast.priya)
+    access.revoke(again, by=cast.priya)
     run()
     idp.roles[ADA].clear()
     third = granted(cast)
     while run():
         pass
     assert (idp.roles[ADA], binding(third).found_before) == ({role}, False)
-    hold.revoke(third, by=cast.priya)
+    access.revoke(third, by=cast.priya)
     run()
     assert idp.roles[ADA] == set()
 
@@ -138,7 +138,7 @@ def test_a_role_held_before_stays(cast: Cast, idp: FakeIdP, run: Settle) -> None
 def test_a_failure_is_tried_again_for_ever(cast: Cast, idp: FakeIdP, run: Settle, at: Move, error: Exception) -> None:
     grant = granted(cast)
     run()
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
 
     def fail(verb: str, *_: str) -> None:
         raise error
@@ -195,7 +195,7 @@ def test_a_lying_yes_is_no_success(cast: Cast, idp: FakeIdP, run: Settle) -> Non
 def test_a_lying_taken_back_is_no_success(cast: Cast, idp: FakeIdP, run: Settle) -> None:
     grant = granted(cast)
     run()
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     idp.after = lambda verb, person, role: idp.roles[person].add(role) if verb == "revoke" else None
     run()
     assert binding(grant).phase == "removing"
@@ -206,7 +206,7 @@ def test_somebody_deleted_at_the_provider_holds_nothing_up(cast: Cast, idp: Fake
     grant = granted(cast)
     run()
     idp.gone.add(ADA)
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     run()
     assert binding(grant).phase == "absent"
     assert verbs() == ["binding.given", "binding.taken"]
@@ -229,7 +229,7 @@ def test_a_recheck_that_is_past_wakes_nobody(cast: Cast, idp: FakeIdP, run: Sett
     idp.roles[ADA] = {f"{cast.connection.slug}:deployment:{cast.deployment.name}:run"}
     grant = granted(cast)
     run()
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     run()
     past = clock.now() - timedelta(seconds=5)
     RoleBinding.objects.update(recheck_at=past, due_at=past)
@@ -248,8 +248,8 @@ def test_a_role_taken_from_who_had_it_is_given_only_for_the_grant(cast: Cast, id
     while run():
         pass
     assert idp.roles[ADA] == {role}
-    hold.revoke(first, by=cast.priya)
-    hold.revoke(second, by=cast.priya)
+    access.revoke(first, by=cast.priya)
+    access.revoke(second, by=cast.priya)
     while run():
         pass
     assert idp.roles[ADA] == set()

@@ -18,7 +18,7 @@ from accounts.errors import UserError
 from grants import tasks
 from grants.audit import Verb, record
 from grants.catalog.models import Connection
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.tokens import deliver, issue, tickets
 from grants.tokens.mint import mint, read
 from tests.cast import Cast
@@ -81,7 +81,7 @@ def test_a_credential_is_kept_as_its_digest_alone(
             failing()
         except UserError:
             told.append(traceback.format_exc())
-    hold.revoke(run, by=cast.chiara)
+    access.revoke(run, by=cast.chiara)
 
     secrets = [first.token, second.token, file.read_text().strip(), ticket, session.token]
     assert seen == {read(token) for token in secrets if token != ticket}

@@ -18,7 +18,7 @@ from accounts.errors import NotAllowed
 from grants import clock, due, sweeper, tasks
 from grants.audit.models import AuditEvent
 from grants.due import DueJob
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant
 from grants.policy import versions
 from grants.tokens import deliver, issue
@@ -154,7 +154,7 @@ def test_removed_when_it_is_over(folder: Path, cast: Cast, job: Grant, at: At, e
     if end == "elapsed":
         at(timedelta(minutes=120))
     elif end == "revoked":
-        hold.revoke(job, by=cast.chiara)
+        access.revoke(job, by=cast.chiara)
     else:
         service_identities.switch_off(job.beneficiary, by=cast.ada)
     run(job)

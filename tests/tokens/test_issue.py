@@ -13,7 +13,7 @@ from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
 from grants import clock
 from grants.audit.models import AuditEvent
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.tokens.mint import read
@@ -94,7 +94,7 @@ def test_of_work_it_lasts_and_drains_with_the_grant(cast: Cast) -> None:
 
 
 def test_none_for_access_that_is_over(cast: Cast, grant: Grant, at: At) -> None:
-    hold.give_back(grant, by=cast.ada)
+    access.give_back(grant, by=cast.ada)
     with pytest.raises(Conflict, match="over already"):
         issue.issue(grant, by=cast.ada)
     other = decide.approve(cast.asks(), by=cast.chiara).grants.get()
@@ -151,7 +151,7 @@ def test_rotating_asks_the_same_as_issuing(cast: Cast, grant: Grant) -> None:
     for other in (cast.ben, cast.chiara, cast.priya):
         with pytest.raises(NotAllowed):
             issue.rotate(old, by=other)
-    hold.revoke(grant, by=cast.chiara)
+    access.revoke(grant, by=cast.chiara)
     with pytest.raises(Conflict):
         issue.rotate(old, by=cast.ada)
 
@@ -177,7 +177,7 @@ def test_listed_with_why_they_no_longer_work(cast: Cast, grant: Grant, at: At) -
     dead = issue.revoke(issue.issue(grant, by=cast.ada).credential, by=cast.ada)
     alive = issue.issue(grant, by=cast.ada).credential
     assert [(one.credential, one.over) for one in issue.of_grant(grant)] == [(alive, False), (dead, True)]
-    hold.revoke(grant, by=cast.chiara)  # no credential was touched
+    access.revoke(grant, by=cast.chiara)  # no credential was touched
     assert [one.over for one in issue.of_grant(grant)] == [True, True]
 
 

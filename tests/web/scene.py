@@ -8,7 +8,7 @@ from grants import clock
 from grants.audit import Verb, record
 from grants.catalog.changes import judged_anew
 from grants.catalog.models import Resource
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant, Request
 from tests.cast import Cast
 
@@ -50,5 +50,5 @@ def busy_day(cast: Cast) -> Request:
     cast.asks(cast.ada, (cast.pool, "operate"), minutes=120)
     over = cast.asks(cast.ben, (cast.deployment, "run"), minutes=60)
     decide.approve(over, by=cast.tomasz, note="Go ahead.")
-    hold.give_back(Grant.objects.get(request=over), by=cast.ben)
+    access.give_back(Grant.objects.get(request=over), by=cast.ben)
     return cast.asks(cast.ben, (cast.deployment, "operate"), (cast.pool, "view"), minutes=90)

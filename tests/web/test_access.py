@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant
 from tests.cast import Cast
 from tests.tokens.scene import working
@@ -78,7 +78,7 @@ class TestMachine:
         page = signed_in(cast.ben).get(url("grant", grant)).content.decode()
         assert "etl worker may work on etl" in page
         assert "may finish reporting" in page
-        hold.revoke(grant, by=cast.chiara)
+        access.revoke(grant, by=cast.chiara)
         page = signed_in(cast.ben).get(url("grant", grant)).content.decode()
         assert "nothing is finished" in page
 
@@ -117,7 +117,7 @@ class TestEnding:
         assert grant.closed_at is None
 
     def test_the_second_hears_that_it_is_over(self, cast: Cast, grant: Grant) -> None:
-        hold.give_back(grant, by=cast.ada)
+        access.give_back(grant, by=cast.ada)
         answer = signed_in(cast.chiara).post(url("grant-revoke", grant))
         assert answer.status_code == 409
         assert "over already" in answer.content.decode()
@@ -128,7 +128,7 @@ class TestMine:
     def test_live_waiting_and_over(self, cast: Cast, grant: Grant) -> None:
         over = cast.asks(cast.ada, (cast.deployment, "view"))
         decide.approve(over, by=cast.tomasz)
-        hold.give_back(over.grants.get(), by=cast.ada)
+        access.give_back(over.grants.get(), by=cast.ada)
         waits = cast.asks(cast.ada, (cast.deployment, "operate"))
         page = signed_in(cast.ada).get("/access").content.decode()
         assert "You hold one grant" in page

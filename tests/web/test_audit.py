@@ -17,7 +17,7 @@ from grants.audit import export, record
 from grants.audit.chain import canonical, link
 from grants.audit.models import AuditEvent
 from grants.audit.verbs import Verb
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.web import audit_file, views_audit
@@ -83,7 +83,7 @@ class TestEvents:
         asked = cast.asks()
         decide.approve(asked, by=cast.chiara)
         grant = Grant.objects.get()
-        hold.revoke(grant, by=cast.tomasz)
+        access.revoke(grant, by=cast.tomasz)
         other = cast.asks(cast.ben)
         client = signed_in(cast.olga)
         assert verbs(client, f"?thing={asked.ref}") == ["request.approved", "request.asked"]
@@ -159,7 +159,7 @@ class TestAbout:
         """Faults: a kind, the items, the one who acted, or all but the first of a list left out."""
         grant = decide.approve(cast.asks(cast.ada, (cast.deployment, "run"), (cast.pool, "view")), by=cast.chiara)
         issue.issue(grant.grants.order_by("pk")[0], by=cast.ada)
-        hold.revoke(Grant.objects.order_by("pk")[1], by=cast.tomasz)
+        access.revoke(Grant.objects.order_by("pk")[1], by=cast.tomasz)
         with transaction.atomic():
             record(Verb.CATALOG_SYNCED, by="sweeper", resources=[7, 70, 7], policy=True, why="R-1", grants=[])
         told = AuditEvent.objects.extra(select={"about": "audit_about(actor, payload)"})

@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from accounts.models import Subject
 from grants import clock
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Request
 from grants.web import history as pages
 from grants.web import history_file
@@ -31,12 +31,12 @@ def past(cast: Cast) -> dict[str, Request]:
     pool = {level: cast.asks(cast.ada, (cast.pool, level)) for level in ("view", "run", "operate")}
     decide.approve(made["view"], by=cast.chiara)
     decide.approve(made["run"], by=cast.tomasz)
-    hold.revoke(made["run"].grants.get(), by=cast.chiara)
+    access.revoke(made["run"].grants.get(), by=cast.chiara)
     decide.deny(made["operate"], by=cast.chiara, note="No.")
     decide.withdraw(pool["view"], by=cast.ada)
     bens = cast.asks(cast.ben)
     decide.approve(bens, by=cast.chiara)
-    hold.give_back(bens.grants.get(), by=cast.ben)
+    access.give_back(bens.grants.get(), by=cast.ben)
     return {
         "live": made["view"],
         "revoked": made["run"],

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import Subject
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Decision, Grant, Request
 from tests.cast import Cast
 from tests.web.scene import more_resources
@@ -98,7 +98,7 @@ class TestPage:
     def test_revoked_names_who_did_it(self, cast: Cast) -> None:
         asked = cast.asks()
         decide.approve(asked, by=cast.chiara)
-        hold.revoke(Grant.objects.get(), by=cast.tomasz)
+        access.revoke(Grant.objects.get(), by=cast.tomasz)
         page = " ".join(signed_in(cast.ada).get(url("request", asked)).content.decode().split())
         assert "<strong>Tomasz</strong> revoked the access" in page
 

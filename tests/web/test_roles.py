@@ -18,7 +18,7 @@ from grants.adapters.idp.base import DirectoryPerson
 from grants.audit import Verb, record
 from grants.catalog.models import Resource
 from grants.identity.directory import sync_directory
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant
 from grants.policy import versions
 from tests.cast import POLICY, Cast
@@ -63,10 +63,10 @@ def test_kept_for_another_grant_and_for_who_had_it(cast: Cast, idp: FakeIdP, run
     first, second = granted(cast), granted(cast, minutes=60)
     run()
     assert "had it before Stint, and keeps it" in page(cast.ada, first)
-    hold.give_back(first, by=cast.ada)
+    access.give_back(first, by=cast.ada)
     run()
     assert f"Also held by {second.ref} until" in page(cast.ada, first)
-    hold.give_back(second, by=cast.ada)
+    access.give_back(second, by=cast.ada)
     run()
     assert "The person had it before Stint." in page(cast.ada, first)
 
@@ -125,7 +125,7 @@ def test_a_role_that_is_refused_is_said_to_who_waits_for_it(
 def test_the_time_is_the_viewers(cast: Cast, run: Settle, at: Move) -> None:  # noqa: F811
     first, second = granted(cast), granted(cast, minutes=60)
     run()
-    hold.give_back(first, by=cast.ada)
+    access.give_back(first, by=cast.ada)
     for zone in ("Asia/Tokyo", "America/New_York"):
         type(cast.ada).objects.filter(pk=cast.ada.pk).update(time_zone=zone)
         local = second.ends_at.astimezone(ZoneInfo(zone)).strftime("%H:%M")
@@ -143,7 +143,7 @@ def test_a_renamed_resource_keeps_the_role_that_was_pinned(
         Resource.objects.filter(pk=cast.deployment.pk).update(name="etl/renamed")
         record(Verb.CATALOG_SYNCED, by="test", on=[cast.deployment])
     assert str(grant.role) in page(cast.ada, grant)
-    hold.revoke(grant, by=cast.priya)
+    access.revoke(grant, by=cast.priya)
     run()
     assert idp.roles["id-ada"] == set()
 

@@ -16,7 +16,7 @@ from django.db import transaction
 from grants import clock
 from grants.audit import Verb, record
 from grants.catalog.models import Connection
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.tokens.mint import read
@@ -104,7 +104,7 @@ def test_others_get_none(cast: Cast, sign_in: SignIn, held: Grant) -> None:
 
 
 def test_over_is_over(cast: Cast, sign_in: SignIn, held: Grant) -> None:
-    hold.give_back(held, by=cast.ada)
+    access.give_back(held, by=cast.ada)
     answer = sign_in(cast.ada).post(f"/grants/{held.pk}/tokens")
     assert answer.status_code == 409
     assert "over already" in answer.text

@@ -26,7 +26,7 @@ from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
 from grants.catalog.models import Connection
 from grants.due import ProcessBeat
-from grants.lifecycle import decide, hold
+from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.tokens.models import GateUsage
@@ -120,7 +120,7 @@ def test_issued_used_and_revoked(
             print(
                 f"\n  from the commit of a revocation to the first refusal: p50 {statistics.median(took):.1f} ms, max {max(took):.1f} ms"
             )
-        hold.revoke(grant, by=cast.chiara)
+        access.revoke(grant, by=cast.chiara)
         until(lambda: gate.status(ANYBODYS, first.token) in (401, 403), gate.tail)
         metrics = httpx.get(
             f"http://127.0.0.1:{gate.admin}/metrics", headers={"Authorization": "Bearer for-metrics"}
