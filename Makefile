@@ -35,9 +35,8 @@ check: ## format, lint, types, import contracts, migrations, tests
 format: ## write the code as the formatter has it
 	@$(RUN) PATH="$$VENV/bin:$$PATH" && ruff format . && ruff check --fix .
 
-docs: ## make what is written by the code: docs/settings.md, the JSON Schemas of both files
+docs: ## make docs/settings.md from portal/env.py
 	@$(RUN) "$$VENV/bin/python" -m portal.env > docs/settings.md
-	@$(RUN) $(DUMMY) for name in policy connections; do "$$VENV/bin/python" manage.py $$name schema > docs/$$name.schema.json; done
 
 bench-provisioning: ## how soon roles come and go at a real Keycloak, beside the bare calls
 	@$(RUN) exec "$$VENV/bin/python" -m tests.bench.provisioning $(ARGS)

@@ -33,12 +33,6 @@ def printed(command: str) -> str:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(("command", "file"), [("policy", "policy"), ("connections", "connections")])
-def test_the_schema_in_the_docs_is_the_one_of_the_language(command: str, file: str) -> None:
-    """`make docs` writes it."""
-    assert printed(command) == (DOCS / f"{file}.schema.json").read_text()
-
-
 WRONG = [
     ("owner_tags: false", "owner_tags: 0"),
     ("owner_tags: false", "owner_tags: null"),

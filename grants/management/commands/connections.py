@@ -20,7 +20,7 @@ from grants.policy.yaml_marks import PolicyErrors
 
 
 class Command(BaseCommand):
-    requires_system_checks: tuple[str, ...] = ()  # `schema` works without a database
+    requires_system_checks: tuple[str, ...] = ()  # made below: `schema` works without a database
     help = "Adds and changes connections by their slug, from a file."
 
     @override
@@ -33,10 +33,12 @@ class Command(BaseCommand):
 
     @override
     def handle(self, *args: Any, action: str, **options: Any) -> None:
+        if action == "schema":
+            self.stdout.write(json.dumps(connection_file.schema(), indent=2, ensure_ascii=False))
+            return
+        self.check()
         if action == "apply":
             self._apply(options["file"])
-        elif action == "schema":
-            self.stdout.write(json.dumps(connection_file.schema(), indent=2, ensure_ascii=False))
         else:
             self._list()
 
