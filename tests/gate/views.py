@@ -1,6 +1,6 @@
 """The gate's views as plain tables, in a database of their own: for what no portal would ever write.
 
-A version that goes back, a notification that is lost, ten thousand random rows. tests/gate/test_feed_views.py
+A version that goes back, a notification that is lost, ten thousand random rows. tests/gate/feed/test_feed.py
 has the same feed on the views of the migrations.
 """
 

@@ -19,7 +19,8 @@ from tests.versions import parts
 OF_PYTHON = (
     "-m", "not real and not e2e", "tests/accounts/test_sso.py", "tests/accounts/test_directory.py",
     "tests/audit/test_record.py", "tests/catalog", "tests/database", "tests/lifecycle", "tests/policy", "tests/tokens",
-    *(f"tests/gate/test_{name}.py" for name in ("bodies", "check", "enter", "feed", "gateway", "sockets", "streams")),
+    "tests/gate/decision", "tests/gate/feed/test_feed.py",
+    *(f"tests/gate/doors/test_{name}.py" for name in ("enter", "gateway", "sockets", "streams")),
     "tests/web/test_requests.py", "tests/web/test_tokens.py",
 )  # fmt: skip
 OF_PREFECT = (

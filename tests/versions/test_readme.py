@@ -37,6 +37,14 @@ def legs(*, ci: bool) -> dict[str, set[str]]:
     return named
 
 
+def test_the_tests_of_each_leg_are_there() -> None:
+    """A file that was moved would only be missed where the legs run, at the end of CI."""
+    for leg in LEGS:
+        paths = [one for one in leg.tests if one.startswith("tests/")]
+        assert paths
+        assert [one for one in paths if not (ROOT / one).exists()] == []
+
+
 def test_ci_tests_what_readme_says() -> None:
     wanted = legs(ci=True)
     for part, versions in LOCKED.items():
