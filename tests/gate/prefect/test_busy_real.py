@@ -14,7 +14,7 @@ from grants.catalog.levels import Level
 from grants.gate.decision.limits import COMPUTED
 from grants.gate.prefect.lookups.visible_ids import Granted
 from tests.gate.prefect.test_break_real import call, deployed
-from tests.gate.prefect.world import NOTHING, World, running_world
+from tests.gate.prefect.world import NOTHING, Seen, World, running_world
 
 pytestmark = pytest.mark.real
 
@@ -120,6 +120,25 @@ def test_schedules_one_by_one_are_no_more_than_all_at_once(world: World) -> None
     assert call(world, where, "PATCH", f"{path}/schedules/{first['id']}", busy).status == 204, "in place of itself"
     assert call(world, where, "PATCH", f"{path}/schedules/{second['id']}", busy).status == 400
     assert call(world, where, "PATCH", f"{path}/schedules/{second['id']}", {"active": False}).status == 204
+
+
+def test_schedules_that_are_added_by_their_slugs_count_with_those_that_are_there(world: World) -> None:
+    """Prefect adds what an update names by new slugs. Fault: it is judged as if it took the place of all."""
+    deployment = deployed(world, f"by-slug-{world.tag}")
+    where, path = {Level.OPERATE: ("deployment", deployment)}, f"/deployments/{deployment}"
+
+    def sent(*slugs: str) -> Seen:
+        schedules = [{"slug": slug, "schedule": {"interval": 3600}, "active": False} for slug in slugs]
+        return call(world, where, "PATCH", path, {"schedules": schedules})
+
+    first = [f"first-{n}" for n in range(25)]
+    assert sent(*first).status == 204
+    assert sent(*[f"second-{n}" for n in range(25)]).status == 400
+    assert sent("one-more").status == 400
+    assert sent(*first).status == 204, "in place of themselves"
+    paused = [{"slug": slug, "active": False} for slug in first]
+    assert call(world, where, "PATCH", path, {"schedules": paused}).status == 204, "named alone, and none is new"
+    assert len(world.upstream.do("GET", f"{path}/schedules")) == 25
 
 
 def test_no_template_of_a_callers_is_made(world: World) -> None:

@@ -16,11 +16,16 @@ from typing import Any
 import pytest
 
 from grants.catalog.levels import Level
+from grants.gate.decision.table import RouteTable
+from grants.gate.decision.target import canonical
+from grants.gate.decision.types import Ask, Json, Known, Refusal, Target, or_raise
+from grants.gate.prefect.kind import PREFECT
 from grants.gate.prefect.reading.days import Looks
 from grants.gate.prefect.reading.finds import Malformed
 from grants.gate.prefect.reading.schedules import ahead_judged, judge, schedules_need
 from tests.real.prefect import missing
 
+ID = "11111111-1111-4111-8111-111111111111"
 NOW = date(2026, 11, 28)
 WORKDAYS = "MO,TU,WE,TH,FR"
 HOURS = "9,10,11,12,13,14,15,16,17"
@@ -140,6 +145,46 @@ def test_what_the_deployment_has_counts() -> None:
     with pytest.raises(Malformed, match="25 schedules at most"):
         schedules_need([{"schedule": {"interval": 60}}], NOW, [{"interval": 60}] * 25)
     assert schedules_need([{"active": False}], NOW, [busy] * 30) == Level.OPERATE, "what is too much can be paused"
+
+
+def updated(schedules: Json, *stored: tuple[str | None, Json]) -> tuple[Ask, ...] | Refusal:
+    """What an update of a deployment that has `stored` asks for."""
+    target = canonical(f"/api/deployments/{ID}".encode())
+    assert isinstance(target, Target)
+    matched, body = or_raise(RouteTable(PREFECT.routes, "p").match("PATCH", target)), {"schedules": schedules}
+    rows = tuple({"id": str(n), "slug": slug, "schedule": one} for n, (slug, one) in enumerate(stored))
+    told = {"id": ID, "limit_name": None, "limit_id": None, "work_pool_name": None, "rows": rows}
+    wanted = or_raise(PREFECT.needs(matched, body))
+    return PREFECT.asks(matched, body, {lookup: Known((), told) for lookup in wanted})
+
+
+def test_an_update_is_judged_with_what_it_leaves() -> None:
+    """Fault: what it adds by slugs is judged as if it took the place of all that is there."""
+    hourly, busy = {"interval": 3600}, {"rrule": "DTSTART:20200101T000000\nRRULE:FREQ=MINUTELY;INTERVAL=48"}
+    new, full = {"slug": "new", "schedule": hourly}, [(f"s{n}", hourly) for n in range(25)]
+    for sent, stored in (
+        ([new], full),
+        ([new, *({"slug": slug, "active": True} for slug, _ in full[1:])], full),
+        ([{**new, "replaces": "gone"}], full),
+        ([{**new, "slug": "s1", "replaces": "gone"}], full),
+        ([{"slug": "new", "schedule": busy}], [("old", busy)]),
+        ([{"slug": "new", "schedule": busy}, {"slug": "old", "active": True}], [("old", busy)]),
+        ([{"slug": "new", "schedule": busy}], [("old", busy), (None, hourly)]),
+    ):
+        refused = updated(sent, *stored)
+        assert isinstance(refused, Refusal), sent
+        assert refused.status == 400
+    for sent, stored in (
+        ([{"slug": slug, "schedule": hourly} for slug, _ in full], full),
+        ([{**new, "replaces": "s1"}], full),
+        ([{"slug": "old", "schedule": busy}], [("old", busy)]),
+        ([{"slug": "old", "active": True}], [("old", busy)] * 30),
+        ([{"schedule": hourly}] * 25, full),
+        ([{"slug": {}, "schedule": hourly}], []),
+        ([], full),
+        (None, full),
+    ):
+        assert [ask.need for ask in or_raise(updated(sent, *stored))] == [Level.OPERATE], sent
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ _CREATE = _UPDATE | {"name", "flow_id", "labels"}
 _POOL_OPERATES = frozenset({"is_paused", "concurrency_limit"})
 _POOL = _POOL_OPERATES | {"description", "base_job_template", "storage_configuration"}
 _QUEUE = frozenset({"name", "description", "is_paused", "concurrency_limit", "priority", "last_polled", "filter"})
+# An upsert is none of these: what it brings takes the place of all that are there.
 _WITH_SCHEDULES = frozenset({
     "/api/deployments/{id:uuid}",
     "/api/deployments/{id:uuid}/schedules",
@@ -154,12 +155,13 @@ def upsert_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
 
 def update_needs(match: Match, body: Json) -> tuple[Lookup, ...]:
     pool = _pool(body, _UPDATE)
-    return (_deployment(match), pool) if pool is not None else (_deployment(match),)
+    named = (_deployment(match),) if pool is None else (_deployment(match), pool)
+    return (*named, _schedules(match)) if _by_slug(body) else named
 
 
 def update_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     deployment, pool = _deployment(match), _pool(body, _UPDATE)
-    need = schedules_need(body.get("schedules"), today())
+    need = schedules_need(body.get("schedules"), today(), _untouched(match, body, found))
     asks = [on(match, deployment, found, need if body and body.keys() <= _OPERATES else Level.MANAGE)]
     if pool is not None and fact(found, deployment, "work_pool_name") != pool.id:
         asks.append(on(match, pool, found, Level.MANAGE))
@@ -215,6 +217,28 @@ def ahead_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     """Prefect works out the stored schedules at once, as far ahead as the body says."""
     ahead_judged(body, today())
     return (on(match, _deployment(match), found, Level.OPERATE),)
+
+
+def _by_slug(body: dict[str, Json]) -> bool:
+    """Whether Prefect may add an update's schedules to those that are there: it does where each has a slug."""
+    schedules = body.get("schedules")
+    return (
+        isinstance(schedules, list)
+        and schedules != []
+        and all(isinstance(item, dict) and item.get("slug") is not None for item in schedules)
+    )
+
+
+def _untouched(match: Match, body: dict[str, Json], found: Found) -> list[Json]:
+    """The stored schedules that an update leaves as they are: all that it names by no slug, or only names.
+
+    Where a stored one has no slug, Prefect drops them all; another call may take that one away before this arrives.
+    """
+    if not _by_slug(body):
+        return []
+    named = [item.get("replaces") or item["slug"] for item in body["schedules"] if item.get("schedule") is not None]
+    changed = {slug for slug in named if isinstance(slug, str)}
+    return [row["schedule"] for row in fact(found, _schedules(match), "rows") or () if row["slug"] not in changed]
 
 
 def _schedules(match: Match) -> Lookup:

@@ -8,7 +8,7 @@
 | task_run | id | its flow run's | flow_run_id, state_type, task_key, started |
 | flow_run_children, task_run_children | id | server | runs: {id: lineage} of the sub-flow runs of a flow run, of a task run |
 | deployment, deployment_name, flow_deployment | id, "flow/deployment", "flow id/deployment" | deployment, pool | id, name, flow_id, job_variables, work_queue_name, work_pool_name, enforce_parameter_schema, infrastructure_document_id, limit_id, limit_name |
-| deployment_schedules | id | server | rows: the id and the schedule of each |
+| deployment_schedules | id | server | rows: the id, the slug and the schedule of each |
 | pool | name | pool | id, name, type |
 | queue, pool_queue | id, "pool/queue" | pool | id, name, work_pool_name |
 | flow, flow_name | id, name | all its deployments, their pools | id, name |

@@ -306,7 +306,11 @@ def _deployment(body: Json) -> Row:
 
 
 def _schedule(body: Json) -> Row:
-    return {"id": _id(body), "schedule": _field(body, "schedule", Mapping)}
+    return {
+        "id": _id(body),
+        "slug": _field(body, "slug", str),
+        "schedule": _field(body, "schedule", Mapping),
+    }
 
 
 def _pool(body: Json) -> Row:

@@ -47,7 +47,7 @@ def schedules_need(schedules: Json, now: date, others: Sequence[Json] = ()) -> L
     """
     items = [an_object(item, _SCHEDULE, "A schedule") for item in a_list([] if schedules is None else schedules)]
     new = [item["schedule"] for item in items if item.get("schedule") is not None]
-    if len(items) + (len(others) if new else 0) > _MOST:
+    if len(items) > _MOST or (new and len(new) + len(others) > _MOST):  # what has none names one of the others
         raise Malformed(f"A deployment has {_MOST} schedules at most.")
     looks = Looks(now)
     for other in others if new else ():
