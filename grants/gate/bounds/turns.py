@@ -7,6 +7,10 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from grants.gate.decision.types import Code, Refusal, Refused
+
+_TURN = Refusal(429, Code.BUSY, why="Other calls that change the same have not been answered yet.")
+
 
 @dataclass(slots=True)
 class _Queue:
@@ -21,12 +25,20 @@ class Turns:
         self._queues: dict[Hashable, _Queue] = {}
 
     @asynccontextmanager
-    async def of(self, whose: Hashable) -> AsyncIterator[None]:
+    async def of(self, whose: Hashable, seconds: float | None = None) -> AsyncIterator[None]:
+        """Raises Refused after having waited for so many `seconds`."""
         queue = self._queues.setdefault(whose, _Queue())
         queue.users += 1
         try:
-            async with queue.turn:
+            try:
+                async with asyncio.timeout(seconds):
+                    await queue.turn.acquire()
+            except TimeoutError:
+                raise Refused(_TURN) from None
+            try:
                 yield
+            finally:
+                queue.turn.release()
         finally:
             queue.users -= 1
             if not queue.users:

@@ -23,7 +23,7 @@ class Limits(NamedTuple):
     write: float = 30.0  # for each piece of an answer, or frame of a socket, that a peer does not take
     connect: float = 2.0  # to the orchestrator
     answer: float = 30.0  # for each silence of the orchestrator
-    turn: float = 10.0  # for a call's turn at the orchestrator, behind others of the same caller
+    turn: float = 10.0  # for a call's turn: behind others of the same caller, or that change the same
     after_end: float = 30.0  # that an answer under way may still take when the access ends
     try_again: float = 3.0  # until an address has another try to enter
     closing: float = 2.0  # for a socket's goodbye

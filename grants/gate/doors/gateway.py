@@ -135,7 +135,8 @@ class Gateway:
         alone = call.served.kind.alone(call.match)
         if alone is None:
             return await self._passed(request, call, body)
-        async with self._turns.of((call.served.upstream.slug, alone)):
+        await self.authorizer.decide(call, body)  # who would be refused keeps nobody waiting
+        async with self._turns.of((call.served.upstream.slug, alone), self.limits.turn):
             return await self._passed(request, call, body)
 
     async def _passed(self, request: web.BaseRequest, call: Call, body: Json) -> web.StreamResponse:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
 
+from grants.gate.bounds.aside import CALLER
+from grants.gate.decision.limits import Limits
 from grants.gate.decision.table import RouteTable
 from grants.gate.decision.target import canonical
-from grants.gate.decision.types import Target, or_raise
+from grants.gate.decision.types import Found, Lookup, Target, or_raise
 from grants.gate.prefect.kind import PREFECT
 from tests.gate.loop import run
 from tests.gate.talk import until
-from tests.gate.toy import RUN, TOY, Papers, bearer, gate, status
+from tests.gate.toy import RUN, TOY, VIEW, Lookups, Papers, bearer, gate, status
 
 ID = "0b2f8a4e-1111-4222-8333-444455556666"
 SCHEDULES = f"/api/deployments/{ID}/schedules"
@@ -71,6 +73,56 @@ def test_two_changes_of_one_thing_go_up_one_after_the_other() -> None:
                     there.may_answer.set()
                     answers = await asyncio.gather(*changes)
                 assert [status(answer) for answer in answers] == [200, 200]
+
+    run(story())
+
+
+def test_who_is_refused_keeps_nobody_waiting() -> None:
+    """Fault: the turn is taken before it is known whether its caller may change anything."""
+    stranger, asked, may_be_told = 2, asyncio.Event(), asyncio.Event()
+
+    class Hanging(Lookups):
+        async def resolve(self, wanted: Collection[Lookup]) -> Found:
+            if CALLER.get() == stranger:
+                asked.set()
+                await may_be_told.wait()
+            return await super().resolve(wanted)
+
+    async def story() -> None:
+        async with slow() as (there, port):
+            there.may_answer.set()
+            papers = Papers(port)
+            token = papers.token(papers.grant(RUN))
+            other = papers.token(papers.grant(VIEW, "other", subject=stranger))
+            async with gate(papers, kind=CHANGING._replace(lookups=Hanging)) as door:
+                refused = asyncio.create_task(door.ask("POST", "/v9/things/mine", bearer(other), body=b"{}"))
+                try:
+                    await asyncio.wait_for(asked.wait(), 10)
+                    assert status(await door.ask("POST", "/v9/things/mine", bearer(token), body=b"{}")) == 200
+                finally:
+                    may_be_told.set()
+                    assert status(await refused) == 403
+
+    run(story())
+
+
+def test_the_wait_for_ones_turn_has_an_end() -> None:
+    """Fault: who waits keeps for ever what others of its calls need."""
+
+    async def story() -> None:
+        async with slow() as (there, port):
+            papers = Papers(port)
+            token = papers.token(papers.grant(RUN))
+            async with gate(papers, kind=CHANGING, limits=Limits(turn=0.2)) as door:
+                first = asyncio.create_task(door.ask("POST", "/v9/things/mine", bearer(token), body=b"{}"))
+                try:
+                    await until(lambda: there.posts)
+                    assert status(await door.ask("POST", "/v9/things/mine", bearer(token), body=b"{}")) == 429
+                finally:
+                    there.may_answer.set()
+                    assert status(await first) == 200
+                assert status(await door.ask("POST", "/v9/things/mine", bearer(token), body=b"{}")) == 200
+                assert there.posts == 2
 
     run(story())
 
