@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from grants.gate.decision.types import Code, Refusal, Refused
 
@@ -43,3 +44,18 @@ class Turns:
             queue.users -= 1
             if not queue.users:
                 del self._queues[whose]
+
+
+async def to_its_end[T](work: Coroutine[Any, Any, T], seconds: float) -> T:
+    """What `work` gives or raises; it goes on when its caller leaves, who is held until then or so many `seconds`."""
+    doing = asyncio.create_task(work)
+    try:
+        await asyncio.wait([doing])
+    except asyncio.CancelledError:
+        await asyncio.wait([doing], timeout=seconds)
+        if doing.done() and not doing.cancelled():
+            doing.exception()  # nobody is there to hear it
+        raise
+    finally:
+        doing.cancel()
+    return doing.result()

@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 
 from grants.gate.bounds.aside import CALLER, aside, dumped, parsed
 from grants.gate.bounds.callers import STRANGERS, Callers, Hand
-from grants.gate.bounds.turns import Turns
+from grants.gate.bounds.turns import Turns, to_its_end
 from grants.gate.decision import headers
 from grants.gate.decision.kinds import Kind
 from grants.gate.decision.limits import Limits
@@ -137,7 +137,8 @@ class Gateway:
             return await self._passed(request, call, body)
         await self.authorizer.decide(call, body)  # who would be refused keeps nobody waiting
         async with self._turns.of((call.served.upstream.slug, alone), self.limits.turn):
-            return await self._passed(request, call, body)
+            # What goes on at the orchestrator goes on without its caller, and so does the turn.
+            return await to_its_end(self._passed(request, call, body), self.limits.answer)
 
     async def _passed(self, request: web.BaseRequest, call: Call, body: Json) -> web.StreamResponse:
         route = call.match.route

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from grants.gate.bounds.aside import CALLER
+from grants.gate.bounds.turns import to_its_end
 from grants.gate.decision.limits import Limits
 from grants.gate.decision.table import RouteTable
 from grants.gate.decision.target import canonical
@@ -123,6 +124,51 @@ def test_the_wait_for_ones_turn_has_an_end() -> None:
                     assert status(await first) == 200
                 assert status(await door.ask("POST", "/v9/things/mine", bearer(token), body=b"{}")) == 200
                 assert there.posts == 2
+
+    run(story())
+
+
+def test_who_leaves_has_its_turn_until_its_change_is_done() -> None:
+    """What goes on at the orchestrator does not stop for a caller that left. Fault: the next one goes up beside it."""
+
+    async def story() -> None:
+        async with slow() as (there, port):
+            papers = Papers(port)
+            token = papers.token(papers.grant(RUN))
+            async with gate(papers, kind=CHANGING) as door:
+                for _ in range(5):
+                    leaves = asyncio.create_task(door.ask("POST", "/v9/things/mine", bearer(token), body=b"{}"))
+                    await until(lambda: there.posts)
+                    for n in range(10):
+                        assert status(await door.ask("GET", "/v9/things/mine", bearer(token))) == 200
+                        if n == 5:
+                            leaves.cancel()
+                assert there.posts == 1
+                there.may_answer.set()
+                assert status(await door.ask("POST", "/v9/things/mine", bearer(token), body=b"{}")) == 200
+                await until(lambda: not door.gateway._turns._queues and not door.gateway.callers._calls)
+
+    run(story())
+
+
+def test_who_has_left_is_not_waited_for_for_ever() -> None:
+    """Fault: a caller keeps the turn by leaving what never ends."""
+
+    async def story() -> None:
+        begun, over = asyncio.Event(), asyncio.Event()
+
+        async def endless() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                over.set()
+
+        leaves = asyncio.create_task(to_its_end(endless(), 0.1))
+        await begun.wait()
+        leaves.cancel()
+        assert isinstance((await asyncio.gather(leaves, return_exceptions=True))[0], asyncio.CancelledError)
+        await over.wait()
 
     run(story())
 
