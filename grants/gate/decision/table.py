@@ -135,7 +135,7 @@ def _no_two(routes: Sequence[Route]) -> None:
 def _bounded(routes: Sequence[Route]) -> None:
     """What is read whole is held in memory, and a list is worked on by both sides."""
     for route in routes:
-        largest = {Body.JSON: LISTED if route.scope else LARGE}.get(route.body, route.most)
+        largest = {Body.JSON: LARGE if route.scope is None else LISTED}.get(route.body, route.most)
         if route.body is not Body.NONE and not 0 < route.most <= largest:
             raise Boundless(f"{route.method} {route.template}: {route.most}")
 
@@ -147,7 +147,8 @@ def _scoped(routes: Sequence[Route]) -> None:
             wrong = route.tells_nothing != (route.need == ANY)
         else:
             unread = route.body is Body.STREAM or (route.method == "POST" and route.body is not Body.JSON)
-            wrong = route.tells_nothing or unread or route.need is None or not isinstance(route.scope, Scope)
+            unnamed = route.scope == "" or not isinstance(route.scope, Scope)  # "" is false: taken for none
+            wrong = route.tells_nothing or unread or unnamed or route.need is None
         if wrong:
             raise Unscoped(f"{route.method} {route.template}: {route.scope}")
 

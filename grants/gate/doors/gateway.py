@@ -147,7 +147,7 @@ class Gateway:
         passed = await self.authorizer.decide(call, body)
         if isinstance(passed.outcome, Drain) and route.drains is Drains.EMPTY:
             return await self._say(request, call, Answer([]), 0)
-        if not route.scope:
+        if route.scope is None:
             return await self._send(request, call, Send(request.method, call.match.target.raw, body), passed)
         return await self._narrowed(request, call, body, passed)
 

@@ -164,7 +164,7 @@ class Relay:
         self.call.size = len(raw)
         passed = await self.authorizer.decide_on_message(self.call, number, body)
         body = self.call.served.kind.sockets.sends(self.call.match, number, body)
-        if not self.call.match.route.scope:
+        if self.call.match.route.scope is None:
             return await dumped(body, len(raw))
         step = await narrowed(self.authorizer, self.call, body, passed)
         if self.watched is not None:

@@ -77,7 +77,7 @@ class Sockets:
             raise Refused(Refusal(400, Code.OLD_CLIENT, why=why))
         down = web.WebSocketResponse[bool](
             protocols=(words.protocol,), autoping=False, autoclose=False, compress=False, decode_text=False,
-            max_msg_size=LISTED if call.match.route.scope else LARGEST_SAID, timeout=self.limits.closing,
+            max_msg_size=LARGEST_SAID if call.match.route.scope is None else LISTED, timeout=self.limits.closing,
         )  # fmt: skip
         if not down.can_prepare(request):
             raise Refused(Refusal(400, Code.HEADERS, why="This is no proper WebSocket handshake."))
@@ -199,7 +199,7 @@ class Sockets:
                 watched.call, passed.asks, passed.found, opening=route.method == "WS"
             )
             # What comes was cut down to what could be seen then: anybody may have a list, but not the one of before.
-            if route.scope and not self.authorizer.still_sees(watched.call, watched.passed, passed):
+            if route.scope is not None and not self.authorizer.still_sees(watched.call, watched.passed, passed):
                 self._over(watched, Refusal(403, Code.ENDED))
         except Refused as error:
             self._over(watched, error.refusal)

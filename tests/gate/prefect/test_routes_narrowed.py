@@ -5,11 +5,17 @@ from __future__ import annotations
 import pytest
 
 from grants.catalog.levels import Level
+from grants.gate.decision import types
 from grants.gate.decision.table import RouteTable, Unscoped
 from grants.gate.decision.types import ANY, Body, Route
 from grants.gate.prefect.kind import PREFECT
 from grants.gate.prefect.scopes import Scope
 from tests.gate.prefect.test_routes import classes, plain
+
+
+class Odd(types.Scope):
+    EMPTY = ""
+
 
 # Narrowed, though not everybody's: what passes by a grant would still tell of what others have.
 NARROWED_BESIDES = {
@@ -57,6 +63,7 @@ def test_what_everybody_may_call_is_narrowed_or_tells_nothing_as_it_is_served() 
         Route("GET", "/a", None, scope=Scope.FLOWS),  # nobody is known, so nothing can be shown to them
         Route("POST", "/a", ANY, body=Body.STREAM, scope=Scope.FLOWS),  # not read, so not narrowed
         Route("POST", "/a", ANY, scope=Scope.FLOWS),
+        Route("GET", "/a", ANY, scope=Odd.EMPTY),  # not true: a scope that is looked at as if it were none
         Route("GET", "/a", ANY, scope="flows"),  # type: ignore[arg-type] (what no kind knows)
     ],
     ids=str,
