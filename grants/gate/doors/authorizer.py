@@ -15,6 +15,7 @@ from grants.gate.decision.credentials import authenticate, known_by
 from grants.gate.decision.kinds import Visible
 from grants.gate.decision.lookup import LookupFailed
 from grants.gate.decision.types import (
+    ANY,
     Allow,
     Ask,
     Code,
@@ -36,6 +37,7 @@ from grants.gate.feed.snapshot import Feed, now_of
 _NEVER = datetime.min.replace(tzinfo=UTC)
 MOST_LOOKUPS = 2_000  # of one call: each may be a question to the orchestrator
 FEW_LOOKUPS = 10  # that anybody may cause: a refusal names what would have passed. More wait for the caller's others
+_EVERYBODYS = Refusal(403, Code.GUARD, why="This gate does not know what that call would need.")
 STALE = Refusal(503, Code.STALE, why="Stint cannot tell at the moment who may do what. Nothing was passed on.")
 
 
@@ -103,6 +105,9 @@ class Authorizer:
 
     def decide_now(self, call: Call, asks: tuple[Ask, ...], found: Found, *, opening: bool = False) -> Passed:
         """By what is known now: looking up took its time, and so does a socket that is open."""
+        route = call.match.route
+        if route.scope is None and not route.tells_nothing and any(ask.need == ANY for ask in asks):
+            raise Refused(_EVERYBODYS)
         snapshot = self.snapshot()
         now = now_of(snapshot)
         principal = self.principal_of(call)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from grants.gate.decision.limits import Limits
+from grants.gate.decision.types import ANY, Ask
 from tests.gate.loop import run
 from tests.gate.recorder import recorder
-from tests.gate.toy import RUN, TOY, VIEW, Papers, bearer, gate, status
+from tests.gate.toy import RUN, SERVER, TOY, VIEW, Papers, bearer, gate, status
 
 
 async def _papers(port: int, **more: str) -> tuple[Papers, str]:
@@ -164,6 +165,24 @@ def test_lists_are_sent_narrowed_or_answered_here() -> None:
                 assert status(answer) == 200
                 # By what the token's grant shows.
                 assert rec.got == [] or json.loads(rec.got[0].text)["only"] == ["mine"]
+
+    run(story())
+
+
+def test_what_is_neither_narrowed_nor_harmless_is_never_anybodys() -> None:
+    """Whatever a kind asks for it. Fault: a guard that asks for a sign-in alone opens its line to everybody."""
+    open_to_all = TOY._replace(asks=lambda match, body, found: (Ask((SERVER,), ANY),))
+
+    async def story() -> None:
+        async with recorder() as rec:
+            papers, token = await _papers(rec.port)
+            async with gate(papers, kind=open_to_all) as door:
+                for method in ("GET", "DELETE"):
+                    assert status(await door.ask(method, "/v9/things/others", bearer(token))) == 403
+                assert rec.got == []
+                assert status(await door.ask("GET", "/v9/me", bearer(token))) == 200
+                filtered = await door.ask("POST", "/v9/things/filter", bearer(token), body=b"{}")
+                assert status(filtered) == 200
 
     run(story())
 
