@@ -127,6 +127,8 @@ class Sockets:
         except TimeoutError:
             raise Unanswered(Refusal(504, Code.UPSTREAM, why="The orchestrator does not answer.")) from None
         except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, aiohttp.WSServerHandshakeError) and error.status == 401:
+                raise orchestrator.refused() from None
             log.warning("socket_not_opened", connection=upstream.slug, error=type(error).__name__)
             raise Unanswered(Refusal(503, Code.UPSTREAM, why="The orchestrator opens no socket.")) from None
 

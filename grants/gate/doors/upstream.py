@@ -117,6 +117,12 @@ class Orchestrator:
         except (Unavailable, LookupFailed) as error:
             raise self._locked_out(error) from None
 
+    def refused(self) -> Unanswered:
+        """A 401 has come: what was shown is not shown again."""
+        self._authorization.refused()
+        log.error("upstream_refuses_the_gate", connection=self.upstream.slug)
+        return Unanswered(_trouble())
+
     def _locked_out(self, error: Exception) -> Unanswered:
         reason = error.reason if isinstance(error, Unavailable) else str(error)
         log.error("no_authorization", connection=self.upstream.slug, error=reason)
@@ -134,9 +140,7 @@ class Orchestrator:
         answer = await self._sent(method, target, headers, data)
         if answer.status == 401:  # our secret, not the caller's: a worker must not die of it
             answer.close()
-            self._authorization.refused()
-            log.error("upstream_refuses_the_gate", connection=self.upstream.slug)
-            raise Unanswered(_trouble())
+            raise self.refused()
         if answer.status < 200:
             answer.close()
             raise Unanswered(_trouble())

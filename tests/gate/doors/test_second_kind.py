@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
@@ -146,6 +147,25 @@ def test_a_socket_signs_in_with_the_token_that_is_good_now(tmp_path: Path) -> No
                 await until(lambda: len(there.signed_in) == 2)
             assert there.signed_in[0] == {"type": "auth", "token": "t1"}
             assert there.got[-1] == ("/v9/things/mine/talk", "Bearer t1")
+
+    run(story())
+
+
+def test_a_handshake_that_is_answered_401_renews_the_token_as_a_call_does(tmp_path: Path) -> None:
+    """Fault: the token that is not good any more is shown again, until a call meets the same."""
+
+    async def story() -> None:
+        async with toys(tmp_path) as (there, papers, door):
+            token = papers.token(papers.grant(RUN))
+            door.changed()
+            async with opened(door, "/v9/things/mine/talk", token):
+                there.good = "expired"
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                async with opened(door, "/v9/things/mine/talk", token):
+                    pass
+            assert refused.value.status == 503
+            async with opened(door, "/v9/things/mine/talk", token):
+                assert there.issued == 2
 
     run(story())
 
