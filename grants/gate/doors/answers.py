@@ -1,4 +1,4 @@
-"""RewriteAnswer on their way to the caller: whole where short, piece by piece where long, and to nobody for ever."""
+"""Answers on their way to the caller: whole where short, piece by piece where long, and to nobody for ever."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ class Gateway:
         except LookupFailed:
             raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer cannot be read.")) from None
 
-    # RewriteAnswer.
+    # Answers.
 
     async def _say(self, request: web.BaseRequest, call: Call, answer: Answer, size: int) -> web.StreamResponse:
         """What the gate answers itself; `size` is of what it was made from, in bytes."""

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REGISTRY = CollectorRegistry()
 
-ANSWERED = Counter("stint_gate_answers", "RewriteAnswer by status.", ["connection", "status"], registry=REGISTRY)
+ANSWERED = Counter("stint_gate_answers", "Answers by status.", ["connection", "status"], registry=REGISTRY)
 DECIDED = Counter(
     "stint_gate_decisions", "Calls let through (ok) or refused, by why.", ["connection", "code"], registry=REGISTRY
 )

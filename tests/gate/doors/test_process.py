@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import statistics
@@ -26,6 +27,7 @@ from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
 from grants.catalog.models import Connection
 from grants.due import ProcessBeat
+from grants.gate.doors.metrics import REGISTRY
 from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
@@ -93,6 +95,12 @@ def granted(cast: Cast) -> tuple[Grant, issue.Issued]:
 
 
 ANYBODYS = "/api/admin/version"
+
+
+def test_what_is_counted_is_told_in_words() -> None:
+    """Fault: a name of the code stands where a word was meant, as after a careless rename."""
+    for metric in REGISTRY.collect():
+        assert not re.search(r"[a-z][A-Z]", metric.documentation), metric.documentation
 
 
 @pytest.mark.usefixtures("commits")

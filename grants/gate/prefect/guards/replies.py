@@ -1,4 +1,4 @@
-"""RewriteAnswer of Prefect that nobody hears as they are."""
+"""Answers of Prefect that nobody hears as they are."""
 
 from __future__ import annotations
 
