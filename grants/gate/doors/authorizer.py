@@ -60,6 +60,7 @@ class Passed:
     asks: tuple[Ask, ...]
     found: Found
     outcome: Allow | Drain
+    by: Snapshot | None = None  # what was known
 
 
 class Authorizer:
@@ -121,7 +122,16 @@ class Authorizer:
             outcome = outcome._replace(until=min(outcome.until, until))
         if isinstance(outcome, Drain) and not _passes(call, outcome, found, opening=opening):
             raise Refused(Refusal(403, Code.DRAINED, asks[0]))
-        return Passed(asks, found, outcome)
+        return Passed(asks, found, outcome, snapshot)
+
+    def confirm(self, call: Call, passed: Passed) -> None:
+        """Once more before what passed is sent, unless neither what is known nor the hour has changed it."""
+        snapshot = self.snapshot()
+        if snapshot is passed.by and now_of(snapshot) < passed.outcome.until:
+            return
+        now = self.decide_now(call, passed.asks, passed.found)
+        if call.match.route.scope is not None and not self.still_sees(call, now, passed):
+            raise Refused(Refusal(403, Code.ENDED))
 
     def visible(self, call: Call, outcome: Allow | Drain) -> Visible:
         """What lists may show; in the drain of an access, what that had been to."""

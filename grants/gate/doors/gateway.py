@@ -222,6 +222,8 @@ class Gateway:
             if step.body is not None:
                 head["Content-Type"] = "application/json"
         data = stream or (None if step.body is None else await dumped(step.body, call.size))
+        if passed is not None:
+            self.authorizer.confirm(call, passed)  # being let in may have taken its time
         self._count(call, "ok")
         try:
             with self._coming(call, passed, stream):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from grants.gate.decision.limits import Limits
 from grants.gate.decision.types import ANY, Ask
 from tests.gate.loop import run
 from tests.gate.recorder import recorder
-from tests.gate.toy import RUN, SERVER, TOY, VIEW, Papers, bearer, gate, status
+from tests.gate.toy import RUN, SERVER, TOY, VIEW, Key9, Papers, bearer, gate, status
 
 
 async def _papers(port: int, **more: str) -> tuple[Papers, str]:
@@ -273,6 +275,33 @@ def test_trouble_of_our_own_is_503_and_never_401_or_403() -> None:
                 door.gateway._kinds = {"toy": TOY._replace(routes=None)}  # a fault of ours in the middle
                 door.gateway._served = {}
                 assert status(await door.ask("GET", "/v9/things/mine", bearer(token))) == 503
+                assert rec.got == []
+
+    run(story())
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_ends_while_the_gate_is_let_in_is_not_sent(method: str) -> None:
+    """A token may have to be renewed first. Fault: nobody looks again between the yes and the sending."""
+    asked, may_go_on = asyncio.Event(), asyncio.Event()
+
+    class Renewing(Key9):
+        async def headers(self) -> Mapping[str, str]:
+            asked.set()
+            await may_go_on.wait()
+            return await super().headers()
+
+    async def story() -> None:
+        async with recorder() as rec:
+            papers, token = await _papers(rec.port)
+            async with gate(papers, kind=TOY._replace(authorize=Renewing)) as door:
+                body = b"" if method == "GET" else b"{}"
+                call = asyncio.create_task(door.ask(method, "/v9/things/mine", bearer(token), body=body))
+                await asyncio.wait_for(asked.wait(), 10)
+                papers.revoke()
+                door.changed()
+                may_go_on.set()
+                assert status(await call) == 401
                 assert rec.got == []
 
     run(story())
