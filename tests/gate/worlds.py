@@ -50,7 +50,7 @@ def snapshot(
 
 
 def person(subject: int = 1, *, grants: tuple[int, ...] | None = None, until: datetime = NOW + 8 * HOUR) -> Principal:
-    return Principal(subject, 7, grants, until)
+    return Principal(subject, 7, None if grants is None else frozenset(grants), until)
 
 
 class Held(NamedTuple):

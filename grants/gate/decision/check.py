@@ -62,7 +62,7 @@ def check(snapshot: Snapshot, principal: Principal, asks: Sequence[Ask], now: da
 
 
 def _held(snapshot: Snapshot, principal: Principal) -> Iterator[Grant]:
-    """The grants that this credential carries, whatever the time: a token its one, a session all of its subject's."""
+    """The grants that a credential carries, whatever the time: what it is limited to, or all of its subject's."""
     for pk in snapshot.grants_of.get(principal.subject, ()):
         grant = snapshot.grants.get(pk)
         if grant is None or grant.subject != principal.subject:

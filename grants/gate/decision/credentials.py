@@ -59,7 +59,7 @@ def known_by(
     if credential.subject not in snapshot.subjects:
         return Refusal(401, Code.INACTIVE)
     browser = kind == "gate_session"
-    grants = None if credential.grant is None else (credential.grant,)
+    grants = None if credential.grant is None else frozenset((credential.grant,))
     return Principal(credential.subject, credential.id, grants, credential.expires_at, browser)
 
 

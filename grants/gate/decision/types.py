@@ -120,7 +120,7 @@ class Principal(NamedTuple):
 
     subject: int
     credential: int  # its row, for counting what it was used for
-    grants: tuple[int, ...] | None  # those that it is limited to; None: all of its subject's
+    grants: frozenset[int] | None  # those that it is limited to; None: all of its subject's
     until: datetime  # the credential's own end
     browser: bool = False
 

@@ -116,7 +116,7 @@ class Authorizer:
         if isinstance(outcome, Refusal):
             raise Refused(outcome)
         if isinstance(outcome, Allow):
-            until = _good_until(snapshot, principal)
+            until = _good_until(snapshot, principal, call.served.upstream.slug)
             if not now < until:
                 raise Refused(Refusal(403, Code.ENDED, asks[0]))
             outcome = outcome._replace(until=min(outcome.until, until))
@@ -183,12 +183,17 @@ class Authorizer:
             raise Refused(Refusal(403, Code.NO_GRANT))
 
 
-def _good_until(snapshot: Snapshot, principal: Principal) -> datetime:
-    """When the grants that it is limited to are over, with their drains: then it is not good for ANY either."""
+def _good_until(snapshot: Snapshot, principal: Principal, connection: str) -> datetime:
+    """When what it is limited to on a connection is over, with its drains: then it is not good for ANY either."""
     if principal.grants is None:
         return principal.until
     known = (snapshot.grants.get(grant) for grant in principal.grants)
-    return max((grant.drain_until for grant in known if grant is not None), default=_NEVER)
+    ends = (
+        grant.drain_until
+        for grant in known
+        if grant is not None and grant.subject == principal.subject and grant.resource.connection == connection
+    )
+    return max(ends, default=_NEVER)
 
 
 def _passes(call: Call, drain: Drain, found: Found, *, opening: bool) -> bool:

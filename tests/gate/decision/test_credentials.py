@@ -50,7 +50,7 @@ def cookie(text: str) -> tuple[str, str]:
     ],
 )
 def test_a_service_token_in_any_of_three_places(header: tuple[str, str]) -> None:
-    assert who(header) == Principal(1, 7, (1,), NOW + HOUR, browser=False)
+    assert who(header) == Principal(1, 7, frozenset({1}), NOW + HOUR, browser=False)
     assert who(header, method="POST") == who(header)  # a program needs no Origin
     assert who(header, ("Cookie", "of=another site"), method="WS") == who(header)
 

@@ -22,12 +22,21 @@ KNOWN = snapshot([ONE, TWO])
     [((1,), ONE.drain_until), ((1, 2), TWO.drain_until), ((2, 9), TWO.drain_until), (None, NOW + 8 * HOUR)],
 )
 def test_it_is_good_until_the_last_of_them_is_over(grants: tuple[int, ...] | None, until: object) -> None:
-    assert _good_until(KNOWN, person(grants=grants)) == until
+    assert _good_until(KNOWN, person(grants=grants), "toy") == until
 
 
 def test_it_is_good_for_nothing_when_none_of_them_is_known() -> None:
-    assert _good_until(KNOWN, person(grants=(8, 9))) < NOW
-    assert _good_until(KNOWN, person(grants=())) < NOW
+    assert _good_until(KNOWN, person(grants=(8, 9)), "toy") < NOW
+    assert _good_until(KNOWN, person(grants=()), "toy") < NOW
+
+
+def test_it_is_good_for_no_longer_by_what_is_anothers_or_on_another_connection() -> None:
+    """Fault: any grant that it is limited to counts, wherever it is and whosever."""
+    elsewhere = grant(3, Key("other", "pool", "one"), VIEW, until=NOW + 3 * HOUR)
+    anothers = grant(4, Key("toy", "pool", "one"), VIEW, subject=2, until=NOW + 3 * HOUR)
+    known = snapshot([ONE, elsewhere, anothers])
+    assert _good_until(known, person(grants=(1, 3, 4)), "toy") == ONE.drain_until
+    assert _good_until(known, person(grants=(3, 4)), "toy") < NOW
 
 
 @pytest.mark.parametrize(("grants", "still"), [(None, False), ((1, 2), False), ((2,), True)])
