@@ -134,7 +134,7 @@ class Authorizer:
             raise Refused(Refusal(403, Code.ENDED))
 
     def visible(self, call: Call, outcome: Allow | Drain) -> Visible:
-        """What lists may show; in the drain of an access, what that had been to."""
+        """What may be shown; to a call that passes by the drain of an access, what that had been to."""
         kind = call.served.kind
         if isinstance(outcome, Allow):
             return kind.visible(outcome.shows)

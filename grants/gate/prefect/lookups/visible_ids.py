@@ -47,7 +47,10 @@ def visible(live: Sequence[Grant]) -> Granted:
 
 
 def visible_in_drain(had: Sequence[Key]) -> Granted:
-    """What a worker sees whose access has ended: it has to find the runs that it had started."""
+    """What is shown where a grant is asked for, the answer is narrowed besides (a run's graph), and it is in its drain.
+
+    Lists ask for none, and show what is live alone.
+    """
     return Granted(
         all=any(key.kind == "server" for key in had),
         pools=frozenset(key.id for key in had if key.kind == "pool"),
