@@ -7,7 +7,7 @@ from types import MappingProxyType
 from grants.gate.decision.kinds import Kind, Sockets, Started
 from grants.gate.decision.types import Json
 from grants.gate.prefect.authorization import AuthString
-from grants.gate.prefect.events import socket_messages as frames
+from grants.gate.prefect.events import socket_messages
 from grants.gate.prefect.guards.asks import asks, needs
 from grants.gate.prefect.guards.deployments import alone
 from grants.gate.prefect.guards.drain import may_finish
@@ -68,10 +68,10 @@ PREFECT = Kind(
     things=MappingProxyType({"deployment": "deployment", "pool": "work pool", "server": "server", "block": "block"}),
     sockets=Sockets(
         protocol="prefect",
-        first=frames.first,
-        needs=frames.socket_needs,
-        asks=frames.socket_asks,
-        sends=frames.socket_sends,
+        first=socket_messages.first,
+        needs=socket_messages.socket_needs,
+        asks=socket_messages.socket_asks,
+        sends=socket_messages.socket_sends,
         loose=frozenset({"/api/events/in"}),
         anonymous=f"A socket's handshake shows no PREFECT_API_KEY. {_ANONYMOUS}",
         without_protocol=_WITHOUT_PROTOCOL,

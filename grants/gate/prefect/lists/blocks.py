@@ -27,9 +27,9 @@ def wants_secrets(values: Collection[object]) -> bool:
 
 def _list(call: ListCall) -> Narrowed:
     body = shaped(call.body)
-    visible = call.visible.granted
-    known = visible.blocks | visible.secrets
-    if not visible.all:
+    granted = call.visible_ids.granted
+    known = granted.blocks | granted.secrets
+    if not granted.all:
         refuse_other_keys(body, _KEYS)
         body = held_to(body, "block_documents", "id", known)
         if not known:
@@ -37,7 +37,7 @@ def _list(call: ListCall) -> Narrowed:
     wanted = "include_secrets" in body and wants_secrets([body["include_secrets"]])
     masked, clear = (call.sent({**body, "include_secrets": choice}) for choice in (False, True))
     step = _either(call, [masked, clear], wanted=wanted)
-    if visible.all:
+    if granted.all:
         return step
     sends, fold = (step.sends, step.fold) if isinstance(step, Fold) else ((masked,), lambda answers: answers[0])
     # A document comes with those that it is made of, and they are not Prefect's to leave out.
@@ -47,16 +47,16 @@ def _list(call: ListCall) -> Narrowed:
 def _of_type(call: ListCall) -> Narrowed:
     """Prefect lists all blocks of the type here: those that may not be seen are taken out of its answer."""
     masked, clear = _both(call)
-    visible = call.visible.granted
-    if visible.all:
+    granted = call.visible_ids.granted
+    if granted.all:
         return _either(call, [masked, clear], wanted=_wanted(call))
-    known = visible.blocks | visible.secrets
+    known = granted.blocks | granted.secrets
 
     def fold(answers: Sequence[Json]) -> Json:
         shown = [[row for row in rows if _covered(row, known)] for rows in answers]
-        return shown[-1] if all(_covered(row, visible.secrets) for row in shown[-1]) else shown[0]
+        return shown[-1] if all(_covered(row, granted.secrets) for row in shown[-1]) else shown[0]
 
-    return Fold((masked, clear) if _wanted(call) and visible.secrets else (masked,), fold)
+    return Fold((masked, clear) if _wanted(call) and granted.secrets else (masked,), fold)
 
 
 def _one(call: ListCall) -> Narrowed:
@@ -66,7 +66,7 @@ def _one(call: ListCall) -> Narrowed:
 def _either(call: ListCall, sends: Sequence[Send], *, wanted: bool) -> Narrowed:
     """The masked request alone, or both, of whose answers one is passed on."""
     masked, clear = sends
-    secrets = call.visible.granted.secrets
+    secrets = call.visible_ids.granted.secrets
     if not wanted or not secrets:
         return masked
 

@@ -59,8 +59,8 @@ def _listed(part: Filter, name: str) -> list[Any]:
 def _within(call: ListCall, filters: Filter) -> Filter:
     """One more of any_resource's filters, all of which an event has to pass."""
     ids = [
-        *(f"prefect.work-pool.{key}" for key in sorted(call.visible.pools)),
-        *(f"prefect.deployment.{key}" for key in sorted(call.visible.deployments)),
+        *(f"prefect.work-pool.{key}" for key in sorted(call.visible_ids.pools)),
+        *(f"prefect.deployment.{key}" for key in sorted(call.visible_ids.deployments)),
         *(f"prefect.flow-run.{key}" for key in sorted(call.seen("flow_run_place", _runs(filters)))),
     ]
     bound = {"id": ids or [f"prefect.flow-run.{NOBODY}"]}

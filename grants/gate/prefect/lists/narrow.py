@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from grants.gate.decision.types import Answer, Code, Fold, Found, Json, Lookup, Match, Narrowed, Refusal, Send
-from grants.gate.prefect.lists import blocks
-from grants.gate.prefect.lists import events as events_narrow
+from grants.gate.prefect.lists import blocks, events
 from grants.gate.prefect.lists.filters import (
     MOST_NAMED,
     Filter,
@@ -63,8 +62,8 @@ def named(match: Match, body: Json, visible: Granted) -> tuple[Lookup, ...] | Re
     if visible.all:
         return ()
     try:
-        if scope in events_narrow.LINES:
-            return events_narrow.named(match, body)
+        if scope in events.LINES:
+            return events.named(match, body)
         if scope is Scope.TASK_RUNS_OF_RUNS:
             return tuple(Lookup("flow_run_place", run) for run in _few(shaped(body), "flow_run_ids"))
         if scope is Scope.GRAPH:
@@ -80,9 +79,9 @@ def named(match: Match, body: Json, visible: Granted) -> tuple[Lookup, ...] | Re
         return OVERFLOWN
 
 
-def narrow(match: Match, body: Json, visible: VisibleIds, found: Found) -> Narrowed:
+def narrow(match: Match, body: Json, visible_ids: VisibleIds, found: Found) -> Narrowed:
     """What is sent instead, answered, or refused, for a call of a route that has a scope."""
-    scope, call = scope_of(match), ListCall(match, body, visible, found)
+    scope, call = scope_of(match), ListCall(match, body, visible_ids, found)
     try:
         if scope in blocks.LINES:
             return blocks.LINES[scope](call)  # who may see everything may still not read secrets
@@ -90,10 +89,10 @@ def narrow(match: Match, body: Json, visible: VisibleIds, found: Found) -> Narro
             return _schema_values(call)
         if scope in {Scope.FLOW_RUN_HISTORY, Scope.TASK_RUN_HISTORY}:
             history_within_bounds(shaped(body))
-        if visible.granted.all:
+        if visible_ids.granted.all:
             return call.sent(body if body is None else shaped(body))
-        if scope in events_narrow.LINES:
-            return events_narrow.LINES[scope](call)
+        if scope in events.LINES:
+            return events.LINES[scope](call)
         if scope in _LISTS:
             return _listed(call, _LISTS[scope])
         return _OTHERS[scope](call)
@@ -131,13 +130,13 @@ def _few(body: Filter, key: str) -> list[str]:
 
 
 def _deployments(call: ListCall, body: Filter) -> Filter:
-    return held_to(body, "deployments", "id", call.visible.deployments)
+    return held_to(body, "deployments", "id", call.visible_ids.deployments)
 
 
 def _flows(call: ListCall, body: Filter) -> Filter:
     """Runs are looked for apart from deployments: unless held to them too, they tell of others' runs of the flow."""
     if body.get("flow_runs") is not None or body.get("task_runs") is not None:
-        body = held_to(body, "flow_runs", "deployment_id", call.visible.deployments)
+        body = held_to(body, "flow_runs", "deployment_id", call.visible_ids.deployments)
     return _deployments(call, body)
 
 
@@ -157,7 +156,7 @@ def _children(call: ListCall, kind: str, parents: list[str]) -> set[str]:
     """Those that may be shown: one that has a deployment or a pool of its own belongs there, not to its parent."""
     known = [call.found.get(Lookup(kind, parent)) for parent in parents]
     runs = [item for what in known if what is not None for item in what.facts["runs"].items()]
-    return {run for run, lineage in runs if call.visible.sees(lineage)}
+    return {run for run, lineage in runs if call.visible_ids.sees(lineage)}
 
 
 def _task_runs(call: ListCall, body: Filter) -> Filter:
@@ -213,10 +212,10 @@ _LISTS: dict[Scope, _List] = {
     Scope.ARTIFACTS: _List(_RUNS | {"artifacts"} | _PAGING, _artifacts, (_FLOW_RUN, _ARTIFACTS_OF_RUN)),
     Scope.LOGS: _List({"logs"} | _PAGING, _logs, (_LOGS_OF_RUN, _LOGS_OF_TASK)),
     Scope.WORK_POOLS: _List(
-        {"work_pools"} | _PAGING, lambda call, body: held_to(body, "work_pools", "id", call.visible.pools)
+        {"work_pools"} | _PAGING, lambda call, body: held_to(body, "work_pools", "id", call.visible_ids.pools)
     ),
     Scope.WORK_QUEUES: _List(
-        {"work_queues"} | _PAGING, lambda call, body: held_to(body, "work_queues", "id", call.visible.queues)
+        {"work_queues"} | _PAGING, lambda call, body: held_to(body, "work_queues", "id", call.visible_ids.queues)
     ),
 }
 
@@ -246,7 +245,7 @@ def _task_runs_of_runs(call: ListCall) -> Narrowed:
 def _deployments_of_flows(call: ListCall) -> Narrowed:
     """Prefect counts everybody's: counted here."""
     counts = dict.fromkeys(_few(shaped(call.body), "flow_ids"), 0)
-    for flow in call.visible.deployments.values():
+    for flow in call.visible_ids.deployments.values():
         if flow in counts:
             counts[flow] += 1
     return Answer(counts)
@@ -256,7 +255,7 @@ def _next_runs_of_flows(call: ListCall) -> Narrowed:
     """Prefect names the next run of whoever's: asked for here, flow by flow."""
     flows = _few(shaped(call.body), "flow_ids")
     mine: dict[str, list[str]] = {}
-    for deployment, flow in call.visible.deployments.items():
+    for deployment, flow in call.visible_ids.deployments.items():
         mine.setdefault(flow, []).append(deployment)
     asked = [flow for flow in flows if flow in mine]
 
@@ -287,14 +286,14 @@ def _next_run(flow: str, deployments: list[str]) -> Send:
 
 
 def _queues_of_deployment(call: ListCall) -> Narrowed:
-    queues = call.visible.queues
+    queues = call.visible_ids.queues
     return Fold((call.sent(call.body),), lambda answers: [row for row in answers[0] if row["id"] in queues])
 
 
 def _schema_values(call: ListCall) -> Narrowed:
     """Prefect puts variables into the values that it checks, and its errors print them. What could keep it busy is
     left out of the schema: the run itself is checked by the deployment's own."""
-    if reads_variables(call.body) and not call.visible.granted.all:
+    if reads_variables(call.body) and not call.visible_ids.granted.all:
         return Refusal(403, Code.LIST, why="Values that come from variables are checked for who may read variables.")
     try:
         body = an_object(call.body, {"schema", "values"})

@@ -110,10 +110,10 @@ class Lookups:
 
     async def _look(self, visible: Granted, *, queues: bool) -> VisibleIds:
         pools = await self._rows("pool_id", visible.pools)
-        granted = await self._rows("deployment", visible.deployments)
+        rows = await self._rows("deployment", visible.deployments)
         covered = await self._rows("pool_deployments", pools)
         places = [f"{key}/{pool['name']}" for key, pool in pools.items()] if queues else ()
-        deployments = {**granted}
+        deployments = {**rows}
         for row in covered.values():
             deployments |= row["deployments"]
         return VisibleIds(

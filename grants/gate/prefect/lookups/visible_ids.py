@@ -82,7 +82,7 @@ class ListCall(NamedTuple):
 
     match: Match
     body: Json
-    visible: VisibleIds
+    visible_ids: VisibleIds
     found: Found
 
     def sent(self, body: Json, *, target: str | None = None) -> Send:
@@ -91,4 +91,4 @@ class ListCall(NamedTuple):
     def seen(self, kind: str, ids: Iterable[str]) -> set[str]:
         """Those that were resolved, and may be shown."""
         known = ((key, self.found.get(Lookup(kind, key))) for key in ids)
-        return {key for key, what in known if what is not None and self.visible.sees(what.lineage)}
+        return {key for key, what in known if what is not None and self.visible_ids.sees(what.lineage)}
