@@ -10,11 +10,18 @@ from grants.gate.decision.table import RouteTable
 from grants.gate.prefect.kind import PREFECT
 
 
+class SameName(Exception):
+    """A connection could mean either of two kinds."""
+
+
 def registered(*kinds: Kind) -> Mapping[str, Kind]:
-    """Kinds by name. Raises where one's routes are no table, before anything is served."""
+    """Kinds by name. Raises where one's routes are no table, or two have one name, before anything is served."""
+    named = {kind.name: kind for kind in kinds}
+    if len(named) < len(kinds):
+        raise SameName(*(kind.name for kind in kinds))
     for kind in kinds:
         RouteTable(kind.routes, "")
-    return MappingProxyType({kind.name: kind for kind in kinds})
+    return MappingProxyType(named)
 
 
 KINDS = registered(PREFECT)

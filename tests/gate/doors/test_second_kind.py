@@ -15,7 +15,7 @@ from grants.gate.decision.kinds import Entrance
 from grants.gate.decision.lookup import LookupFailed
 from grants.gate.decision.table import Unscoped
 from grants.gate.decision.types import ANY, Body, Json, Route
-from grants.gate.registry import KINDS, registered
+from grants.gate.registry import KINDS, SameName, registered
 from tests.gate.loop import run
 from tests.gate.talk import opened, until
 from tests.gate.toy import RUN, TOY, VIEW, WORK, Gate, Papers, bearer, gate, status
@@ -189,5 +189,7 @@ def test_the_drain_of_a_second_kind_is_its_own(tmp_path: Path) -> None:
 def test_a_kind_is_registered_by_its_name_and_only_with_a_table() -> None:
     assert set(KINDS) == {"prefect"}
     assert registered(TOY) == {"toy": TOY}
+    with pytest.raises(SameName):
+        registered(TOY, EXPIRING._replace(name=TOY.name))
     with pytest.raises(Unscoped):
         registered(TOY._replace(routes=(Route("POST", "/v9/all", ANY, body=Body.JSON),)))
