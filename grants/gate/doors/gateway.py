@@ -168,10 +168,10 @@ class Gateway:
             return await self._send(request, call, step, passed)
         size = call.size
         if isinstance(step, Fold):
-            step, size = await self._fold(call, step)
+            step, size = await self._fold(call, step, passed)
         return await self._say(request, call, step, size)
 
-    async def _fold(self, call: Call, step: Fold) -> tuple[Answer, int]:
+    async def _fold(self, call: Call, step: Fold, passed: Passed) -> tuple[Answer, int]:
         """Several questions instead of the one that was asked. What one of them is refused with is the answer.
 
         And the bytes that it was made from.
@@ -179,6 +179,7 @@ class Gateway:
         answers, size = [], call.size
         head = {name: call.headers[name] for name in call.served.kind.headers if name in call.headers}
         for ask in step.sends:
+            self.authorizer.confirm(call, passed)
             status, answer, length = await call.served.orchestrator.json(
                 ask.method, ask.target, ask.body, headers=head, size=call.size
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from grants.gate.decision.limits import Limits
-from grants.gate.decision.types import ANY, Ask
+from grants.gate.decision.types import ANY, Ask, Fold, Send
 from tests.gate.loop import run
 from tests.gate.recorder import recorder
 from tests.gate.toy import RUN, SERVER, TOY, VIEW, Key9, Papers, bearer, gate, status
@@ -303,6 +303,28 @@ def test_what_ends_while_the_gate_is_let_in_is_not_sent(method: str) -> None:
                 may_go_on.set()
                 assert status(await call) == 401
                 assert rec.got == []
+
+    run(story())
+
+
+def test_of_several_questions_none_is_asked_once_it_is_over() -> None:
+    """Fault: what a list is made of is asked to the end, whatever ends meanwhile."""
+    several = Fold((Send("GET", "/v9/things/a"), Send("GET", "/v9/things/b")), list)
+    folding = TOY._replace(narrow=lambda match, body, shown, found: several)
+
+    async def story() -> None:
+        async with recorder() as rec:
+            papers, token = await _papers(rec.port)
+
+            class Ending(Key9):
+                async def headers(self) -> Mapping[str, str]:
+                    papers.revoke()
+                    door.changed()
+                    return await super().headers()
+
+            async with gate(papers, kind=folding._replace(authorize=Ending)) as door:
+                assert status(await door.ask("POST", "/v9/things/filter", bearer(token), body=b"{}")) == 401
+                assert len(rec.got) == 1
 
     run(story())
 
