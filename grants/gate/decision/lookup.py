@@ -55,10 +55,6 @@ class RowCache[Row]:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        return tuple(self._tables)
-
     async def get(self, kind: str, key: str) -> Row | None:
         held = self._held[kind].get(key)
         if held is not None and self._clock() < held.until:

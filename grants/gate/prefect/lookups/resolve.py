@@ -100,12 +100,6 @@ class Lookups:
             self._memory.forget(kind)
             self._visible.clear()
 
-    def forget(self, *kinds: str) -> None:
-        """Forget all rows of these kinds (all kinds when none is named)."""
-        for kind in kinds or self._memory.kinds:
-            self._memory.forget(kind)
-        self._visible.clear()
-
     # What may be seen.
 
     async def _look(self, visible: Granted, *, queues: bool) -> VisibleIds:
