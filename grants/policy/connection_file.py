@@ -7,13 +7,20 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from grants.catalog.specs import ConnectionSpec
 from grants.policy.strict import Hint, Mistake, Strict, json_schema, read, refused, wrong
 
 _SLUG = "^[a-z0-9]+(-[a-z0-9]+)*$"
 _HOST = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?$"
+
+
+def _without_password(url: object) -> object:
+    """Comes before every other judgement: those show what they refuse, on a terminal and in logs."""
+    if isinstance(url, str) and "@" in url:
+        raise refused("A password in an address ends up in logs: put it into `secret`, as env:NAME or file:/path.")
+    return url
 
 
 def _may_be_called(url: str) -> str:
@@ -31,8 +38,6 @@ def _bad_url(url: str) -> str:
         return f"{url!r} is no address: {error}."
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
         return f"{url!r}: write http(s)://host[:port]/path, the base of the API."
-    if "@" in parts.netloc:
-        return "A password in an address ends up in logs: put it into `secret`, as env:NAME or file:/path."
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -48,7 +53,7 @@ class _Entry(Strict):
         str, Field(max_length=50, pattern=_SLUG), Hint("a slug has small letters, digits and hyphens, 50 at most")
     ]
     kind: Literal["prefect"]
-    url: Annotated[str, Field(max_length=500), AfterValidator(_may_be_called)]
+    url: Annotated[str, BeforeValidator(_without_password), Field(max_length=500), AfterValidator(_may_be_called)]
     environment: Annotated[
         str,
         Field(max_length=50, pattern=_SLUG),

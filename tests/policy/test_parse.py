@@ -118,6 +118,16 @@ def test_bad_connections(old: str, new: str, says: str) -> None:
     assert caught.value.problems[0].line == 2
 
 
+@pytest.mark.parametrize(
+    "url", ["ftp://u:hunter2@h", "http://u:hunter2@h/?x", f"http://u:hunter2@h/{'x' * 500}", "u:hunter2@h"]
+)
+def test_a_password_in_an_address_is_not_shown_again(url: str) -> None:
+    with pytest.raises(PolicyErrors) as caught:
+        parse_connections(CONNECTION.replace("http://prefect:4200/api/", url))
+    assert "hunter2" not in str(caught.value)
+    assert "put it into `secret`" in str(caught.value)
+
+
 def test_a_host_is_named_once() -> None:
     entry = CONNECTION.splitlines()[1].replace("owner: platform", "host: p.example.org")
     with pytest.raises(PolicyErrors, match=r"Another connection is reached by p\.example\.org"):
