@@ -283,7 +283,8 @@ def _called_together(tasks: Sequence[Task]) -> list[Task]:
         steps.together(idp, [task.claim for task in those])
     except Exception as error:  # noqa: BLE001 (whatever it was, each by itself has its own error)
         tried = _failure(those[0].claim, error)
-        return [task._replace(tried=tried) if task in those else task for task in tasks]
+        also = tried._replace(of_provider=False)  # it was one call, and counts once
+        return [task._replace(tried=tried if task is those[0] else also) if task in those else task for task in tasks]
     return [task._replace(called=True) if task in those else task for task in tasks]
 
 
@@ -329,7 +330,10 @@ def _read_once(begun: Sequence[Begun]) -> Iterator[Answer]:
     except Exception as error:  # noqa: BLE001 (as above)
         yield from ((one.task.claim, _failure(one.task.claim, error)) for one in begun)
     else:
-        yield from (_resume(one, held) for one in begun)
+        for place, one in enumerate(begun):
+            late = place > 0 and time.monotonic() > one.task.claim.begun + BEGIN_WITHIN
+            # What was seen is written down for all of these at once, and by then is to be young still.
+            yield (one.task.claim, NotBegun()) if late and one.task.claim.next is Step.LOOK else _resume(one, held)
 
 
 def _listed(begun: Sequence[Begun]) -> Holders | None:

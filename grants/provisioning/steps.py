@@ -59,8 +59,12 @@ def act(idp: IdP, claim: Claim) -> Done:
 
 
 def may_be_together(claim: Claim) -> bool:
-    """Its call may be made together with others of the same person: what is meant has a key, and is not theirs."""
-    return claim.next in {Step.GIVE, Step.TAKE} and claim.role_key != "" and not claim.found_before
+    """Its call may be made together with others of the same person: what is meant has a key, and is not theirs.
+
+    One that failed before is called alone: the joint call may be what failed, for it takes longer.
+    """
+    known = claim.role_key != "" and not claim.found_before
+    return claim.next in {Step.GIVE, Step.TAKE} and known and not claim.again
 
 
 def together(idp: IdP, claims: Sequence[Claim]) -> None:

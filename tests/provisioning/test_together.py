@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -14,7 +15,9 @@ from grants.adapters.idp.keycloak import Keycloak
 from grants.lifecycle.models import RoleBinding
 from grants.provisioning import calls, claims
 from grants.provisioning.calls import BACKLOG
+from grants.provisioning.claims import Claim
 from grants.provisioning.health import Providers
+from grants.provisioning.plan import Step
 from grants.provisioning.settle import settle
 from tests.adapters.fake_keycloak import FakeKeycloak
 from tests.cast import Cast
@@ -207,3 +210,57 @@ class TestClaim:
         RoleBinding.objects.filter(role=ROLES[2]).update(urgency=claims.Urgency.RECHECK)
         _, ours = claims.claim(1)
         assert {claim.role for claim in ours} == set(ROLES) - {ROLES[2]}
+
+
+class Slow(FakeIdP):
+    """Its joint call takes longer than it may; each other call takes 0.6 s of a clock that is turned by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def grant_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
+        self.now += 10.0
+        raise Unavailable("Keycloak did not answer in time.")
+
+    def prepare(self, role: str) -> str:
+        self.now += 0.8
+        return super().prepare(role)
+
+
+def in_hand(idp: IdP, step: Step, *, again: bool = False, now: float = 0.0) -> list[calls.Task]:
+    key, before = ("key", False) if step is Step.GIVE else ("", None)
+    health = Providers()[1]
+    return [
+        calls.Task(
+            Claim(n, 1, "ada", f"role-{n}", before, 1, None, step, uuid4(), now, key, again=again), idp, health, False
+        )
+        for n in range(20)
+    ]
+
+
+class TestTime:
+    def test_a_joint_call_that_fails_counts_once_and_is_not_repeated(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Fault: twenty failures of the provider of one call, which shut it for everybody's revocations; or always
+        together, so that none is ever called alone."""
+        idp = Slow()
+        monkeypatch.setattr(calls.time, "monotonic", lambda: idp.now)
+        answers = [calls._begin(task) for task in calls._called_together(in_hand(idp, Step.GIVE))]
+        failures = [answer[1] for answer in answers if not isinstance(answer, calls.Begun)]
+        assert len(failures) == 20
+        assert [one.of_provider for one in failures if isinstance(one, calls.Failure)] == [True] + [False] * 19
+        again = calls._called_together(in_hand(idp, Step.GIVE, again=True, now=idp.now))
+        assert not any(task.called or task.tried for task in again)
+
+    def test_what_was_seen_long_before_is_looked_at_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Twenty roles are made while one reading grows old. Fault: an admin's gift in between passes for Stint's, or
+        all come too late and nothing moves."""
+        idp = Slow()
+        monkeypatch.setattr(calls.time, "monotonic", lambda: idp.now)
+        idp.roles["ada"] = set()
+        begun = [calls._begin(task) for task in in_hand(idp, Step.LOOK)]
+        answers = list(calls._read_once([one for one in begun if isinstance(one, calls.Begun)]))
+        looked = [answer for _, answer in answers if not isinstance(answer, calls.NotBegun)]
+        assert len(answers) == 20
+        assert 1 <= len(looked) <= calls.BEGIN_WITHIN / 0.8 + 1
+        assert idp.now <= calls.BEGIN_WITHIN + 0.8
