@@ -305,7 +305,7 @@ def staged(blocker: DjangoDbBlocker, people: int) -> Iterator[Stage]:
             migrate()
             with psycopg.connect(stage.superuser) as superuser:
                 superuser.execute(MOVES)
-            patch.setattr(ask, "_problem", lambda *_: "")  # else a minute would be the shortest
+            patch.setattr(ask, "_refusal", lambda *_: None)  # else a minute would be the shortest
             stage.populate()
             stage.cast()
             yield stage
