@@ -25,6 +25,11 @@ from grants.gate.feed.snapshot import Feed, now_of
 from tests.gate.loop import run
 from tests.gate.views import Writer, database, ground, random_rows
 
+# psycopg leaves a cursor open whose connection was lost before its CLOSE, and warns of it: these tests end connections.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. <function ServerCursorMixin.__del__:pytest.PytestUnraisableExceptionWarning"
+)
+
 
 @pytest.fixture
 def writer(worker_id: str) -> Iterator[Writer]:
@@ -69,10 +74,6 @@ def said(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-# psycopg leaves a cursor open whose connection was lost before its CLOSE, and warns of it; we ended that connection.
-@pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. <function ServerCursorMixin.__del__:pytest.PytestUnraisableExceptionWarning"
-)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_snapshot_is_the_tables(writer: Writer, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random writes, lost notifications, broken lines, versions that go back: after a poll it is the tables."""
@@ -97,7 +98,7 @@ def test_the_snapshot_is_the_tables(writer: Writer, seed: int, monkeypatch: pyte
                     assert said(feed.fresh()) == writer.everything()
 
     run(story())
-    gc.collect()  # here, where its warning is forgiven, and not in another test
+    gc.collect()  # what is left of ended connections warns here, and not in another module
 
 
 def test_nothing_is_known_before_the_first_reading() -> None:
