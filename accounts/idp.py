@@ -28,12 +28,6 @@ def in_words(kind: str) -> str:
     return KINDS[kind].title
 
 
-def settings_of(idp: IdP) -> ProviderSettings | None:
-    """Return the settings of the provider with this row; None when there are none any more."""
-    found: ProviderSettings | None = settings.ENV.providers.get(idp.slug)
-    return found
-
-
 def row_of(chosen: ProviderSettings) -> IdP:
     """Return the row that identities of this provider point at; make it at its first use and keep it up to date."""
     wanted = {"kind": chosen.kind, "issuer": chosen.issuer, "client_id": chosen.client_id}

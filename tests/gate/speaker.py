@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import WSMsgType, web
+
+from tests.gate.serving import serving
 
 
 class Speaker:
@@ -54,11 +55,5 @@ class Speaker:
 @asynccontextmanager
 async def speaker() -> AsyncIterator[Speaker]:
     one = Speaker()
-    server = web.Server(one.handle)
-    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    one.port = listening.sockets[0].getsockname()[1]
-    try:
+    async with serving(one.handle) as one.port:
         yield one
-    finally:
-        listening.close()
-        await server.shutdown(0.1)

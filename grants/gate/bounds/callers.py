@@ -6,12 +6,11 @@ turn at an orchestrator as one together.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 
+from grants.gate.bounds.turns import Turns
 from grants.gate.decision.limits import Limits
 from grants.gate.decision.types import Code, Refusal, Refused
 
@@ -22,7 +21,6 @@ type Caller = int | str  # a subject, or a stranger's address
 _CALLS = Refusal(429, Code.BUSY, why="Too many of your calls are under way.")
 _BODIES = Refusal(429, Code.BUSY, why="Too much of what you send is in hand.")
 _FULL = Refusal(503, Code.STALE, why="Too much of what is sent is in hand at this gate.")
-_TURN = Refusal(429, Code.BUSY, why="Your other calls have not been answered yet.")
 
 
 class Hand:
@@ -41,19 +39,13 @@ class Hand:
         self._bytes = 0
 
 
-@dataclass(slots=True)
-class _Queue:
-    turn: asyncio.Semaphore
-    users: int = 0
-
-
 class Callers:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._calls: Counter[Caller] = Counter()
         self._bytes: Counter[Caller] = Counter()
         self._all_bytes = 0
-        self._queues: dict[tuple[int, str], _Queue] = {}
+        self._turns = Turns(limits.turns_each, seconds=limits.turn, why="Your other calls have not been answered yet.")
 
     @contextmanager
     def call(self, subject: Caller) -> Iterator[Hand]:
@@ -89,30 +81,12 @@ class Callers:
         _less(self._bytes, subject, size)
         self._all_bytes -= size
 
-    @asynccontextmanager
-    async def turn(self, subject: int, connection: str) -> AsyncIterator[None]:
+    def turn(self, subject: int, connection: str) -> AbstractAsyncContextManager[None]:
         """While an orchestrator works for it, and until it has read the answer. Raises Refused after a long wait.
 
         Who reads slowly, or asks for what takes long, waits for itself: an orchestrator answers one after the other.
         """
-        queue = self._queues.get((subject, connection))
-        if queue is None:
-            queue = self._queues[subject, connection] = _Queue(asyncio.Semaphore(self.limits.turns_each))
-        queue.users += 1
-        try:
-            try:
-                async with asyncio.timeout(self.limits.turn):
-                    await queue.turn.acquire()
-            except TimeoutError:
-                raise Refused(_TURN) from None
-            try:
-                yield
-            finally:
-                queue.turn.release()
-        finally:
-            queue.users -= 1
-            if not queue.users:
-                del self._queues[subject, connection]
+        return self._turns.of((subject, connection))
 
 
 def _less(counted: Counter[Caller], subject: Caller, n: int) -> None:

@@ -1,45 +1,48 @@
-"""One after the other, of each caller or for each thing: nobody stands in the queue of the others."""
+"""Turns, of each caller or for each thing: nobody stands in the queue of the others."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Hashable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from grants.gate.decision.types import Code, Refusal, Refused
 
-_TURN = Refusal(429, Code.BUSY, why="Other calls that change the same have not been answered yet.")
-
 
 @dataclass(slots=True)
 class _Queue:
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turns: asyncio.Semaphore
     users: int = 0
 
 
 class Turns:
-    """Knows those alone who have or await a turn."""
+    """At most `at_once` of each have a turn. Knows those alone who have or await one."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 1, *, seconds: float | None = None, why: str = "") -> None:
+        """`seconds`: for how long one waits, without end if none; `why`: what is said to the caller then."""
+        self._at_once, self._seconds = at_once, seconds
+        self._refusal = Refusal(429, Code.BUSY, why=why)
         self._queues: dict[Hashable, _Queue] = {}
 
     @asynccontextmanager
-    async def of(self, whose: Hashable, seconds: float | None = None) -> AsyncIterator[None]:
-        """Raises Refused after having waited for so many `seconds`."""
-        queue = self._queues.setdefault(whose, _Queue())
+    async def of(self, whose: Hashable) -> AsyncIterator[None]:
+        """Raises Refused after a wait that was too long."""
+        queue = self._queues.get(whose)
+        if queue is None:
+            queue = self._queues[whose] = _Queue(asyncio.Semaphore(self._at_once))
         queue.users += 1
         try:
             try:
-                async with asyncio.timeout(seconds):
-                    await queue.turn.acquire()
+                async with asyncio.timeout(self._seconds):
+                    await queue.turns.acquire()
             except TimeoutError:
-                raise Refused(_TURN) from None
+                raise Refused(self._refusal) from None
             try:
                 yield
             finally:
-                queue.turn.release()
+                queue.turns.release()
         finally:
             queue.users -= 1
             if not queue.users:

@@ -74,7 +74,7 @@ class Gateway:
         self.callers = Callers(limits)
         self.sockets = Sockets(self.authorizer, client, usage, limits, self.callers)
         self._kinds = kinds
-        self._turns = Turns()
+        self._turns = Turns(seconds=limits.turn, why="Other calls that change the same have not been answered yet.")
         self._served: dict[str, Served] = {}
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -136,7 +136,7 @@ class Gateway:
         if alone is None:
             return await self._passed(request, call, body)
         await self.authorizer.decide(call, body)  # who would be refused keeps nobody waiting
-        async with self._turns.of((call.served.upstream.slug, alone), self.limits.turn):
+        async with self._turns.of((call.served.upstream.slug, alone)):
             # What goes on at the orchestrator goes on without its caller, and so does the turn.
             return await to_its_end(self._passed(request, call, body), self.limits.answer)
 

@@ -25,6 +25,7 @@ from grants.gate.doors.metrics import LAG
 from grants.gate.prefect.kind import PREFECT
 from tests.gate.loop import run
 from tests.gate.recorder import recorder
+from tests.gate.serving import serving
 from tests.gate.talk import opened, talking, until
 from tests.gate.toy import Papers, bearer, gate, status
 
@@ -237,21 +238,20 @@ def test_a_long_answer_of_the_orchestrators_is_read_and_written_beside_the_loop(
         return web.Response(body=rows, content_type="application/json")
 
     async def story() -> None:
-        server = web.Server(answer)
-        listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-        papers = Papers(listening.sockets[0].getsockname()[1])
-        token = papers.token(papers.grant(Level.RUN))
-        async with gate(papers) as door:
-            code, said, size = await door.gateway.served(papers.upstream).orchestrator.json("POST", "/v9/things/filter")
-            assert (code, said, size) == (200, json.loads(rows), len(rows))
-            assert work.loop == len(rows), "that was this test's own reading"
-            work.loop = 0
-            created = await door.ask(
-                "POST", "/v9/things/mine/create_run", bearer(token), "Content-Type: application/json", body=b"{}"
-            )
-            assert status(created) in (200, 503)
-        listening.close()
-        await server.shutdown(0.1)
+        async with serving(answer) as port:
+            papers = Papers(port)
+            token = papers.token(papers.grant(Level.RUN))
+            async with gate(papers) as door:
+                code, said, size = await door.gateway.served(papers.upstream).orchestrator.json(
+                    "POST", "/v9/things/filter"
+                )
+                assert (code, said, size) == (200, json.loads(rows), len(rows))
+                assert work.loop == len(rows), "that was this test's own reading"
+                work.loop = 0
+                created = await door.ask(
+                    "POST", "/v9/things/mine/create_run", bearer(token), "Content-Type: application/json", body=b"{}"
+                )
+                assert status(created) in (200, 503)
 
     run(story())
     assert work.loop <= LITTLE

@@ -19,6 +19,7 @@ from grants.gate.decision.limits import RESERVE, Limits, limits_for
 from grants.gate.decision.types import Lookup
 from tests.gate.loop import run
 from tests.gate.recorder import recorder
+from tests.gate.serving import serving
 from tests.gate.talk import until
 from tests.gate.toy import RUN, TOY, Lookups, Papers, bearer, gate, status
 
@@ -224,14 +225,8 @@ class Orchestrator:
 @asynccontextmanager
 async def orchestrator() -> AsyncIterator[Orchestrator]:
     one = Orchestrator()
-    server = web.Server(one.handle)
-    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    one.port = listening.sockets[0].getsockname()[1]
-    try:
+    async with serving(one.handle) as one.port:
         yield one
-    finally:
-        listening.close()
-        await server.shutdown(0.1)
 
 
 def test_a_hundred_who_never_read_wait_for_themselves() -> None:
@@ -262,7 +257,7 @@ def test_a_hundred_who_never_read_wait_for_themselves() -> None:
                 assert b"Retry-After" in head
                 for _, writer in greedy:
                     writer.transport.abort()
-                await until(lambda: not door.gateway.callers._queues and not door.gateway.callers._calls)
+                await until(lambda: not door.gateway.callers._turns._queues and not door.gateway.callers._calls)
 
     run(story())
 

@@ -17,6 +17,7 @@ from grants.gate.decision.target import canonical
 from grants.gate.decision.types import Found, Lookup, Target, or_raise
 from grants.gate.prefect.kind import PREFECT
 from tests.gate.loop import run
+from tests.gate.serving import serving
 from tests.gate.talk import until
 from tests.gate.toy import RUN, TOY, VIEW, Lookups, Papers, bearer, gate, status
 
@@ -43,14 +44,11 @@ class Slow:
 async def slow() -> AsyncIterator[tuple[Slow, int]]:
     """It, and its port."""
     there = Slow()
-    server = web.Server(there.handle)
-    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    try:
-        yield there, listening.sockets[0].getsockname()[1]
-    finally:
-        there.may_answer.set()
-        listening.close()
-        await server.shutdown(0.1)
+    async with serving(there.handle) as port:
+        try:
+            yield there, port
+        finally:
+            there.may_answer.set()
 
 
 def test_two_changes_of_one_thing_go_up_one_after_the_other() -> None:

@@ -21,6 +21,7 @@ from tests.conftest import connect
 from tests.gate.doors.test_process import ANYBODYS, granted, served
 from tests.gate.loop import run
 from tests.gate.process import Process
+from tests.gate.serving import serving
 from tests.gate.speaker import Speaker
 from tests.real.prefect import free_port
 from tests.waiting import until
@@ -74,13 +75,8 @@ async def orchestrator(port: int) -> AsyncIterator[Speaker]:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         return await speaker.handle(request) if "Upgrade" in request.headers else web.json_response({})
 
-    server = web.Server(handle)
-    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", port)
-    try:
+    async with serving(handle, port):
         yield speaker
-    finally:
-        listening.close()
-        await server.shutdown(0.1)
 
 
 class Calls:

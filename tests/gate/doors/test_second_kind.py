@@ -17,6 +17,7 @@ from grants.gate.decision.table import Unscoped
 from grants.gate.decision.types import ANY, Body, Json, Route
 from grants.gate.registry import KINDS, SameName, registered
 from tests.gate.loop import run
+from tests.gate.serving import serving
 from tests.gate.talk import opened, until
 from tests.gate.toy import RUN, TOY, VIEW, WORK, Gate, Papers, bearer, gate, status
 
@@ -83,16 +84,11 @@ class Toys:
 @asynccontextmanager
 async def toys(folder: Path) -> AsyncIterator[tuple[Toys, Papers, Gate]]:
     there = Toys()
-    server = web.Server(there.handle)
-    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     (folder / "key").write_text("k1")
-    papers = Papers(listening.sockets[0].getsockname()[1], secret_ref=f"file:{folder / 'key'}")
-    try:
+    async with serving(there.handle) as port:
+        papers = Papers(port, secret_ref=f"file:{folder / 'key'}")
         async with gate(papers, kind=EXPIRING) as door:
             yield there, papers, door
-    finally:
-        listening.close()
-        await server.shutdown(0.1)
 
 
 def test_calls_lists_pages_and_refusals_of_a_second_kind(tmp_path: Path) -> None:

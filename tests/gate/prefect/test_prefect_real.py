@@ -26,6 +26,7 @@ from grants.gate.decision.types import Credential, Upstream
 from grants.gate.prefect.kind import PREFECT
 from grants.tokens.mint import mint
 from tests.gate.loop import run
+from tests.gate.serving import serving
 from tests.gate.toy import Gate, Papers, gate
 from tests.real.prefect import PYTHON, Patient, PrefectServer, missing, running_prefect
 
@@ -217,11 +218,8 @@ async def portal(door_port: list[int], visits: list[str]) -> AsyncIterator[str]:
             status=302, headers={"Location": f"http://127.0.0.1:{door_port[0]}/.stint/enter?{urlencode(back)}"}
         )
 
-    server = web.Server(handle)
-    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    listening.close()
-    await server.shutdown(0.1)
+    async with serving(handle) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def admit(door: Gate) -> None:
