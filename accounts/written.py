@@ -12,7 +12,7 @@ from typing import Any, override
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import DEFAULT_DB_ALIAS, connections, models
-from django.db.models import Func, QuerySet, Value
+from django.db.models import Func, QuerySet, Subquery, Value
 
 
 class Given(Value):
@@ -68,10 +68,10 @@ def has_read(one: models.Model, name: str) -> bool:
     return name in one.__dict__.get("_prefetched_objects_cache", ())
 
 
-def among(column: str, given: Given, sign: str = "=") -> Func:
-    """Like `in`, in which a query's text differs with the number of values."""
+def among(column: str, values: Given | Subquery, sign: str = "=") -> Func:
+    """Like `in`, for an array: its text is the same for any number of values, and PostgreSQL reads a subquery first."""
     return Func(
-        column, given, template="%(expressions)s)", arg_joiner=f" {sign} ANY (", output_field=models.BooleanField()
+        column, values, template="%(expressions)s)", arg_joiner=f" {sign} ANY (", output_field=models.BooleanField()
     )
 
 

@@ -48,9 +48,7 @@ def visible_items(subject: Subject) -> list[QuerySet[RequestItem]]:
 def _among(column: str, rows: QuerySet[Any, Any]) -> Func:
     """Like `in`, but the rows are read first: else, where one is looked for among many, PostgreSQL reads what it orders
     by from its end until it has met enough, which is all of it for who has decided nothing."""
-    return Func(
-        column, ArraySubquery(rows), template="%(expressions)s)", arg_joiner=" = ANY (", output_field=BooleanField()
-    )
+    return among(column, ArraySubquery(rows))
 
 
 def visible_grants(subject: Subject) -> QuerySet[Grant]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from grants.policy import wording
 from grants.policy.language import TERMS, Policy, Rule, parse_policy
@@ -22,22 +22,28 @@ def differences(old: Policy | None, new: Policy) -> Iterator[str]:
             yield f"rule {name}: added ({rule.match.words()}; {terms})"
         else:
             yield from (f"rule {name}: {line}" for line in _rule(had[name], rule))
-    before = [f"{wording.owner(entry.owner)} owns {entry.match.words()}" for entry in old.owners]
-    after = [f"{wording.owner(entry.owner)} owns {entry.match.words()}" for entry in new.owners]
-    yield from (f"owner removed: {line}" for line in before if line not in after)
-    yield from (f"owner added: {line}" for line in after if line not in before)
-    if before != after and sorted(before) == sorted(after):
-        yield "owners: the order changed, and the first that matches counts"
-    had_roles = [f"{entry.role} stands for {entry.match.words()}" for entry in old.roles]
-    has_roles = [f"{entry.role} stands for {entry.match.words()}" for entry in new.roles]
-    yield from (f"role removed: {line}" for line in had_roles if line not in has_roles)
-    yield from (f"role added: {line}" for line in has_roles if line not in had_roles)
-    if had_roles != has_roles and sorted(had_roles) == sorted(has_roles):
-        yield "roles: the order changed, and the first that matches counts"
+    yield from _first_match("owner", _owners(old), _owners(new))
+    yield from _first_match("role", _roles(old), _roles(new))
     if old.owner_tags != new.owner_tags:
         yield "owner: tags " + ("count now: who deploys names the approver" if new.owner_tags else "no longer count")
     if old.fallback != new.fallback:
         yield f"fallback: {wording.sources(old.fallback)} → {wording.sources(new.fallback)}"
+
+
+def _first_match(what: str, before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    """What changes in a list of which the first line that matches counts."""
+    yield from (f"{what} removed: {line}" for line in before if line not in after)
+    yield from (f"{what} added: {line}" for line in after if line not in before)
+    if before != after and sorted(before) == sorted(after):
+        yield f"{what}s: the order changed, and the first that matches counts"
+
+
+def _owners(policy: Policy) -> list[str]:
+    return [f"{wording.owner(entry.owner)} owns {entry.match.words()}" for entry in policy.owners]
+
+
+def _roles(policy: Policy) -> list[str]:
+    return [f"{entry.role} stands for {entry.match.words()}" for entry in policy.roles]
 
 
 def _rule(old: Rule, new: Rule) -> Iterator[str]:
