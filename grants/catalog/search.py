@@ -62,6 +62,12 @@ def search(
     return found.annotate(rank=rank).order_by("rank", "name", "pk")
 
 
+def having(text: str) -> Q:
+    """Resources that have these words themselves, by the index; the last word may go on."""
+    words = _words([text])
+    return Q(words=_Beginnings(words)) if words else Q(pk__in=[])
+
+
 def _fits(words: Sequence[str], places: Mapping[int, Collection[str]], owners: Mapping[str, Collection[str]]) -> Q:
     if not words:  # only punctuation
         return Q(pk__in=[])

@@ -15,8 +15,11 @@ from django.db.models.lookups import GreaterThan
 from django.utils import timezone
 
 from accounts.models import Subject
+from accounts.written import Written, among
+from accounts.written import rows as rows_of
 from grants.catalog.levels import WORDS
 from grants.catalog.models import Connection, Resource
+from grants.catalog.search import having
 from grants.lifecycle import along, visibility
 from grants.lifecycle.models import Decision, Grant, Request, RequestItem
 from grants.web.timeline import standing_of
@@ -129,6 +132,13 @@ class Page:
     older: int | None  # `before` of the next
 
 
+_READ = Written(
+    lambda: RequestItem.objects.filter(among("id", rows_of("items"))).select_related(
+        "request__requester", "beneficiary", "resource__connection"
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Items:
     """The items that somebody may see and that pass filters, in parts (visibility.visible_items)."""
@@ -152,9 +162,10 @@ class Items:
         return sorted(self._firsts("-pk", count, Q(pk__lt=before) if before else Q()), reverse=True)[:count]
 
     def _first(self, order: str, count: int, beyond: Q) -> list[RequestItem]:
-        items = RequestItem.objects.filter(pk__in=self._firsts(order, count, beyond))
-        items = items.select_related("request__requester", "beneficiary", "resource__connection")
-        return list(items.order_by(order)[:count])
+        # Found first and then read: PostgreSQL takes long to plan both as one query.
+        found = list(self._firsts(order, count, beyond))
+        by_id = {item.pk: item for item in _READ(items=found)}
+        return [by_id[pk] for pk in sorted(found, reverse=order == "-pk")[:count]]
 
     def _firsts(self, order: str, count: int, beyond: Q) -> QuerySet[RequestItem, int]:
         # Each part gives its first ones by an index of its own; what is first of all is among them.
@@ -201,7 +212,7 @@ def _person(text: str) -> Q:
 
 
 def _text(word: str) -> tuple[Q, ...]:
-    """A reference; or else a part of a resource's name, or the beginning of a word of the reason."""
+    """A reference; or else how a word begins in a resource's name or in the reason."""
     if ref := re.fullmatch(r"([RG])-(\d{1,18})", word, re.IGNORECASE):
         if ref[1].upper() == "R":
             return (Q(request_id=int(ref[2])),)
@@ -209,7 +220,7 @@ def _text(word: str) -> tuple[Q, ...]:
             Q(request__in=Grant.objects.filter(pk=int(ref[2])).values("request"))
             & Q(Exists(Grant.objects.filter(pk=int(ref[2]), **_OF_ITEM))),
         )
-    called = Resource.objects.filter(name__icontains=word).values_list("pk", flat=True)
+    called = Resource.objects.filter(having(word), name__icontains=word).values_list("pk", flat=True)
     named, reasoned = _few(called, _reasoned(word))
     return Q(resource__in=named), Q(request__in=reasoned)
 
