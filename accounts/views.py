@@ -60,7 +60,7 @@ def signin(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
         return redirect("home")
     who = idp.in_words(idp.default().kind) or "your identity provider"
-    return render(request, "signin.html", {"next": _safe_next(request), "who": who})
+    return render(request, "accounts/signin.html", {"next": _safe_next(request), "who": who})
 
 
 @login_not_required
@@ -72,7 +72,7 @@ def signin_failed(request: HttpRequest) -> HttpResponse:
     why, what = REASONS.get(code, ("The proof of who you are did not hold.", _ASK_ADMIN))
     later = code in ("PROVIDER_BUSY", "PROVIDER_DOWN")
     page = {"code": code, "why": why, "what": what}
-    response = render(request, "signin_failed.html", page, status=503 if later else 403)
+    response = render(request, "accounts/signin_failed.html", page, status=503 if later else 403)
     if later:
         response["Retry-After"] = "5"
     return response
@@ -105,17 +105,17 @@ def recover_page(request: HttpRequest) -> HttpResponse:
     assert isinstance(request.user, Subject)
     context: dict[str, Any] = {"minutes": recover.MINUTES}
     if request.method != "POST":
-        return render(request, "recover.html", context)
+        return render(request, "accounts/recover.html", context)
     try:
         recover.use_code(request.POST.get("code", "")[:100], by=request.user)
     except recover.TooManyTries as error:
         context["error"] = error.reason
-        response = render(request, "recover.html", context, status=429)
+        response = render(request, "accounts/recover.html", context, status=429)
         response["Retry-After"] = str(error.seconds)
         return response
     except recover.NotRecovered as error:
         context["error"] = error.reason
-        return render(request, "recover.html", context, status=422)
+        return render(request, "accounts/recover.html", context, status=422)
     messages.success(request, "You are an admin now. That is in the record.")
     return redirect("home")
 

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from accounts.models import Subject
 from grants.gate.bounds.tries import Tries, is_address, network_of
 from grants.web import errors
-from grants.web.views_access import problem_page, visible_grant
+from grants.web.access.views import problem_page, visible_grant
 
 
 class Often(NamedTuple):

@@ -13,7 +13,7 @@
   const ahead = told ? Date.parse(told.content) - Date.now() : 0;
   const now = () => Date.now() + ahead;
 
-  // The same words as grants/web/words.py.
+  // The same words as grants/web/words.
   const length = (ms) => {
     const s = Math.max(0, Math.floor(ms / 1000));
     const [days, hours, minutes] = [Math.floor(s / 86400), Math.floor(s / 3600) % 24, Math.floor(s / 60) % 60];

@@ -31,7 +31,7 @@ from grants.provisioning.settle import settle
 from grants.tasks import run
 from grants.tokens import issue
 from grants.tokens.models import Credential
-from grants.web.record import lines
+from grants.web.audit.record import lines
 from tests.cast import Cast
 from tests.conftest import SUPERUSER, connect
 from tests.gate.doors.test_process import ANYBODYS, served, url_of_role
@@ -39,7 +39,7 @@ from tests.gate.process import ROOT, Process
 from tests.gate.recorder import Recorder
 from tests.provisioning.fake import FakeIdP
 from tests.waiting import until
-from tests.web.test_requests import signed_in
+from tests.web.requests.test_requests import signed_in
 
 type Restore = Callable[[], None]
 

@@ -73,7 +73,7 @@ def verification() -> None:
     """The whole record, its exported heads included, beside SHA-256 over payloads of the same lengths."""
     from grants.audit import verify  # noqa: PLC0415
     from grants.audit.models import AuditEvent  # noqa: PLC0415
-    from grants.web.views_audit import GO_ON_SECONDS  # noqa: PLC0415
+    from grants.web.audit.views import GO_ON_SECONDS  # noqa: PLC0415
 
     began, walk, steps = time.perf_counter(), verify.Walk(), 0
     came: verify.Walk | verify.Verdict = walk

@@ -27,7 +27,7 @@ from grants.due import DueJob, ProcessBeat
 from grants.lifecycle.models import RoleBinding
 from grants.policy import versions
 from grants.policy.yaml_marks import PolicyErrors
-from grants.web.measures import exposition
+from grants.web.status.measures import exposition
 from tests.cast import Cast
 from tests.gate.doors.test_process import ANYBODYS, granted, served
 from tests.real.prefect import free_port, missing

@@ -21,7 +21,7 @@ OF_PYTHON = (
     "tests/audit/test_record.py", "tests/catalog", "tests/database", "tests/lifecycle", "tests/policy", "tests/tokens",
     "tests/gate/decision", "tests/gate/feed/test_feed.py",
     *(f"tests/gate/doors/test_{name}.py" for name in ("enter", "gateway", "sockets", "streams")),
-    "tests/web/test_requests.py", "tests/web/test_tokens.py",
+    "tests/web/requests/test_requests.py", "tests/web/access/test_tokens.py",
 )  # fmt: skip
 OF_PREFECT = (
     "tests/gate/prefect/test_routes.py", "tests/gate/prefect/test_prefect_real.py", "tests/gate/prefect/test_secrets_real.py",

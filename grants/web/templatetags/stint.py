@@ -23,7 +23,7 @@ from accounts.models import Subject
 from grants.catalog.models import Resource
 from grants.lifecycle.models import Grant
 from grants.web import words
-from grants.web.browse import Choice
+from grants.web.catalog.browse import Choice
 
 register = template.Library()
 

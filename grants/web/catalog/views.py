@@ -1,0 +1,132 @@
+"""Find a resource; see what it is, who answers for it and what may be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from grants import clock
+from grants.catalog.models import Connection, Resource
+from grants.lifecycle import visibility
+from grants.lifecycle.ask import Preview, Wanted, preview
+from grants.lifecycle.models import Grant, RequestItem
+from grants.lifecycle.options import Asker, Option
+from grants.policy.people import names_of
+from grants.web import words
+from grants.web.catalog import browse
+from grants.web.history import rows as history
+from grants.web.signed_in import signed_in
+
+PAGE = 25
+
+
+class Row(NamedTuple):
+    resource: Resource
+    owner: browse.Owner
+    held: list[Grant]
+    pending: list[RequestItem]
+    may_ask: bool
+
+    @property
+    def nothing(self) -> bool:
+        """Neither held nor waited for."""
+        return not (self.held or self.pending or self.resource.retired_at)
+
+
+class Chip(NamedTuple):
+    """A filter that is on, and the address without it."""
+
+    word: str
+    href: str
+
+
+@require_safe
+def catalog(request: HttpRequest) -> HttpResponse:
+    """Everything this person may see, narrowed by the address."""
+    me, now = signed_in(request), clock.of_page()
+    asker, connections = Asker.of(me, now), list(Connection.objects.order_by("slug"))
+    found = browse.browse(visibility.visible_resources(me), asker, request.GET, connections)
+    pages = Paginator(found.resources, PAGE)
+    pages.count = found.count  # it has been counted already, as far as it goes
+    page = pages.get_page(request.GET.get("page"))
+    mine = [
+        browse.Choice(value, word, None, value in request.GET.getlist("mine")) for value, word in browse.MINE.items()
+    ]
+    boxes = {facet.name: facet.choices for facet in found.facets} | {"mine": mine}
+    context = {
+        "now": now,
+        "q": request.GET.get("q", "")[:200],
+        "found": found,
+        "page": page,
+        "rows": [_row(one, found.owner(one), asker) for one in page],
+        "most": browse.MOST,
+        "chips": list(_chips(request.GET)),
+        "mine": mine,
+        "chosen": [(name, one.value) for name, choices in boxes.items() for one in choices if one.on],
+        "new": reverse("request-new"),
+        "retired": request.GET.get("retired") == "1",
+        "lead": _lead(found, connections, now),
+        "silent": [connection for connection in connections if connection.error],
+    }
+    return render(request, "catalog/catalog.html", context)
+
+
+def _row(one: Resource, owner: browse.Owner, asker: Asker) -> Row:
+    return Row(one, owner, asker.grants.get(one.pk, []), asker.pending.get(one.pk, []), asker.may_ask(one))
+
+
+def _chips(query: QueryDict) -> Iterator[Chip]:
+    for name in (*browse.FACETS, "mine", "retired"):
+        for value in query.getlist(name):
+            rest = query.copy()
+            rest.setlist(name, [other for other in query.getlist(name) if other != value])
+            rest.pop("page", None)
+            word = {"mine": browse.MINE.get(value, value), "retired": "with retired"}.get(name)
+            yield Chip(word or browse.facet_word(name, value), f"?{rest.urlencode()}")
+
+
+def _lead(found: browse.Found, connections: list[Connection], now: datetime) -> str:
+    """How much there is, from where and how fresh."""
+    synced = [connection.seen_at for connection in connections if connection.seen_at]
+    fresh = f" Synced {words.ago(min(synced), now)}." if synced and len(synced) == len(connections) else ""
+    many = found.total > browse.MOST
+    total = f"More than {browse.MOST:,} resources" if many else words.count(found.total, "resource")
+    return f"{total} from {words.count(len(connections), 'connection')}.{fresh}"
+
+
+@require_safe
+def resource(request: HttpRequest, pk: int) -> HttpResponse:
+    """One resource; 404 for whom the policy hides it from."""
+    me, now = signed_in(request), clock.of_page()
+    thing = visibility.resource_of(me, pk)
+    if thing is None:
+        raise Http404
+    asker = Asker.of(me, now)
+    options = asker.options(thing)
+    context = {
+        "now": now,
+        "resource": thing,
+        "parent": thing.parent,
+        "owner": browse.owner_of(thing, names_of({thing.owner_person} - {""})),
+        "options": options,
+        "can_ask": any(option.can_ask for option in options),
+        "held": asker.grants.get(thing.pk, []),
+        "asked": _approvers(thing, options, request),
+        "rows": history.rows(visibility.asked_of(me, thing), now),
+    }
+    return render(request, "catalog/resource.html", context)
+
+
+def _approvers(thing: Resource, options: list[Option], request: HttpRequest) -> Preview | None:
+    """Who would be asked for the least level that may be asked for."""
+    for option in options:
+        if option.allowed:
+            return preview([Wanted(thing, option.level)], by=signed_in(request))
+    return None

@@ -1,0 +1,315 @@
+"""What was asked for and what became of it: one row per item asked, newest first, by keyset."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any, override
+
+from django import forms
+from django.contrib.postgres.search import SearchQuery, SearchVector
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.lookups import GreaterThan
+from django.utils import timezone
+
+from accounts.models import Subject
+from accounts.written import Written, among
+from accounts.written import rows as rows_of
+from grants.catalog.levels import WORDS
+from grants.catalog.models import Connection, Resource
+from grants.catalog.search import having
+from grants.lifecycle import along, visibility
+from grants.lifecycle.models import Decision, Grant, Request, RequestItem
+from grants.web.words.timeline import standing_of
+
+PAGE = 50
+WORDS_MAX = 4  # of a search: each doubles the parts that are read
+RARE = 1_000  # requests: who has fewer is read by them, else the newest items are looked at in turn
+
+_ENDS = {reason.value: f"Ended: {reason.label}" for reason in Grant.EndReason}
+STATES = {
+    "pending": "Pending",
+    "live": "Live now",
+    "ended": "Ended, any way",
+    **_ENDS,
+    "denied": "Denied",
+    "withdrawn": "Withdrawn",
+    "lapsed": "Lapsed",
+}
+EARLIEST, LATEST = date(2000, 1, 1), date(2999, 12, 31)
+
+
+class Filter(forms.Form):
+    """The filters of the history, read from the URL. Unknown values are errors, never ignored."""
+
+    person = forms.CharField(required=False, max_length=100)
+    q = forms.CharField(required=False, max_length=200)
+    state = forms.ChoiceField(required=False, choices=STATES.items)
+    level = forms.ChoiceField(required=False, choices=[(word, word) for word in WORDS])
+    connection = forms.ChoiceField(required=False)
+    environment = forms.ChoiceField(required=False)
+    since = forms.DateField(required=False)
+    until = forms.DateField(required=False)
+    before = forms.IntegerField(required=False, min_value=1)
+    after = forms.IntegerField(required=False, min_value=0)
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        super().__init__(data)
+        rows = list(Connection.objects.order_by("slug").values_list("slug", "environment"))
+        self.connections = [slug for slug, _ in rows]
+        self.environments = sorted({environment for _, environment in rows})
+        _choices(self, "connection", self.connections)
+        _choices(self, "environment", self.environments)
+        for name, message in _MESSAGES.items():
+            field = self.fields[name]
+            field.error_messages |= dict.fromkeys(("invalid", "invalid_choice", "min_value", "max_value"), message)
+
+    @override
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        for name in ("since", "until"):
+            day = cleaned.get(name)
+            if day and not EARLIEST <= day <= LATEST:
+                self.add_error(name, _MESSAGES[name])
+        since, until = cleaned.get("since"), cleaned.get("until")
+        if since and until and since > until:
+            self.add_error("until", "The last day is before the first: swap the two.")
+        return cleaned
+
+
+def _choices(form: forms.Form, name: str, values: Iterable[str]) -> None:
+    field = form.fields[name]
+    assert isinstance(field, forms.ChoiceField)
+    field.choices = [(value, value) for value in values]
+
+
+_MESSAGES = {
+    "state": "There is no such state: choose one from the list.",
+    "level": "There is no such level: choose one from the list.",
+    "connection": "There is no such connection: choose one from the list.",
+    "environment": "There is no such environment: choose one from the list.",
+    "since": "Write the day as 2026-11-24.",
+    "until": "Write the day as 2026-11-24.",
+    "before": "This page of the history does not exist: start again from the newest.",
+    "after": "This page of the history does not exist: start again from the newest.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One item asked for, and what became of it at `now`."""
+
+    item: RequestItem
+    grant: Grant | None
+    decisions: tuple[Decision, ...]
+    state: str  # of the design: pending granted scheduled ending ended denied withdrawn lapsed
+    word: str  # for people: "Ended early"
+
+    @property
+    def request(self) -> Request:
+        return self.item.request
+
+    @property
+    def ref(self) -> str:
+        return self.grant.ref if self.grant else self.item.request.ref
+
+    @property
+    def length(self) -> timedelta:
+        """How long access lasted or may last; what was asked for where nothing was granted."""
+        return self.grant.over_at - self.grant.starts_at if self.grant else self.item.request.duration
+
+    @property
+    def deciders(self) -> list[str]:
+        return [decision.approver.name for decision in self.decisions]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: Sequence[Row]
+    newer: int | None  # `after` of the page before this one
+    older: int | None  # `before` of the next
+
+
+_READ = Written(
+    lambda: RequestItem.objects.filter(among("id", rows_of("items"))).select_related(
+        "request__requester", "beneficiary", "resource__connection"
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """The items that somebody may see and that pass filters, in parts (visibility.visible_items)."""
+
+    parts: list[QuerySet[RequestItem]]
+
+    def filter(self, *either: Q) -> Items:
+        """Those that meet one of these conditions: a part each, so that each can have its own index."""
+        return Items([part.filter(condition) for part in self.parts for condition in either])
+
+    def newest(self, count: int, *, before: int | None = None) -> list[RequestItem]:
+        """The newest `count` of them, older than item `before`; the newest first."""
+        return self._first("-pk", count, Q(pk__lt=before) if before else Q())
+
+    def oldest(self, count: int, *, after: int) -> list[RequestItem]:
+        """The oldest `count` of those newer than item `after`, the oldest first."""
+        return self._first("pk", count, Q(pk__gt=after))
+
+    def newest_ids(self, count: int, *, before: int | None = None) -> list[int]:
+        """The same by their ids alone."""
+        return sorted(self._firsts("-pk", count, Q(pk__lt=before) if before else Q()), reverse=True)[:count]
+
+    def _first(self, order: str, count: int, beyond: Q) -> list[RequestItem]:
+        # Found first and then read: PostgreSQL takes long to plan both as one query.
+        found = list(self._firsts(order, count, beyond))
+        by_id = {item.pk: item for item in _READ(items=found)}
+        return [by_id[pk] for pk in sorted(found, reverse=order == "-pk")[:count]]
+
+    def _firsts(self, order: str, count: int, beyond: Q) -> QuerySet[RequestItem, int]:
+        # Each part gives its first ones by an index of its own; what is first of all is among them.
+        firsts = [part.filter(beyond).order_by(order).values_list("pk", flat=True)[:count] for part in self.parts]
+        return firsts[0].union(*firsts[1:]) if len(firsts) > 1 else firsts[0]
+
+
+def matching(filters: Mapping[str, Any], subject: Subject, now: datetime) -> Items:
+    """Items that pass the (cleaned) filters and that `subject` may see; days are in the active time zone."""
+    items = Items(visibility.visible_items(subject))
+    if state := filters.get("state"):
+        items = items.filter(_in_state(state, now, everybody=len(items.parts) == 1))
+    if person := filters.get("person"):
+        items = items.filter(_person(person))
+    for word in (filters.get("q") or "").split()[:WORDS_MAX]:
+        items = items.filter(*_text(word))
+    for name, path in _EXACT.items():
+        if filters.get(name):
+            items = items.filter(Q((path, filters[name])))
+    if since := filters.get("since"):
+        items = items.filter(Q(request__asked_at__gte=midnight(since)))
+    if until := filters.get("until"):
+        items = items.filter(Q(request__asked_at__lt=midnight(until + timedelta(days=1))))
+    return items
+
+
+_EXACT = {
+    "level": "level",
+    "connection": "resource__connection__slug",
+    "environment": "resource__connection__environment",
+}
+
+
+def _person(text: str) -> Q:
+    """Asked for, or by, who is called so. Both stand on the request, with an index each."""
+    if ref := re.fullmatch(r"S-(\d{1,18})", text.strip(), re.IGNORECASE):
+        called = Subject.objects.filter(pk=int(ref[1]))
+    else:
+        called = Subject.objects.all()
+        for word in text.split():
+            called = called.filter(Q(name__icontains=word) | Q(email__icontains=word))
+    people = list(called.values_list("pk", flat=True))
+    return Q(request__in=Request.objects.filter(Q(requester__in=people) | Q(beneficiary__in=people)).values("pk"))
+
+
+def _text(word: str) -> tuple[Q, ...]:
+    """A reference; or else how a word begins in a resource's name or in the reason."""
+    if ref := re.fullmatch(r"([RG])-(\d{1,18})", word, re.IGNORECASE):
+        if ref[1].upper() == "R":
+            return (Q(request_id=int(ref[2])),)
+        return (
+            Q(request__in=Grant.objects.filter(pk=int(ref[2])).values("request"))
+            & Q(Exists(Grant.objects.filter(pk=int(ref[2]), **_OF_ITEM))),
+        )
+    called = Resource.objects.filter(having(word), name__icontains=word).values_list("pk", flat=True)
+    named, reasoned = _few(called, _reasoned(word))
+    return Q(resource__in=named), Q(request__in=reasoned)
+
+
+def _few(*found: QuerySet[Any, int]) -> list[list[int] | QuerySet[Any, int]]:
+    """Each read here, in one query, for all the parts that ask for it, unless it is too much to be sent back.
+
+    PostgreSQL takes any word for a common one: for what nobody wrote it would look at a million items in turn.
+    """
+    some = [rows.order_by().annotate(nth=Value(nth)).values_list("nth", "pk") for nth, rows in enumerate(found)]
+    read = list(some[0][: RARE + 1].union(*(rows[: RARE + 1] for rows in some[1:]), all=True))
+    few = [[pk for whose, pk in read if whose == nth] for nth in range(len(found))]
+    return [ids if len(ids) <= RARE else rows for ids, rows in zip(few, found, strict=True)]
+
+
+def _reasoned(text: str) -> QuerySet[Request, int]:
+    """Requests whose reason has words that begin as these do, by the full-text index."""
+    words = re.findall(r"\w+", text)
+    if not words:
+        return Request.objects.none().values_list("pk", flat=True)
+    query = SearchQuery(" & ".join(f"{word}:*" for word in words), config="simple", search_type="raw")
+    said = Request.objects.alias(said=SearchVector("reason", config="simple")).filter(said=query)
+    return said.values_list("pk", flat=True)
+
+
+_OF_ITEM = {name: OuterRef(name) for name in ("request", "resource", "level")}
+
+
+def _in_state(state: str, now: datetime, *, everybody: bool) -> Q:
+    waiting = Q(state="pending", request__lapses_at__gt=now)
+    lapsed = Q(state="lapsed") | Q(state="pending", request__lapses_at__lte=now)  # the sweeper may be late
+    asked = {"pending": waiting, "lapsed": lapsed} | {name: Q(state=name) for name in ("denied", "withdrawn")}
+    return asked[state] if state in asked else _granted_in(state, now, everybody=everybody)
+
+
+def _granted_in(state: str, now: datetime, *, everybody: bool) -> Q:
+    """Items whose grant is so: the newest are looked at in turn, each with its grant. Joined freely, all grants that
+    are live would be read to show fifty. Among everybody's, few are read by their requests."""
+    found = Grant.objects.live_at(now) if state == "live" else Grant.objects.filter(_grant_in(state, now))
+    of_item = Q(GreaterThan(Subquery(found.filter(**_OF_ITEM).values("pk")[:1]), 0))
+    if not everybody or state in ("ended", Grant.EndReason.ELAPSED):  # nearly all of them, in time
+        return of_item
+    few = list(found.order_by().values_list("request", flat=True)[: RARE + 1])
+    return Q(request__in=few) & of_item if len(few) <= RARE else of_item
+
+
+def _grant_in(state: str, now: datetime) -> Q:
+    over = Q(ended_at__isnull=False, ended_at__lte=now) | Q(ends_at__lte=now)
+    if state == "ended":
+        return over
+    if state == Grant.EndReason.ELAPSED:
+        return over & (Q(end_reason="elapsed") | Q(end_reason=None, ended_at=None))
+    return Q(end_reason=state)
+
+
+def midnight(day: date) -> datetime:
+    """The beginning of a day in the active time zone."""
+    return datetime.combine(day, time.min, tzinfo=timezone.get_current_timezone())
+
+
+def page(items: Items, now: datetime, *, before: int | None, after: int | None) -> Page:
+    """PAGE rows older than item `before`, or newer than `after`, or the newest."""
+    if after is not None:
+        found = items.oldest(PAGE + 1, after=after)
+        more_newer, found = len(found) > PAGE, found[:PAGE][::-1]
+        more_older = bool(found and items.newest(1, before=found[-1].pk))
+    else:
+        found = items.newest(PAGE + 1, before=before)
+        more_older, found = len(found) > PAGE, found[:PAGE]
+        more_newer = bool(before and found and items.oldest(1, after=found[0].pk))
+    return Page(
+        rows=rows(found, now),
+        newer=found[0].pk if found and more_newer else None,
+        older=found[-1].pk if found and more_older else None,
+    )
+
+
+def rows(items: Sequence[RequestItem], now: datetime) -> list[Row]:
+    """Items with their grants and decisions, in two queries however many there are."""
+    requests = {item.request_id: item.request for item in items}
+    grants = {(grant.request_id, grant.resource_id, grant.level): grant for grant in along.grants_of(requests.values())}
+    along.decisions_of(requests.values())
+    decisions = {
+        pk: tuple(decision for decision in one.decisions.all() if not decision.superseded)
+        for pk, one in requests.items()
+    }
+    made = []
+    for item in items:
+        grant = grants.get((item.request_id, item.resource_id, item.level))
+        state, word = standing_of(item.request, grant, now)
+        made.append(Row(item, grant, decisions[item.request_id], state, word))
+    return made

@@ -1,0 +1,231 @@
+"""One request with its story and the decision where it is read; and the inbox of what waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts import known
+from accounts.errors import Conflict, UserError
+from accounts.models import Subject
+from grants import clock
+from grants.lifecycle import along, decide, visibility
+from grants.lifecycle.models import Grant, Request
+from grants.lifecycle.stages import Approvers, StageView, current
+from grants.web import words
+from grants.web.audit import record
+from grants.web.context import shell_of
+from grants.web.history import rows as history
+from grants.web.params import row_id
+from grants.web.signed_in import signed_in
+from grants.web.words import timeline
+
+PAGE = visibility.DECIDED - 1
+BACK = ("inbox", "access", "home")  # lists that decide in place
+REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN)
+
+_DOES = {"work": "work on", "secret": "read the secret of", "admin": "administer"}
+_SOURCES = {"team": "you are in team {value}", "person": "you are named in the rule", "owners": "you own it"}
+
+
+class Note(forms.Form):
+    note = forms.CharField(
+        required=False,
+        max_length=decide.NOTE_MAX,
+        error_messages={"max_length": "A note has %(limit_value)d characters at most; this has %(show_value)d."},
+    )
+
+
+@require_safe
+def request_page(request: HttpRequest, pk: int) -> HttpResponse:
+    """One request, for whoever may see it; 404 for everybody else."""
+    return _page(request, _visible(request, pk))
+
+
+@require_POST
+def approve(request: HttpRequest, pk: int) -> HttpResponse:
+    return _decide(request, pk, decide.approve, "Approved {ref}: {thing}.")
+
+
+@require_POST
+def deny(request: HttpRequest, pk: int) -> HttpResponse:
+    return _decide(request, pk, decide.deny, "Denied {ref}: {thing}. {name} is told.")
+
+
+@require_POST
+def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
+    def act(asked: Request, *, by: Subject, note: str) -> Request:  # noqa: ARG001 (as the others)
+        return decide.withdraw(asked, by=by)
+
+    return _decide(request, pk, act, "Withdrew {ref}: {thing}.")
+
+
+@require_safe
+def inbox(request: HttpRequest) -> HttpResponse:
+    """What waits for this person, or (?tab=decided) what they decided."""
+    subject, now = signed_in(request), clock.of_page()
+    waiting = shell_of(request).waiting
+    tab = "decided" if request.GET.get("tab") == "decided" else "waiting"
+    context = {
+        "now": now,
+        "tab": tab,
+        "waiting_count": len(waiting),
+        "oldest": waiting[0] if waiting else None,
+    }
+    before, problem = _before(request)
+    if tab == "decided":
+        found: Sequence[Any] = visibility.decided_by(subject, before)
+    else:
+        # Oldest first: they lapse first. The page goes on after the last one that was shown.
+        found = [asked for asked in waiting if not before or asked.pk > before][: PAGE + 1]
+        along.people_of(found)
+    more = found[PAGE - 1].pk if len(found) > PAGE else None
+    context |= {"rows": found[:PAGE], "more": more, "before": before, "problem": problem}
+    return render(request, "requests/inbox.html", context, status=400 if problem else 200)
+
+
+def _before(request: HttpRequest) -> tuple[int | None, str]:
+    raw = request.GET.get("before", "")
+    if not raw:
+        return None, ""
+    before = row_id(raw)
+    return before, "" if before is not None else "This page of the inbox does not exist; here is the first."
+
+
+def _visible(request: HttpRequest, pk: int) -> Request:
+    asked = visibility.request_of(signed_in(request), pk)
+    if asked is None:
+        raise Http404
+    return asked
+
+
+def _decide(request: HttpRequest, pk: int, act: Callable[..., Request], done: str) -> HttpResponse:
+    """Act once, then show the request again: by redirect, or in place for htmx. A refusal keeps the note."""
+    asked = _visible(request, pk)
+    form = Note(request.POST)
+    if not form.is_valid():
+        return _page(
+            request,
+            asked,
+            note=request.POST.get("note", ""),
+            note_error=str(form.errors["note"][0]),
+            status=400,
+        )
+    note = form.cleaned_data["note"]
+    try:
+        act(asked, by=signed_in(request), note=note)
+    except UserError as error:
+        status = 409 if isinstance(error, Conflict) else 403
+        return _page(request, _visible(request, pk), note=note, problem=error.reason, status=status)
+    said = done.format(ref=asked.ref, thing=_thing(asked), name=asked.beneficiary.name)
+    if request.htmx:  # type: ignore[attr-defined]
+        return _page(request, _visible(request, pk), said=said)
+    messages.success(request, said)
+    back = request.POST.get("back")
+    return redirect(back) if back in BACK else redirect("request", pk)
+
+
+def _page(request: HttpRequest, asked: Request, *, status: int = 200, **said: str) -> HttpResponse:
+    template = "requests/request.html"
+    if request.htmx:  # type: ignore[attr-defined]
+        template = "requests/request.html#matter"
+        # htmx puts 409 and 422 into the page (head.html); a 403 may be a whole page of Django's.
+        status = HTTPStatus.UNPROCESSABLE_ENTITY if status in REFUSED else status
+    return render(request, template, _context(signed_in(request), asked) | said, status=status)
+
+
+def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
+    now, approvers = clock.of_page(), Approvers.now()
+    earlier = visibility.before(viewer, asked)
+    along.decisions_of([asked, *(item.request for item in earlier)])
+    stages = approvers.of(asked)
+    decisions = list(asked.decisions.all())
+    grants = along.grants_of([asked])
+    things = {item.resource_id: item.resource for item in asked.items.all()}
+    for grant in grants:
+        grant.resource = things[grant.resource_id]
+    pending = timeline.standing_of(asked, None, now).state == "pending"
+    refusal = decide.why_not(asked, viewer, approvers) if pending else ""
+    may_decide = pending and not refusal
+    return {
+        "asked": asked,
+        "now": now,
+        "title": title(asked, viewer),
+        "standing": timeline.request_standing(asked, grants, now),
+        "items": asked.items.all(),
+        "stages": [(view, timeline.left_to_decide(view, stages)) for view in stages],
+        "grants": grants,
+        "would_end": now + asked.duration if pending else None,
+        "pending": pending,
+        "may_decide": may_decide,
+        "may_still_deny": pending and decide.has_voted(asked, viewer),
+        "may_withdraw": pending and viewer.pk == asked.requester_id,
+        "refusal": refusal,
+        "why_you": why_you(stages, viewer) if may_decide else "",
+        "note_max": decide.NOTE_MAX,
+        "steps": timeline.steps(
+            asked, stages, decisions, grants, viewer=viewer, now=now, enders=record.enders_of(grants, viewer)
+        ),
+        "mine": viewer.pk == asked.beneficiary_id,
+        "holds": _held(viewer, asked) if pending else [],
+        "earlier": history.rows(earlier, now),
+    }
+
+
+def _held(viewer: Subject, asked: Request) -> list[Grant]:
+    """What the person holds already of the same things, as far as the viewer sees that."""
+    things = {item.resource_id for item in asked.items.all()}
+    held = [grant for grant in visibility.held_by(asked.beneficiary) if grant.resource_id in things]
+    return sorted(visibility.shown(viewer, held), key=lambda grant: grant.pk)
+
+
+def title(asked: Request, viewer: Subject) -> str:
+    """The request in a sentence: "Ada Okafor asks to run etl/prod for 30 min"."""
+    who_asks = "You" if viewer.pk == asked.beneficiary_id else asked.beneficiary.name
+    if asked.beneficiary.team:  # a machine, whose team may call it like a colleague
+        who_asks = f"{who_asks} of team {asked.beneficiary.team.slug}"
+    asks = "asked" if asked.state != Request.State.PENDING else "ask" if who_asks == "You" else "asks"
+    return f"{who_asks} {asks} to {_thing(asked)}"
+
+
+def _thing(asked: Request) -> str:
+    """ "run etl/prod for 30 min", "use 3 things for 4 h"."""
+    items = list(asked.items.all())
+    length = words.length(asked.duration)
+    if len(items) != 1:
+        return f"use {timeline.number(len(items))} things for {length}"
+    return f"{does(items[0].level)} {items[0].resource.name} for {length}"
+
+
+def does(level: str) -> str:
+    """The level as a verb that takes the resource as its object."""
+    return _DOES.get(level, level)
+
+
+def why_you(stages: Sequence[StageView], viewer: Subject) -> str:
+    """Why this person is asked, by which rule: "You own it, rule pool-owners"."""
+    view = current(stages)
+    if view is None:
+        return ""
+    rules = timeline.joined(view.stage.rules)
+    rule = f", rule{'s' if len(view.stage.rules) > 1 else ''} {rules}" if rules else ""
+    if view.fallback:
+        return f"You stand in: too few of {view.stage.title} can decide{rule}"
+    kinds = [source for source in view.stage.sources if _qualifies(source.kind, source.value, viewer)]
+    said = _SOURCES[kinds[0].kind].format(value=kinds[0].value) if kinds else "you are among those asked"
+    return f"{said[0].upper()}{said[1:]}{rule}"
+
+
+def _qualifies(kind: str, value: str, viewer: Subject) -> bool:
+    """Which of a stage's sources names this person. Only for the sentence; who may decide is the policy's."""
+    mine = known.of(viewer)
+    if mine is None or kind == "owners":
+        return kind == "owners"
+    return value in (mine.teams if kind == "team" else (f"{mine.idp}:{mine.external_id}",))
