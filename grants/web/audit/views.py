@@ -22,6 +22,7 @@ from grants.audit import verify as chain
 from grants.audit.models import AuditEvent, AuditHead
 from grants.audit.verbs import Verb
 from grants.catalog.models import Connection, Resource
+from grants.catalog.search import having
 from grants.web import files
 from grants.web.audit import file_rows, record
 from grants.web.history import rows as history
@@ -180,12 +181,11 @@ def _things(said: str) -> list[tuple[str, int]]:
     """R-17, or what a name may mean: people, resources, connections."""
     if ref := re.fullmatch(r"([RGSCP])-(\d{1,18})", said, re.IGNORECASE):
         return [(_KINDS[ref[1].upper()], int(ref[2]))]
-    found: list[tuple[str, int]] = []
-    for kind, model, field in (
-        ("subject", Subject, "name"),
-        ("resource", Resource, "name"),
-        ("connection", Connection, "slug"),
-    ):
-        rows = model.objects.filter(**{f"{field}__icontains": said})
-        found += [(kind, pk) for pk in rows.order_by("pk").values_list("pk", flat=True)[:MATCHES]]
-    return found
+    called: dict[str, QuerySet[Any]] = {
+        "subject": Subject.objects.filter(name__icontains=said),
+        "resource": Resource.objects.filter(having(said), name__icontains=said),
+        "connection": Connection.objects.filter(slug__icontains=said),
+    }
+    return [
+        (kind, pk) for kind, rows in called.items() for pk in rows.order_by("pk").values_list("pk", flat=True)[:MATCHES]
+    ]
