@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 HELD_FROM = 3  # people who vanish at once; fewer may leave in an ordinary week (listings.looks_broken)
 
 
-class ListedPerson(people.Named, Protocol):
+class ListedPerson(people.ProviderPerson, Protocol):
     """A person as a provider lists them, with their groups."""
 
     @property
@@ -68,7 +68,7 @@ def apply(
         changed = step.follow(left)
         told = f"{held} people vanished at once, so nobody was switched off. Look at the directory." if held else ""
         newly_held = bool(held) and not before.startswith(told)  # recorded once, not at every sync
-        left_out = _left_out(listing, step.standing)
+        left_out = _left_out(listing, step.entitlements)
         if left_out and left_out not in before:  # logged once, not at every sync
             log.warning("names_left_out", idp=idp.slug, what=left_out)
         error = " ".join(filter(None, [told, trouble, left_out]))
@@ -116,7 +116,7 @@ class _Comparison:
         self.known = {row[0]: _KnownPerson(*row) for row in rows}
         self.there = [(self.known[key], one) for key, one in self.listed.items() if key in self.known]
         self.vanished = [one.subject for key, one in self.known.items() if key not in self.listed and one.active]
-        self.standing = {key: people.standing(one.groups, chosen) for key, one in self.listed.items()}
+        self.entitlements = {key: people.entitlements(one.groups, chosen) for key, one in self.listed.items()}
 
     @property
     def too_many(self) -> bool:
@@ -129,15 +129,15 @@ class _Comparison:
     def add(self) -> list[Subject]:
         new = [one for key, one in sorted(self.listed.items()) if key not in self.known]
         subjects = people.add_people(self.idp, new)
-        self._move({subject.pk: one for subject, one in zip(subjects, new, strict=True)})
+        self._apply({subject.pk: one for subject, one in zip(subjects, new, strict=True)})
         return subjects
 
     def follow(self, left: Sequence[int]) -> list[Subject]:
         """Update the known people and switch off those who left. Returns the subjects that the event names."""
         there = {known.subject: one for known, one in self.there}
-        moves = self._moves(there)
+        changes = self._row_changes(there)
         switched = {*self.switched(on=True), *self.switched(on=False), *left}
-        changed = switched | moves[0].subjects | moves[1].subjects
+        changed = switched | changes[0].subjects | changes[1].subjects
         renamed = [known for known in self.there if people.differs(*known)]
         ids = changed | {known.subject for known, _ in renamed}
         if not ids:
@@ -148,29 +148,31 @@ class _Comparison:
         for on in (True, False):
             if its := self.switched(on=on) + ([] if on else [*left]):
                 Subject.objects.filter(pk__in=its).update(active=on)
-        people.move_teams(moves[0], Membership.Source.DIRECTORY)
-        people.move_roles(moves[1])
+        people.apply_team_changes(changes[0], Membership.Source.DIRECTORY)
+        people.apply_role_changes(changes[1])
         return [subjects[pk] for pk in sorted(changed)]
 
-    def _move(self, listed: Mapping[int, ListedPerson]) -> None:
-        for_teams, for_roles = self._moves(listed)
-        people.move_teams(for_teams, Membership.Source.DIRECTORY)
-        people.move_roles(for_roles)
+    def _apply(self, listed: Mapping[int, ListedPerson]) -> None:
+        for_teams, for_roles = self._row_changes(listed)
+        people.apply_team_changes(for_teams, Membership.Source.DIRECTORY)
+        people.apply_role_changes(for_roles)
 
-    def _moves(self, listed: Mapping[int, ListedPerson]) -> tuple[people.Moves[str], people.Moves[tuple[str, str]]]:
+    def _row_changes(
+        self, listed: Mapping[int, ListedPerson]
+    ) -> tuple[people.RowChanges[str], people.RowChanges[tuple[str, str]]]:
         """The changes of teams and roles for these subjects. A person who is switched off there is in no team."""
         if not listed:
-            return people.Moves({}, []), people.Moves({}, [])
-        nothing = people.Standing(frozenset(), frozenset())
-        has = {pk: self.standing[one.external_id] if one.enabled else nothing for pk, one in listed.items()}
+            return people.RowChanges({}, []), people.RowChanges({}, [])
+        nothing = people.Entitlements(frozenset(), frozenset())
+        has = {pk: self.entitlements[one.external_id] if one.enabled else nothing for pk, one in listed.items()}
         first = {pk: people.is_first_admin(one.external_id, self.chosen) for pk, one in listed.items()}
         return (
-            people.team_moves({pk: its.teams for pk, its in has.items()}),
-            people.role_moves({pk: (its.roles, first[pk]) for pk, its in has.items()}),
+            people.team_changes({pk: its.teams for pk, its in has.items()}),
+            people.role_changes({pk: (its.roles, first[pk]) for pk, its in has.items()}),
         )
 
 
-def _left_out(listing: Sequence[ListedPerson], standing: Mapping[str, people.Standing]) -> str:
+def _left_out(listing: Sequence[ListedPerson], entitlements: Mapping[str, people.Entitlements]) -> str:
     """A sentence on the names in this listing that cannot be used."""
     return names.said(
         {
@@ -180,7 +182,7 @@ def _left_out(listing: Sequence[ListedPerson], standing: Mapping[str, people.Sta
                 if (why := names.odd(one.external_id, names.ID_MAX))
             ],
             "user name": [odd for one in listing for odd in people.odd_user_name(one.username)],
-            "group": [odd for its in standing.values() for odd in its.left_out],
+            "group": [odd for its in entitlements.values() for odd in its.left_out],
         }
     )
 

@@ -13,10 +13,9 @@ from accounts.models import Identity, IdP, Membership, PortalRole, Subject, Team
 from grants.adapters.idp.kinds import ProviderSettings
 
 Role = PortalRole.Role
-Source = PortalRole.Source
 
 
-class Named(Protocol):
+class ProviderPerson(Protocol):
     """A person as a provider lists them."""
 
     @property
@@ -31,7 +30,7 @@ class Named(Protocol):
     def enabled(self) -> bool: ...
 
 
-class Known(Protocol):
+class StoredPerson(Protocol):
     """A person as they are stored here."""
 
     @property
@@ -46,7 +45,7 @@ class Known(Protocol):
     def email(self) -> str: ...
 
 
-class Standing(NamedTuple):
+class Entitlements(NamedTuple):
     """The teams and portal roles that a person gets from their groups."""
 
     teams: frozenset[str]
@@ -54,17 +53,17 @@ class Standing(NamedTuple):
     left_out: tuple[tuple[str, str], ...] = ()  # unusable groups with the reason, for names.said()
 
 
-def standing_in(claims: Mapping[str, Any], provider: ProviderSettings) -> Standing | None:
-    """Read the standing from the claims of a token; None when they do not mention groups, so nothing changes."""
+def entitlements_in(claims: Mapping[str, Any], provider: ProviderSettings) -> Entitlements | None:
+    """Read them from the claims of a token; None when they do not mention groups, so nothing changes."""
     value = claims.get(provider.groups_claim)
     if value is None:
-        return Standing(frozenset(), frozenset()) if provider.absent_groups_mean_none else None
+        return Entitlements(frozenset(), frozenset()) if provider.absent_groups_mean_none else None
     listed = [value] if isinstance(value, str) else value
-    return standing(listed, provider) if isinstance(listed, list) else None
+    return entitlements(listed, provider) if isinstance(listed, list) else None
 
 
-def standing(listed: Iterable[object], provider: ProviderSettings) -> Standing:
-    """Read the standing from groups, written as this provider writes them in claims and in its directory.
+def entitlements(listed: Iterable[object], provider: ProviderSettings) -> Entitlements:
+    """Read them from groups, written as this provider writes them in claims and in its directory.
 
     Groups with the prefix are teams, whose names are the rest. The groups of portal roles are not teams.
     """
@@ -72,7 +71,7 @@ def standing(listed: Iterable[object], provider: ProviderSettings) -> Standing:
     prefix = provider.team_prefix
     read = names.read_groups(listed, paths=provider.can.group_paths, first=role_of, prefix=prefix)
     teams = read.names - role_of.keys() - {prefix}
-    return Standing(
+    return Entitlements(
         frozenset(group.removeprefix(prefix) for group in teams if group.startswith(prefix)),
         frozenset(role for group, role in role_of.items() if group and group in read.names),
         read.left_out,
@@ -89,13 +88,13 @@ def add_person(
 ) -> Subject:
     """Add a person with an identity. The caller records the subject in this transaction."""
     subject = Subject.objects.create(
-        kind=Subject.Kind.PERSON, name=line(name) or external_id, email=mail_address(email), active=active
+        kind=Subject.Kind.PERSON, name=one_line(name) or external_id, email=mail_address(email), active=active
     )
     Identity.objects.create(subject=subject, idp=idp, external_id=external_id, username=user_name(username))
     return subject
 
 
-def add_people(idp: IdP, people: Sequence[Named]) -> list[Subject]:
+def add_people(idp: IdP, people: Sequence[ProviderPerson]) -> list[Subject]:
     """Add several people at once, as add_person does. The caller has checked their external ids."""
     if not people:
         return []
@@ -103,7 +102,7 @@ def add_people(idp: IdP, people: Sequence[Named]) -> list[Subject]:
         [
             Subject(
                 kind=Subject.Kind.PERSON,
-                name=line(one.name) or one.external_id,
+                name=one_line(one.name) or one.external_id,
                 email=mail_address(one.email),
                 active=one.enabled,
             )
@@ -121,7 +120,7 @@ def add_people(idp: IdP, people: Sequence[Named]) -> list[Subject]:
 def update_person(identity: Identity, *, name: object, email: object, username: object) -> None:
     """Update name and address from the provider. They give no right, so they are not in the record."""
     subject = identity.subject
-    wanted = {"name": line(name) or subject.name, "email": mail_address(email)}
+    wanted = {"name": one_line(name) or subject.name, "email": mail_address(email)}
     if any(getattr(subject, field) != value for field, value in wanted.items()):
         Subject.objects.filter(pk=subject.pk).update(**wanted)
         subject.name, subject.email = wanted["name"], wanted["email"]
@@ -129,13 +128,13 @@ def update_person(identity: Identity, *, name: object, email: object, username: 
         Identity.objects.filter(pk=identity.pk).update(username=user_name(username))
 
 
-def differs(known: Known, one: Named) -> bool:
+def differs(known: StoredPerson, one: ProviderPerson) -> bool:
     """Does the listed person have another name or address than the stored one?"""
-    now = line(one.name) or known.name, mail_address(one.email), _username(known, one)
+    now = one_line(one.name) or known.name, mail_address(one.email), _username(known, one)
     return now != (known.name, known.email, known.username)
 
 
-def update_people(renamed: Sequence[tuple[Known, Named]]) -> None:
+def update_people(renamed: Sequence[tuple[StoredPerson, ProviderPerson]]) -> None:
     """Update several people at once, as update_person does; the caller has locked the subjects."""
     if not renamed:
         return
@@ -145,7 +144,7 @@ def update_people(renamed: Sequence[tuple[Known, Named]]) -> None:
             " FROM unnest(%s::bigint[], %s::text[], %s::text[]) v (id, name, email) WHERE s.id = v.id",
             [
                 [known.subject for known, _ in renamed],
-                [line(one.name) or known.name for known, one in renamed],
+                [one_line(one.name) or known.name for known, one in renamed],
                 [mail_address(one.email) for _, one in renamed],
             ],
         )
@@ -156,7 +155,7 @@ def update_people(renamed: Sequence[tuple[Known, Named]]) -> None:
         )
 
 
-def _username(known: Known, one: Named) -> str:
+def _username(known: StoredPerson, one: ProviderPerson) -> str:
     return known.username if one.username is None else user_name(one.username)
 
 
@@ -171,7 +170,7 @@ def odd_user_name(given: object) -> list[tuple[str, str]]:
     return [(names.shown(given), why)] if why else []
 
 
-def line(text: object) -> str:
+def one_line(text: object) -> str:
     """Make one printable line, for pages and mail headers. Nothing is compared with it."""
     said = "".join(sign if sign.isprintable() else " " for sign in text) if isinstance(text, str) else ""
     return " ".join(said.split())[: names.NAME_MAX]
@@ -188,9 +187,9 @@ def set_teams(subject: Subject, teams: Collection[str], source: Membership.Sourc
 
     The caller records the subject in this transaction, because the gate reads memberships.
     """
-    moves = team_moves({subject.pk: teams})
-    move_teams(moves, source)
-    return bool(moves.subjects)
+    changes = team_changes({subject.pk: teams})
+    apply_team_changes(changes, source)
+    return bool(changes.subjects)
 
 
 def set_roles(subject: Subject, roles: Collection[Role] | None, *, first_admin: bool) -> tuple[list[str], list[str]]:
@@ -198,13 +197,13 @@ def set_roles(subject: Subject, roles: Collection[Role] | None, *, first_admin: 
 
     Returns the roles given and the roles taken.
     """
-    moves = role_moves({subject.pk: (roles, first_admin)})
-    move_roles(moves)
-    given, taken = ({role for _, (role, _) in its} for its in (moves.new, moves.gone.values()))
+    changes = role_changes({subject.pk: (roles, first_admin)})
+    apply_role_changes(changes)
+    given, taken = ({role for _, (role, _) in its} for its in (changes.new, changes.gone.values()))
     return sorted(map(str, given)), sorted(map(str, taken))
 
 
-class Moves[What](NamedTuple):
+class RowChanges[What](NamedTuple):
     """The changes for several subjects: rows to delete, by id, and rows to add."""
 
     gone: dict[int, tuple[int, What]]  # row -> subject, what
@@ -215,7 +214,7 @@ class Moves[What](NamedTuple):
         return {subject for subject, _ in (*self.gone.values(), *self.new)}
 
 
-def team_moves(teams: Mapping[int, Collection[str]]) -> Moves[str]:
+def team_changes(teams: Mapping[int, Collection[str]]) -> RowChanges[str]:
     """Find what set_teams would change for these subjects, with one read."""
     wanted = {(subject, slug) for subject, slugs in teams.items() for slug in slugs}
     rows = _of(Membership.objects, teams).values_list("pk", "subject_id", "team__slug", "source")
@@ -225,41 +224,43 @@ def team_moves(teams: Mapping[int, Collection[str]]) -> Moves[str]:
         for (subject, slug), (pk, source) in had.items()
         if source != Membership.Source.PORTAL and (subject, slug) not in wanted
     }
-    return Moves(gone, sorted(wanted - had.keys()))
+    return RowChanges(gone, sorted(wanted - had.keys()))
 
 
-def move_teams(moves: Moves[str], source: Membership.Source) -> None:
+def apply_team_changes(changes: RowChanges[str], source: Membership.Source) -> None:
     """Make these changes. A row that a sign-in has just added or deleted is no error."""
-    if moves.gone:
-        Membership.objects.filter(pk__in=moves.gone).delete()
-    if moves.new:
-        slugs = sorted({slug for _, slug in moves.new})
+    if changes.gone:
+        Membership.objects.filter(pk__in=changes.gone).delete()
+    if changes.new:
+        slugs = sorted({slug for _, slug in changes.new})
         Team.objects.bulk_create([Team(slug=slug) for slug in slugs], ignore_conflicts=True)
         teams = dict(Team.objects.filter(slug__in=slugs).values_list("slug", "pk"))
-        rows = [Membership(team_id=teams[slug], subject_id=subject, source=source) for subject, slug in moves.new]
+        rows = [Membership(team_id=teams[slug], subject_id=subject, source=source) for subject, slug in changes.new]
         Membership.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def role_moves(roles: Mapping[int, tuple[Collection[Role] | None, bool]]) -> Moves[tuple[str, str]]:
+def role_changes(roles: Mapping[int, tuple[Collection[Role] | None, bool]]) -> RowChanges[tuple[str, str]]:
     """Find what set_roles would change for these subjects, with one read; each value has set_roles' arguments."""
     rows = _of(PortalRole.objects, roles).values_list("pk", "subject_id", "role", "source")
     had = {(subject, (role, source)): pk for pk, subject, role, source in rows}
-    wanted = {(subject, (role, source)) for subject, (role, source) in had if source == Source.RECOVERY}
+    wanted = {(subject, (role, source)) for subject, (role, source) in had if source == PortalRole.Source.RECOVERY}
     silent = {subject for subject, (by_group, _) in roles.items() if by_group is None}
-    wanted |= {(who, (role, source)) for who, (role, source) in had if who in silent and source == Source.CLAIM}
+    wanted |= {
+        (who, (role, source)) for who, (role, source) in had if who in silent and source == PortalRole.Source.CLAIM
+    }
     for subject, (by_group, first_admin) in roles.items():
-        wanted |= {(subject, (role, Source.CLAIM)) for role in by_group or ()}
+        wanted |= {(subject, (role, PortalRole.Source.CLAIM)) for role in by_group or ()}
         if first_admin:
-            wanted.add((subject, (Role.ADMIN, Source.SETTINGS)))
-    return Moves({had[key]: key for key in had.keys() - wanted}, sorted(wanted - had.keys()))
+            wanted.add((subject, (Role.ADMIN, PortalRole.Source.SETTINGS)))
+    return RowChanges({had[key]: key for key in had.keys() - wanted}, sorted(wanted - had.keys()))
 
 
-def move_roles(moves: Moves[tuple[str, str]]) -> None:
-    """Make these changes, as move_teams does."""
-    if moves.gone:
-        PortalRole.objects.filter(pk__in=moves.gone).delete()
-    if moves.new:
-        rows = [PortalRole(subject_id=subject, role=role, source=source) for subject, (role, source) in moves.new]
+def apply_role_changes(changes: RowChanges[tuple[str, str]]) -> None:
+    """Make these changes, as apply_team_changes does."""
+    if changes.gone:
+        PortalRole.objects.filter(pk__in=changes.gone).delete()
+    if changes.new:
+        rows = [PortalRole(subject_id=subject, role=role, source=source) for subject, (role, source) in changes.new]
         PortalRole.objects.bulk_create(rows, ignore_conflicts=True)
 
 

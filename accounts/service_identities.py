@@ -10,7 +10,7 @@ from django.db.models import Model, QuerySet
 from accounts import roles
 from accounts.errors import NotAllowed
 from accounts.models import Subject, Team
-from accounts.people import line
+from accounts.people import one_line
 from accounts.sentences import Says
 from accounts.signals import changed_by, coming_back, happened
 
@@ -109,9 +109,9 @@ def _team_of(service: Subject) -> Team:
 
 
 def _named(name: str) -> str:
-    if not line(name):
+    if not one_line(name):
         raise NotAllowed(Says.NO_NAME)
-    return line(name)
+    return one_line(name)
 
 
 def _taken(error: IntegrityError, team: Team, name: str) -> Exception:

@@ -25,10 +25,10 @@ from accounts import names, people, sessions
 from accounts.clock import now
 from accounts.idp import default, provider, row_of
 from accounts.jose import SIZE_MAX, BadToken, UnknownKey, verify_id_token
-from accounts.known import who_calls
 from accounts.models import Identity, Membership, Subject
-from accounts.once import anew
+from accounts.profile import signed_in_person
 from accounts.provider import SignInRefused
+from accounts.request_cache import uncached
 from accounts.signals import happened
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ def setting(attr: str, *default: Any) -> Any:
     return getattr(settings, attr, *default)
 
 
-class Backend(OIDCAuthenticationBackend):
+class SignInBackend(OIDCAuthenticationBackend):
     """Finds the person that a checked ID token is about, by (provider, sub) and by nothing else."""
 
     get_settings = staticmethod(setting)
@@ -63,7 +63,7 @@ class Backend(OIDCAuthenticationBackend):
     @override
     def get_user(self, user_id: int) -> Subject | None:
         """Return the person of a session; None once the account is switched off, which ends the session."""
-        return who_calls(user_id)
+        return signed_in_person(user_id)
 
     def _sign_in(self, request: HttpRequest, nonce: str | None, verifier: str | None) -> Subject:
         if not nonce or not verifier:
@@ -115,7 +115,7 @@ class Backend(OIDCAuthenticationBackend):
 def _person(request: HttpRequest, claims: dict[str, Any]) -> Subject:
     """Return the subject of these claims, made at the first sign-in and updated at each; record one event."""
     chosen = default()
-    standing = people.standing_in(claims, chosen)
+    entitlements = people.entitlements_in(claims, chosen)
     username = claims.get("preferred_username")
     name, email = claims.get("name") or username, claims.get("email", "")
     with transaction.atomic():
@@ -128,13 +128,13 @@ def _person(request: HttpRequest, claims: dict[str, Any]) -> Subject:
             if not subject.active:
                 raise SignInRefused("INACTIVE", subject.ref)
             people.update_person(known, name=name, email=email, username=username)
-        changed = standing is not None and people.set_teams(subject, standing.teams, Membership.Source.OIDC)
+        changed = entitlements is not None and people.set_teams(subject, entitlements.teams, Membership.Source.OIDC)
         first = people.is_first_admin(claims["sub"], chosen)
-        given, taken = people.set_roles(subject, standing and standing.roles, first_admin=first)
+        given, taken = people.set_roles(subject, entitlements and entitlements.roles, first_admin=first)
         again = request.user.is_authenticated and request.user.pk == subject.pk
         if not again or changed or given or taken:
             happened.send(
-                sender=Backend,
+                sender=SignInBackend,
                 verb="subject.changed" if again else "subject.signed_in",
                 by=subject,
                 subjects=[subject] if known is None or changed else [],
@@ -145,7 +145,9 @@ def _person(request: HttpRequest, claims: dict[str, Any]) -> Subject:
                     "new": known is None,
                 },
             )
-    if odd := names.said({"group": standing.left_out if standing else (), "user name": people.odd_user_name(username)}):
+    if odd := names.said(
+        {"group": entitlements.left_out if entitlements else (), "user name": people.odd_user_name(username)}
+    ):
         log.warning("names_left_out", subject=subject.ref, what=odd)
     return subject
 
@@ -173,7 +175,7 @@ class Callback(OIDCAuthenticationCallbackView):
     get_settings = staticmethod(setting)
 
     @override
-    @anew()
+    @uncached()
     def get(self, request: HttpRequest) -> HttpResponse:
         states = request.session.get("oidc_states", {})
         if request.GET.get("state") not in states:

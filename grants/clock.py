@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from accounts.clock import StintNow, now
-from accounts.once import once
+from accounts.request_cache import once_per_request
 
 __all__ = ["StintNow", "now", "of_page"]
 
 
 def of_page() -> datetime:
     """The time that a page speaks of, the same for all of its parts; for whatever acts, the time it is."""
-    return once("now", now)
+    return once_per_request("now", now)

@@ -26,7 +26,7 @@ CHUNK = 500  # credentials in one event
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RestoredState:
     """What a restored database holds, before anything is done about it."""
 
     now: datetime
@@ -40,10 +40,10 @@ class Seen:
     admins: list[PortalRole]
 
 
-def look() -> Seen:
+def look() -> RestoredState:
     """Raises HeadKeyError, OSError."""
     now, last = clock.now(), export.last_exported()
-    return Seen(
+    return RestoredState(
         now=now,
         head=AuditHead.objects.get().seq,
         exported=last.seq if last else 0,

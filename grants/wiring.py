@@ -11,7 +11,7 @@ from typing import Any
 
 from django.dispatch import Signal
 
-from accounts import known
+from accounts import profile
 from accounts.signals import coming_back, happened, session_ending
 from grants.audit import export, subscribers
 from grants.catalog import sync
@@ -37,7 +37,7 @@ BESIDES = {versions.IN_FORCE: versions.newest_id}
 
 def connect() -> None:
     for what, rows in BESIDES.items():
-        known.read_besides(what, rows)
+        profile.read_with_person(what, rows)
     for signal, receivers in RECEIVERS.items():
         for receiver in receivers:
             signal.connect(receiver, dispatch_uid=f"{receiver.__module__}.{receiver.__qualname__}")

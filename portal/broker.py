@@ -27,13 +27,13 @@ class Channel(redis.Channel):
         return params
 
 
-class Transport(redis.Transport):
+class RedisTransport(redis.Transport):
     """kombu's transport with the channel above."""
 
     Channel = Channel
 
 
-TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:Transport"))
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:RedisTransport"))
 
 
 def tls(url: str, ca_file: Path | None = None) -> dict[str, Any] | None:

@@ -47,7 +47,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.health.DatabaseDown",
-    "accounts.once.OnePage",
+    "accounts.request_cache.RequestCache",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -114,7 +114,7 @@ if ENV.database_owner_url:  # `manage.py migrate` uses it
 
 # Sign-in
 AUTH_USER_MODEL = "accounts.Subject"
-AUTHENTICATION_BACKENDS = ["accounts.sso.Backend"]
+AUTHENTICATION_BACKENDS = ["accounts.sso.SignInBackend"]
 LOGIN_URL = "/signin"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/signin"

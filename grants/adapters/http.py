@@ -18,7 +18,7 @@ import httpx
 from grants.adapters.errors import AdapterError, Missing, Refused, Unavailable, Unreadable
 from grants.adapters.in_time import InTime
 from grants.adapters.secrets import NoSecret
-from grants.adapters.transport import Answer, HttpxTransport, PooledTransport, Request, Transport
+from grants.adapters.transport import HttpxTransport, OutgoingRequest, PooledTransport, Response, Transport
 
 TIMEOUT = httpx.Timeout(10, connect=3, pool=3)  # seconds of silence
 ANSWER_SECONDS = 30.0  # for one whole exchange, so that a server that sends byte by byte cannot hold us
@@ -168,7 +168,7 @@ class Http:
         params: Mapping[str, str | int] | None = None,
         json: Any = None,
         data: Mapping[str, str] | None = None,
-    ) -> Request:
+    ) -> OutgoingRequest:
         """Build the request, with `json` or a form (`data`) as its body. `path` may also be a whole URL."""
         url, host = self._url(path)
         if params:
@@ -184,7 +184,7 @@ class Http:
             content = urlencode(data).encode()
         if content or method in _WITH_BODY:
             named["content-length"] = str(len(content))
-        return Request(
+        return OutgoingRequest(
             method,
             url,
             [(name.encode("ascii"), value.encode("ascii")) for name, value in named.items()],
@@ -215,7 +215,7 @@ class Http:
             return f"{self.who} cannot be reached."
         return f"{self.who} broke the connection off."
 
-    def _judge(self, answer: Answer, path: str, until: float) -> None:
+    def _judge(self, answer: Response, path: str, until: float) -> None:
         """Raise the kind of error that an answer other than 2xx means; its text is never part of the error."""
         code = answer.code
         if 200 <= code < 300:
@@ -234,7 +234,7 @@ class Http:
             raise Unavailable(f"{self.who} failed ({code}).", code)
         raise Refused(f"{self.who} does not take the request ({code}).", code)
 
-    def _word(self, answer: Answer, until: float) -> str:
+    def _word(self, answer: Response, until: float) -> str:
         """The OAuth error code in the answer; "" for any other text, which may quote what we sent."""
         try:
             said = loads(self._body(answer, until))
@@ -243,7 +243,7 @@ class Http:
         word = said.get("error") if isinstance(said, dict) else None
         return word if word in _OAUTH_WORDS else ""
 
-    def _body(self, answer: Answer, until: float) -> bytes:
+    def _body(self, answer: Response, until: float) -> bytes:
         if answer.header(b"content-encoding").lower() not in {b"", b"identity"}:
             # A few compressed bytes can unpack to gigabytes before their size is known.
             raise Unreadable(f"{self.who} compresses its answers, though it was asked not to.")
@@ -269,7 +269,7 @@ def _check(base: str, who: str) -> None:
         raise Refused(f"The URL of {who} carries a user name or password; a secret is given by reference.")
 
 
-def _retry_after(answer: Answer) -> float | None:
+def _retry_after(answer: Response) -> float | None:
     """The seconds that the server asks to wait; None for a date or anything else, then our own pause applies."""
     value = answer.header(b"retry-after")
     return float(value) if value.isdigit() and len(value) < 10 else None

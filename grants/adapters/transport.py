@@ -22,7 +22,7 @@ KEPT_SECONDS = 15  # that an idle connection is kept for the next call
 type Headers = Sequence[tuple[bytes, bytes]]
 
 
-class Request(NamedTuple):
+class OutgoingRequest(NamedTuple):
     """A request as it is sent."""
 
     method: str
@@ -32,7 +32,7 @@ class Request(NamedTuple):
     timeout: Mapping[str, float | None]
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """The status, the headers, and the body as it arrives."""
 
     code: int
@@ -48,7 +48,7 @@ class Transport(Protocol):
     """Sends requests; raises the errors of httpcore."""
 
     @contextmanager
-    def send(self, request: Request) -> Iterator[Answer]:
+    def send(self, request: OutgoingRequest) -> Iterator[Response]:
         """Send one request. Raises the errors of httpcore, also while the caller reads the body."""
         ...
 
@@ -66,7 +66,7 @@ class PooledTransport:
         self._lock = Lock()
 
     @contextmanager
-    def send(self, request: Request) -> Iterator[Answer]:
+    def send(self, request: OutgoingRequest) -> Iterator[Response]:
         """See Transport."""
         timeout = {**request.timeout, "pool": self._time.left(request.timeout.get("pool"))}
         answer = self._pool(request.url).handle_request(
@@ -80,7 +80,7 @@ class PooledTransport:
         )
         try:
             assert isinstance(answer.stream, Iterable)
-            yield Answer(answer.status, answer.headers, answer.stream)
+            yield Response(answer.status, answer.headers, answer.stream)
         finally:
             answer.close()
 
@@ -130,7 +130,7 @@ class HttpxTransport:
         self._transport = transport
 
     @contextmanager
-    def send(self, request: Request) -> Iterator[Answer]:
+    def send(self, request: OutgoingRequest) -> Iterator[Response]:
         """See Transport."""
         try:
             answer = self._transport.handle_request(
@@ -144,7 +144,7 @@ class HttpxTransport:
             )
             try:
                 assert isinstance(answer.stream, Iterable)
-                yield Answer(answer.status_code, answer.headers.raw, answer.stream)
+                yield Response(answer.status_code, answer.headers.raw, answer.stream)
             finally:
                 answer.close()
         except httpx.TransportError as error:

@@ -16,7 +16,7 @@ from django.conf import settings
 
 from grants import clock, due
 from grants.audit import heads
-from grants.audit.heads import Head
+from grants.audit.heads import ExportedHead
 from grants.audit.models import AuditEvent, AuditHead
 from grants.audit.verbs import Verb
 
@@ -70,7 +70,7 @@ def declare(seq: int, digest: bytes, *, after: int) -> None:
     heads.append(settings.ENV.audit_heads_file, heads.line(seq, digest, at, head_key(), after=after), at)
 
 
-def last_exported() -> Head | None:
+def last_exported() -> ExportedHead | None:
     """The newest head that was exported and that we signed; None before the first. Raises HeadKeyError, OSError."""
     path: Path = settings.ENV.audit_heads_file
     return heads.last(path, head_key().public_key()) if heads.files(path) else None

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 TAIL = 16_384  # bytes; dozens of lines
 
 
-class Head(NamedTuple):
+class ExportedHead(NamedTuple):
     """A line as it was read. Only `is_ours` says whether it proves anything."""
 
     seq: int
@@ -71,7 +71,7 @@ def append(path: Path, added: bytes, at: datetime) -> None:
                 raise
 
 
-def last(path: Path, key: Ed25519PublicKey) -> Head | None:
+def last(path: Path, key: Ed25519PublicKey) -> ExportedHead | None:
     """The newest head that this key has signed. Reads the ends of files, however long they are."""
     for one in reversed(files(path)):
         with one.open("rb") as file:
@@ -85,7 +85,7 @@ def last(path: Path, key: Ed25519PublicKey) -> Head | None:
     return None
 
 
-def read(path: Path) -> Iterator[Head]:
+def read(path: Path) -> Iterator[ExportedHead]:
     """Every line that can be read, oldest file first; whose they are is not looked at."""
     for one in files(path):
         with one.open("rb") as file:
@@ -98,13 +98,13 @@ def files(path: Path) -> list[Path]:
     return [*before, path] if path.exists() else before
 
 
-def _read(raw: bytes) -> Head | None:
+def _read(raw: bytes) -> ExportedHead | None:
     try:
         told = json.loads(raw)
         seq, digest, at = int(told["seq"]), str(told["hash"]), str(told["at"])
         after = int(told["after"]) if "after" in told else None
         signature = base64.b64decode(told["signature"])
-        return Head(
+        return ExportedHead(
             seq, bytes.fromhex(digest), datetime.fromisoformat(at), after, _signed(seq, digest, at, after), signature
         )
     except (ValueError, KeyError, TypeError):

@@ -24,7 +24,7 @@ from psycopg.types.string import ByteaBinaryLoader
 
 from grants.audit import export, heads
 from grants.audit.chain import EPOCH, GENESIS, digest_of
-from grants.audit.heads import Head
+from grants.audit.heads import ExportedHead
 from grants.audit.models import AuditEvent, AuditHead
 from grants.audit.verbs import Verb
 
@@ -183,7 +183,7 @@ def _compared(walk: Walk, head: AuditHead) -> tuple[str, ...]:
     )
 
 
-def _contradicting(key: Ed25519PublicKey, signed: set[tuple[int, int]]) -> Iterator[Head]:
+def _contradicting(key: Ed25519PublicKey, signed: set[tuple[int, int]]) -> Iterator[ExportedHead]:
     """Heads of ours that are not in the chain; adds to `signed` which restores we have signed."""
     for some in batched(heads.read(settings.ENV.audit_heads_file), COMPARE):
         for head, agrees in _with_chain(some):
@@ -193,7 +193,7 @@ def _contradicting(key: Ed25519PublicKey, signed: set[tuple[int, int]]) -> Itera
                 yield head
 
 
-def _with_chain(some: Iterable[Head]) -> Iterator[tuple[Head, bool]]:
+def _with_chain(some: Iterable[ExportedHead]) -> Iterator[tuple[ExportedHead, bool]]:
     """Heads, and whether each is in the chain."""
     some = tuple(some)
     found = dict(AuditEvent.objects.filter(pk__in={head.seq for head in some}).values_list("seq", "hash"))

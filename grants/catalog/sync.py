@@ -16,7 +16,7 @@ from django.db.models import Q
 from grants import clock, due
 from grants.adapters.errors import AdapterError
 from grants.adapters.listings import looks_broken
-from grants.adapters.orchestrators.base import Listing, Orchestrator, RemoteResource
+from grants.adapters.orchestrators.base import Listing, OrchestratorAdapter, RemoteResource
 from grants.adapters.orchestrators.prefect import RELEASES, Prefect
 from grants.adapters.secrets import resolve_secret
 from grants.audit import Verb, record
@@ -79,18 +79,18 @@ class _Changes(NamedTuple):
     vanished: list[Resource]
 
 
-def _prefect(connection: Connection) -> Orchestrator:
+def _prefect(connection: Connection) -> OrchestratorAdapter:
     secret = resolve_secret(connection.secret_ref) if connection.secret_ref else ""
     return Prefect.at(connection.url, who=connection.slug, secret=secret)
 
 
-ORCHESTRATORS: Mapping[str, Callable[[Connection], Orchestrator]] = {Connection.Kind.PREFECT: _prefect}
+ORCHESTRATORS: Mapping[str, Callable[[Connection], OrchestratorAdapter]] = {Connection.Kind.PREFECT: _prefect}
 
 
 def sync_connection(
     connection: Connection,
     *,
-    client: Orchestrator | None = None,
+    client: OrchestratorAdapter | None = None,
     accept_vanished: bool = False,
     by: str = "sweeper",
 ) -> SyncOutcome:
@@ -120,7 +120,7 @@ def sync_connection(
 
 
 def server_version(connection: Connection) -> str:
-    """Ask the server of an unsaved or saved `connection` for its version. Raises as Orchestrator.version does."""
+    """Ask the server of an unsaved or saved `connection` for its version. Raises as version() does."""
     with closing(ORCHESTRATORS[connection.kind](connection)) as reader:
         return reader.version()
 
@@ -130,7 +130,7 @@ def version_warning(connection: Connection) -> str:
     return RELEASES.warning(connection.server_version)
 
 
-def _read(connection: Connection, client: Orchestrator | None) -> tuple[str, Listing]:
+def _read(connection: Connection, client: OrchestratorAdapter | None) -> tuple[str, Listing]:
     reader = client or ORCHESTRATORS[connection.kind](connection)
     try:
         return reader.version(), reader.listing()

@@ -12,7 +12,7 @@ from accounts import directory
 from accounts.idp import row_of
 from grants import due
 from grants.adapters.errors import AdapterError
-from grants.adapters.idp.base import IdP
+from grants.adapters.idp.base import RoleProvider
 from grants.adapters.idp.kinds import ProviderSettings
 from grants.identity import providers
 
@@ -49,7 +49,7 @@ class DirectoryOutcome(NamedTuple):
 def sync_directory(
     chosen: ProviderSettings,
     *,
-    client: IdP | None = None,
+    client: RoleProvider | None = None,
     mapped: Sequence[str] = (),
     accept_vanished: bool = False,
 ) -> DirectoryOutcome:
@@ -68,7 +68,7 @@ def sync_directory(
 
 
 def _sync(
-    chosen: ProviderSettings, client: IdP | None, mapped: Sequence[str], *, accept_vanished: bool
+    chosen: ProviderSettings, client: RoleProvider | None, mapped: Sequence[str], *, accept_vanished: bool
 ) -> DirectoryOutcome:
     try:
         provider = client or providers.adapter(chosen)

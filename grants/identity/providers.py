@@ -7,30 +7,30 @@ from functools import lru_cache
 
 from django.conf import settings
 
-from accounts.models import IdP as IdPRow
+from accounts.models import IdP
 from grants import due
 from grants.adapters.errors import Refused
-from grants.adapters.idp.base import IdP
-from grants.adapters.idp.demo import Demo
-from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.base import RoleProvider
+from grants.adapters.idp.demo import DemoAdapter
+from grants.adapters.idp.keycloak import KeycloakAdapter
 from grants.adapters.idp.kinds import ProviderSettings, realm_of
-from grants.adapters.idp.takes_only import TakesOnly
+from grants.adapters.idp.revoke_only import RevokeOnly
 from grants.adapters.secrets import resolve_secret
 from grants.audit import export
 
 _KEPT = 16  # adapters; more than there are providers, because each rotated secret makes a new one
 
 
-def connect(idp_id: int) -> IdP:
+def connect(idp_id: int) -> RoleProvider:
     """Return the adapter of the provider with this row.
 
     It gives no role while the database is a restored backup, until the restore is declared and its roles are checked.
     Raises Refused when the settings do not name the provider, or when its kind has no adapter.
     """
-    slug = IdPRow.objects.values_list("slug", flat=True).get(pk=idp_id)
+    slug = IdP.objects.values_list("slug", flat=True).get(pk=idp_id)
     chosen = named(slug)
     why = _not_to_give(slug)
-    return TakesOnly(adapter(chosen), why) if why else adapter(chosen)
+    return RevokeOnly(adapter(chosen), why) if why else adapter(chosen)
 
 
 def named(slug: str) -> ProviderSettings:
@@ -58,28 +58,28 @@ def _not_to_give(slug: str) -> str:
     return ""
 
 
-def adapter(chosen: ProviderSettings) -> IdP:
+def adapter(chosen: ProviderSettings) -> RoleProvider:
     """Return the adapter of this provider. Raises Refused when its kind has none or a setting it needs is missing."""
     return _adapter(chosen, resolve_secret(chosen.admin_secret_ref))
 
 
 @lru_cache(maxsize=_KEPT)  # by the secret's value, so that a rotated one makes a new adapter
-def _adapter(chosen: ProviderSettings, secret: str) -> IdP:
+def _adapter(chosen: ProviderSettings, secret: str) -> RoleProvider:
     if chosen.kind not in _MADE_BY:
         raise Refused("This provider has no account for Stint: set STINT_IDP_KIND and STINT_IDP_ADMIN_URL.")
     return _MADE_BY[chosen.kind](chosen, secret)
 
 
-def _demo(chosen: ProviderSettings, secret: str) -> IdP:
-    return Demo(chosen.admin_url, secret=secret)
+def _demo(chosen: ProviderSettings, secret: str) -> RoleProvider:
+    return DemoAdapter(chosen.admin_url, secret=secret)
 
 
-def _keycloak(chosen: ProviderSettings, secret: str) -> IdP:
+def _keycloak(chosen: ProviderSettings, secret: str) -> RoleProvider:
     found = realm_of(chosen.issuer)
     if found is None:
         raise Refused("A Keycloak's issuer is https://host/realms/NAME: look at STINT_OIDC_ISSUER.")
     base, realm = found
-    return Keycloak(
+    return KeycloakAdapter(
         chosen.admin_url or base,
         realm,
         client_id=chosen.admin_client_id,
@@ -88,4 +88,4 @@ def _keycloak(chosen: ProviderSettings, secret: str) -> IdP:
     )
 
 
-_MADE_BY: Mapping[str, Callable[[ProviderSettings, str], IdP]] = {"demo": _demo, "keycloak": _keycloak}
+_MADE_BY: Mapping[str, Callable[[ProviderSettings, str], RoleProvider]] = {"demo": _demo, "keycloak": _keycloak}

@@ -15,7 +15,7 @@ from django.db.models.functions import JSONObject
 
 from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
-from accounts.once import once
+from accounts.request_cache import once_per_request
 from accounts.written import Given, Written, a_row, among, read_along, rows
 from grants import clock
 from grants.audit import Event, Verb, record
@@ -122,7 +122,7 @@ def why_not(request: Request, subject: Subject, approvers: Approvers) -> str:
 
 def waiting_for(subject: Subject) -> list[Request]:
     """The pending requests that this person can decide now, oldest first; with their items and votes."""
-    return once(("waiting for", subject.pk), lambda: _waiting_for(subject))
+    return once_per_request(("waiting for", subject.pk), lambda: _waiting_for(subject))
 
 
 def _waiting_for(subject: Subject) -> list[Request]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from django.db.models import QuerySet, prefetch_related_objects
 
 from accounts.models import Subject
-from accounts.once import once
+from accounts.request_cache import once_per_request
 from accounts.written import Written, among, rows
 from grants.lifecycle.models import Decision, Request
 from grants.policy import ownership, rules, versions
@@ -47,7 +47,7 @@ class Approvers:
 
     @classmethod
     def now(cls) -> Approvers:
-        return once("approvers", lambda: cls(versions.in_force(), PeopleAsked()))
+        return once_per_request("approvers", lambda: cls(versions.in_force(), PeopleAsked()))
 
     def views(
         self,

@@ -15,7 +15,7 @@ from grants.lifecycle import bindings
 from grants.policy.models import PolicyRefusal, PolicyVersion
 
 
-class Trouble(NamedTuple):
+class AdminAlerts(NamedTuple):
     roles: bool  # that are overdue
     connections: bool
     providers: bool
@@ -23,9 +23,9 @@ class Trouble(NamedTuple):
     worker: datetime | None  # was heard last
 
 
-def at(now: datetime, viewer: Subject) -> Trouble:
+def at(now: datetime, viewer: Subject) -> AdminAlerts:
     (asked,) = _asked(who=viewer.pk, late=now - bindings.OVERDUE)
-    return Trouble(*asked)
+    return AdminAlerts(*asked)
 
 
 def connections() -> QuerySet[Connection]:

@@ -11,7 +11,7 @@ from django.db.models import BooleanField, Exists, Func, OuterRef, Q, QuerySet
 
 from accounts import roles, service_identities
 from accounts.models import Subject
-from accounts.once import once
+from accounts.request_cache import once_per_request
 from accounts.written import Given, Written, a_row, a_time, among, read_along, rows
 from grants import clock
 from grants.catalog.models import Resource
@@ -169,7 +169,7 @@ def _seen() -> QuerySet[Any, Any]:
 
 def held_by(subject: Subject) -> list[Grant]:
     """What somebody holds now, the first to end first."""
-    return once(
+    return once_per_request(
         ("held by", subject.pk),
         lambda: sorted(_held(who=subject.pk, now=clock.of_page()), key=lambda grant: (grant.over_at, grant.pk)),
     )

@@ -19,10 +19,10 @@ from grants.policy.values import (
     Drain,
     Length,
     LevelWord,
-    Match,
-    Named,
     NamedPerson,
     People,
+    ResourceMatch,
+    TeamOrPerson,
 )  # fmt: skip
 from grants.policy.yaml_marks import Place
 
@@ -37,16 +37,16 @@ class Term(NamedTuple):
     strictest: Callable[..., Any] | None = None  # None: all of them count, each in its way
 
 
-def _not_by(match: Match, what: str, *keys: str) -> Iterator[Mistake]:
+def _not_by(match: ResourceMatch, what: str, *keys: str) -> Iterator[Mistake]:
     for key in keys:
         if getattr(match, key):
             yield Mistake(("match", key), f"{what} can't be found by `{key}`.")
 
 
-class _OwnerEntry(Named):
+class _OwnerEntry(TeamOrPerson):
     """Whose the resources are that match: of a team, or of a person."""
 
-    match: Match
+    match: ResourceMatch
 
     @model_validator(mode="after")
     def _by_what_it_can(self) -> Self:
@@ -56,7 +56,7 @@ class _OwnerEntry(Named):
 
 
 class OwnerLine(NamedTuple):
-    match: Match
+    match: ResourceMatch
     owner: Owner
 
 
@@ -75,7 +75,7 @@ type _OwnerLine = Annotated[
 class RoleLine(Strict):
     """Which existing role of the IdP stands for what; without one, Stint makes its own."""
 
-    match: Match
+    match: ResourceMatch
     role: Annotated[
         str,
         Field(max_length=500, pattern="^(realm/.+|client/[^/]+/.+)$"),
@@ -126,7 +126,7 @@ class Rule(Strict):
     name: Annotated[
         str, Field(pattern="^[a-z0-9][a-z0-9-]{0,60}$"), Hint("a rule's name has small letters, digits and hyphens")
     ]
-    match: Annotated[Match, Term("match", Match.words)]
+    match: Annotated[ResourceMatch, Term("match", ResourceMatch.words)]
     ask: Annotated[Askers, Term("who may ask", _askers)]
     levels: Annotated[tuple[LevelWord, ...], Field(min_length=1), Term("levels", ", ".join)]
     duration: Duration

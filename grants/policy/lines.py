@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from grants.policy.rulings import Facts
-from grants.policy.values import Match
+from grants.policy.values import ResourceMatch
 
 _SPECIAL = re.compile(r"[*?\[]")
 
 
-class Lines[Line]:
+class MatchIndex[Line]:
     """Owners, roles or rules of one policy, in the order of the file."""
 
-    def __init__(self, lines: Iterable[Line], match: Callable[[Line], Match]) -> None:
+    def __init__(self, lines: Iterable[Line], match: Callable[[Line], ResourceMatch]) -> None:
         self._lines = [(match(line), line) for line in lines]
         self._places: dict[tuple[str, str, str], _Place] = {}
 
@@ -50,7 +50,7 @@ def _beginning(glob: str) -> str:
     return glob[: special.start()] if special else glob
 
 
-def _here(match: Match, connection: str, environment: str, kind: str) -> bool:
+def _here(match: ResourceMatch, connection: str, environment: str, kind: str) -> bool:
     return (
         any_glob(match.connection, connection)
         and any_glob(match.environment, environment)

@@ -8,7 +8,7 @@ from typing import Any, override
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, Q, QuerySet
 
-from accounts import known
+from accounts import profile
 from accounts.models import Identity, Membership, Subject
 from accounts.written import Written, among, texts
 from grants.policy import rules
@@ -18,7 +18,7 @@ from grants.policy.rulings import Person, Source
 
 def person_of(subject: Subject) -> Person | None:
     """A person as the rules see them; None for who is switched off, a machine, or unknown to every IdP."""
-    mine = known.of(subject)
+    mine = profile.of(subject)
     return Person(subject.pk, mine.idp, mine.external_id, frozenset(mine.teams)) if mine and mine.idp else None
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from grants.catalog.levels import LEVELS_OF, SERVICES_ONLY, Level
 from grants.policy.language import TERMS, OwnerLine, Policy, RoleLine, Rule
-from grants.policy.lines import Lines, any_glob
+from grants.policy.lines import MatchIndex, any_glob
 from grants.policy.rulings import (
     Allowed,
     Candidates,
@@ -28,24 +28,24 @@ from grants.policy.rulings import (
     Source,
     Stage,
 )
-from grants.policy.values import Match
+from grants.policy.values import ResourceMatch
 
 OWNER_TAG = "owner:"
 
 
-class _Compiled(NamedTuple):
-    owners: Lines[OwnerLine]
-    roles: Lines[RoleLine]
-    rules: Lines[Rule]
+class _CompiledPolicy(NamedTuple):
+    owners: MatchIndex[OwnerLine]
+    roles: MatchIndex[RoleLine]
+    rules: MatchIndex[Rule]
     by_name: Mapping[str, Rule]
 
 
 @lru_cache(maxsize=8)  # a policy is compared by identity
-def _compiled(policy: Policy) -> _Compiled:
-    return _Compiled(
-        Lines(policy.owners, lambda line: line.match),
-        Lines(policy.roles, lambda line: line.match),
-        Lines(policy.rules, lambda line: line.match),
+def _compiled(policy: Policy) -> _CompiledPolicy:
+    return _CompiledPolicy(
+        MatchIndex(policy.owners, lambda line: line.match),
+        MatchIndex(policy.roles, lambda line: line.match),
+        MatchIndex(policy.rules, lambda line: line.match),
         {rule.name: rule for rule in policy.rules},
     )
 
@@ -292,16 +292,16 @@ def _is(source: Source, person: Person) -> bool:
     return source.value in person.teams if source.kind == "team" else source.value == person.key
 
 
-def _matches(match: Match, facts: Facts, *, level: str | None, owner: Owner | None) -> bool:
+def _matches(match: ResourceMatch, facts: Facts, *, level: str | None, owner: Owner | None) -> bool:
     """Every key that is given must hold; within one key any of its values may."""
     return _about(match, level) and _reaches(match, facts, owner)
 
 
-def _about(match: Match, level: str | None) -> bool:
+def _about(match: ResourceMatch, level: str | None) -> bool:
     return not match.level or level in match.level
 
 
-def _reaches(match: Match, facts: Facts, owner: Owner | None) -> bool:
+def _reaches(match: ResourceMatch, facts: Facts, owner: Owner | None) -> bool:
     return (
         any_glob(match.connection, facts.connection)
         and any_glob(match.environment, facts.environment)

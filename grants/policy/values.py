@@ -93,7 +93,7 @@ type KindWord = Annotated[str, AfterValidator(_kind), Field(json_schema_extra={"
 type Some[T] = Annotated[tuple[T, ...], Field(min_length=1, max_length=50), _OrOne()]
 
 
-class Match(Strict):
+class ResourceMatch(Strict):
     """Which resources, and levels of them; a key that is left out matches anything."""
 
     connection: Some[Text] = ()
@@ -126,7 +126,7 @@ class NamedPerson(Strict):
 _NOBODY = NamedPerson.model_construct(idp="", username="")
 
 
-class Named(Strict):
+class TeamOrPerson(Strict):
     """A team or a person, in so many words."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["team"]}, {"required": ["person"]}]})
@@ -145,19 +145,19 @@ class Named(Strict):
 
 
 def _source(value: Any) -> Source:
-    return Named.model_validate(value).source
+    return TeamOrPerson.model_validate(value).source
 
 
 type Somebody = Annotated[
     Source,
-    PlainValidator(_source, json_schema_input_type=Named),
+    PlainValidator(_source, json_schema_input_type=TeamOrPerson),
     Hint("write {team: slug} or {person: {idp: …, username: …}}"),
 ]
 type Approver = Annotated[
     Source,
     PlainValidator(
         lambda value: Source("owners") if value == "owners" else _source(value),
-        json_schema_input_type=Literal["owners"] | Named,
+        json_schema_input_type=Literal["owners"] | TeamOrPerson,
     ),
     Hint("write owners, {team: …} or {person: …}"),
 ]

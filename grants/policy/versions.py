@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts.models import Identity, Subject
-from accounts.once import once
+from accounts.request_cache import once_per_request
 from grants import clock, due
 from grants.audit import Verb, record
 from grants.identity.directory import sync_job
@@ -37,7 +37,7 @@ class Plan:
 
 def in_force_row() -> PolicyVersion | None:
     """The version with the greatest number."""
-    return once("policy in force: row", PolicyVersion.objects.order_by("-id").first)
+    return once_per_request("policy in force: row", PolicyVersion.objects.order_by("-id").first)
 
 
 def in_force() -> Policy | None:
@@ -53,7 +53,7 @@ def in_force_problem() -> str:
 
 
 def _newest() -> int | None:
-    return once(IN_FORCE, newest_id().first)
+    return once_per_request(IN_FORCE, newest_id().first)
 
 
 def newest_id() -> QuerySet[PolicyVersion, int]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import structlog
 
 from grants.adapters.errors import AdapterError, Refused, Unavailable, Withheld
-from grants.adapters.idp.base import CALL_SECONDS, Holders, IdP
+from grants.adapters.idp.base import CALL_SECONDS, Holders, RoleProvider
 from grants.lifecycle.bindings import Urgency
 from grants.provisioning import claims, steps
 from grants.provisioning.claims import Claim
@@ -58,7 +58,7 @@ class Task(NamedTuple):
     """A claim, and where it is called: as the provider was found when it was taken up, and never longer."""
 
     claim: Claim
-    idp: IdP | Failure
+    idp: RoleProvider | Failure
     health: Health
     trial: bool
     tried: Failure | None = None  # with others of this person in one call, of which it is not known what it did
@@ -76,7 +76,7 @@ class Begun(NamedTuple):
     """One that has to know what the person holds before it goes on."""
 
     task: Task
-    idp: IdP
+    idp: RoleProvider
     doing: Doing
 
 
@@ -90,7 +90,7 @@ class Calls:
     A turn that loses the database goes on in the next one: what was called must be written down.
     """
 
-    def __init__(self, connect: Callable[[int], IdP], health: Callable[[int], Health]) -> None:
+    def __init__(self, connect: Callable[[int], RoleProvider], health: Callable[[int], Health]) -> None:
         self.in_hand = self.urgent = 0
         self._connect = connect
         self._health = health
@@ -176,7 +176,7 @@ class Calls:
         self.in_hand += sign * len(claims_)
         self.urgent += sign * sum(claim.urgency == Urgency.ENDED for claim in claims_)
 
-    def _find(self, idp_id: int) -> IdP | Failure:
+    def _find(self, idp_id: int) -> RoleProvider | Failure:
         """Anew each time: what was missing may be there by now, and a secret be another one."""
         try:
             return self._connect(idp_id)

@@ -12,9 +12,9 @@ from itertools import batched
 import structlog
 from django.db import connection, transaction
 
-from accounts.models import IdP as IdPRow
+from accounts.models import IdP
 from grants.adapters.errors import Missing
-from grants.adapters.idp.base import IdP, is_mapped
+from grants.adapters.idp.base import RoleProvider, is_mapped
 from grants.lifecycle.bindings import Urgency
 from grants.lifecycle.models import RoleBinding
 
@@ -42,7 +42,7 @@ WHERE b.idp_id = %s AND b.external_id = v.external_id AND b.role = v.role
 """
 
 
-def own_up_to(idp: IdPRow, provider: IdP) -> int:
+def own_up_to(idp: IdP, provider: RoleProvider) -> int:
     """Every role of Stint's own that somebody holds and no binding explains is Stint's to take; returns how many.
 
     Raises AdapterError: begun anew, it finds what is left.
@@ -56,7 +56,7 @@ def own_up_to(idp: IdPRow, provider: IdP) -> int:
     return found
 
 
-def _held(provider: IdP, person: str) -> Mapping[str, str]:
+def _held(provider: RoleProvider, person: str) -> Mapping[str, str]:
     try:
         held = provider.roles_of(person)
     except Missing:
@@ -65,7 +65,7 @@ def _held(provider: IdP, person: str) -> Mapping[str, str]:
     return {role: key for role, key in held.items() if not is_mapped(role)}
 
 
-def _write_down(idp: IdPRow, held: Sequence[Held]) -> int:
+def _write_down(idp: IdP, held: Sequence[Held]) -> int:
     rows = [RoleBinding(idp=idp, external_id=person, role=role) for person, role, _ in sorted(held)]
     with transaction.atomic(), connection.cursor() as cursor:
         RoleBinding.objects.bulk_create(rows, ignore_conflicts=True)

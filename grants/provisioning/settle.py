@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from django.db import InterfaceError, OperationalError
 
-from grants.adapters.idp.base import IdP
+from grants.adapters.idp.base import RoleProvider
 from grants.identity.providers import connect
 from grants.lifecycle.bindings import Urgency
 from grants.provisioning import claims, waiting
@@ -28,7 +28,7 @@ _unfinished: list[Calls] = []  # of turns that lost the database
 def settle(
     limit: int = 100,
     *,
-    connect: Callable[[int], IdP] = connect,
+    connect: Callable[[int], RoleProvider] = connect,
     more: Callable[[], bool] = lambda: False,
     providers: Providers = _providers,
     unfinished: list[Calls] = _unfinished,

@@ -10,8 +10,8 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import NamedTuple
 
 from grants.adapters.errors import Missing, Unavailable
-from grants.adapters.idp.base import IdP
-from grants.adapters.idp.takes_only import TakesOnly
+from grants.adapters.idp.base import RoleProvider
+from grants.adapters.idp.revoke_only import RevokeOnly
 from grants.provisioning.claims import Claim, Result
 from grants.provisioning.plan import Step
 
@@ -38,7 +38,7 @@ class Unproved(Unavailable):
     """It answered, and what is there is not what it said: this binding's trouble, not a provider that is away."""
 
 
-def read(idp: IdP, external_id: str) -> Held:
+def read(idp: RoleProvider, external_id: str) -> Held:
     """Everything that this person holds."""
     try:
         return Held(idp.roles_of(external_id))
@@ -46,7 +46,7 @@ def read(idp: IdP, external_id: str) -> Held:
         return Held({}, missing=error.reason)
 
 
-def act(idp: IdP, claim: Claim) -> Done:
+def act(idp: RoleProvider, claim: Claim) -> Done:
     """One step, read for this person alone. Raises AdapterError; a lying answer is one, too."""
     doing = begin(idp, claim)
     try:
@@ -67,14 +67,14 @@ def may_be_together(claim: Claim) -> bool:
     return claim.next in {Step.GIVE, Step.TAKE} and known and not claim.again
 
 
-def together(idp: IdP, claims: Sequence[Claim]) -> None:
+def together(idp: RoleProvider, claims: Sequence[Claim]) -> None:
     """The calls of several roles of one person, all to be given or all to be taken, as one. Raises as the IdP does."""
     keys = {claim.role: claim.role_key for claim in claims}
     change = idp.grant_roles if claims[0].next is Step.GIVE else idp.revoke_roles
     change(claims[0].external_id, keys)
 
 
-def begin(idp: IdP, claim: Claim, *, called: bool = False) -> Doing:
+def begin(idp: RoleProvider, claim: Claim, *, called: bool = False) -> Doing:
     """The step that this claim needs; `called`: its call was made, together with others."""
     match claim.next:
         case Step.GIVE | Step.TAKE if called:
@@ -94,12 +94,12 @@ def begin(idp: IdP, claim: Claim, *, called: bool = False) -> Doing:
     raise AssertionError(claim.next)
 
 
-def _look(idp: IdP, claim: Claim) -> Doing:
+def _look(idp: RoleProvider, claim: Claim) -> Doing:
     """Its key is committed with the intent: whatever becomes of this process, it can be taken under any name.
 
     Where nothing is given, nothing is judged: what somebody holds may have been given by Stint after a backup.
     """
-    if isinstance(idp, TakesOnly):
+    if isinstance(idp, RevokeOnly):
         idp.prepare(claim.role)
     held = (yield).there()
     if claim.role in held:
@@ -110,7 +110,7 @@ def _look(idp: IdP, claim: Claim) -> Doing:
     return claim._replace(role_key=key), False
 
 
-def _give(idp: IdP, claim: Claim) -> Doing:
+def _give(idp: RoleProvider, claim: Claim) -> Doing:
     if claim.found_before:
         return (yield from _theirs(claim))
     key = idp.grant_role(claim.external_id, claim.role, claim.role_key)
@@ -128,7 +128,7 @@ def _given(claim: Claim, held: Mapping[str, str]) -> Done:
     return claim, Result.GIVEN
 
 
-def _check(idp: IdP, claim: Claim) -> Doing:
+def _check(idp: RoleProvider, claim: Claim) -> Doing:
     held = (yield).there()
     if claim.role not in held:
         return (yield from _give(idp, claim))
@@ -143,7 +143,7 @@ def _theirs(claim: Claim) -> Doing:
     return claim, Result.FOUND if claim.role in held else Result.LOST
 
 
-def _take(idp: IdP, claim: Claim, result: Result) -> Doing:
+def _take(idp: RoleProvider, claim: Claim, result: Result) -> Doing:
     idp.revoke_role(claim.external_id, claim.role, claim.role_key)
     return _taken(claim, (yield).roles, result)  # somebody whom the provider no longer knows has no role left
 
@@ -164,7 +164,7 @@ def _read_back(claim: Claim) -> Doing:
     return _taken(claim, held.roles, Result.TAKEN)
 
 
-def _recheck(idp: IdP, claim: Claim) -> Doing:
+def _recheck(idp: RoleProvider, claim: Claim) -> Doing:
     if _still((yield).roles, claim):
         return (yield from _take(idp, claim, Result.LINGERED))
     return claim._replace(role_key=""), Result.CLEAR

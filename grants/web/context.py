@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from accounts import known, roles
+from accounts import profile, roles
 from accounts.models import Subject
 from grants.lifecycle import decide, visibility
 from grants.lifecycle.models import Request
@@ -65,7 +65,7 @@ class Shell:
             return "Admin"
         if roles.is_auditor(self.person):
             return "Auditor"
-        mine = known.of(self.person)
+        mine = profile.of(self.person)
         return ", ".join(mine.teams[:3] if mine else ()) or "No team"
 
 

@@ -30,7 +30,7 @@ class Told(NamedTuple):
     to_try: str = ""
 
 
-class Provider(Protocol):
+class DemoIdp(Protocol):
     """An identity provider of the demo. `slug` is its name in Stint's database and in the policy."""
 
     slug: ClassVar[str]
@@ -63,10 +63,10 @@ class DemoProvider:
         self.url = f"http://127.0.0.1:{port}"
 
     def fetch(self) -> None:
-        """See Provider. There is nothing to fetch."""
+        """See DemoIdp. There is nothing to fetch."""
 
     def start(self, parts: Parts, secrets: Secrets) -> None:
-        """See Provider."""
+        """See DemoIdp."""
         env = base_env() | {
             "STINT_DEMO_DIR": str(self.here),
             "STINT_DEMO_OIDC_PORT": str(self.port),
@@ -77,11 +77,11 @@ class DemoProvider:
         }
         parts.start("provider", [sys.executable, "-m", "portal.demo.provider"], env)
 
-    def wait(self, parts: Parts, secrets: Secrets) -> None:  # noqa: ARG002 (see Provider)
+    def wait(self, parts: Parts, secrets: Secrets) -> None:  # noqa: ARG002 (see DemoIdp)
         parts.wait("provider", answers(f"{self.url}/o/.well-known/openid-configuration"))
 
     def settings(self) -> dict[str, str]:
-        """See Provider."""
+        """See DemoIdp."""
         return {
             "STINT_OIDC_ISSUER": f"{self.url}/o",
             "STINT_OIDC_SCOPES": "openid profile email groups",
@@ -104,14 +104,14 @@ class KeycloakProvider:
         self.server = keycloak.Keycloak(folder / "keycloak", port)
 
     def fetch(self) -> None:
-        """See Provider."""
+        """See DemoIdp."""
         self.server.prepare()
 
-    def start(self, parts: Parts, secrets: Secrets) -> None:  # noqa: ARG002 (see Provider)
+    def start(self, parts: Parts, secrets: Secrets) -> None:  # noqa: ARG002 (see DemoIdp)
         parts.start("keycloak", self.server.command(), keycloak.environment() | keycloak.QUICK)
 
     def wait(self, parts: Parts, secrets: Secrets) -> None:
-        """See Provider. Also waits until the realm exists and has the portal's present address."""
+        """See DemoIdp. Also waits until the realm exists and has the portal's present address."""
         parts.wait("keycloak", self.server.ready, keycloak.READY_SECONDS)
         try:
             with httpx.Client(base_url=self.server.url, timeout=30, trust_env=False) as http:
@@ -143,7 +143,7 @@ class KeycloakProvider:
             http.put(f"{base}/{known['id']}", json={"clientId": client["clientId"], **ours}).raise_for_status()
 
     def settings(self) -> dict[str, str]:
-        """See Provider."""
+        """See DemoIdp."""
         return {"STINT_OIDC_ISSUER": f"{self.server.url}/realms/{REALM}", "STINT_OIDC_SCOPES": "openid profile email"}
 
     def told(self) -> Told:
@@ -155,6 +155,6 @@ class KeycloakProvider:
         )
 
 
-def chosen() -> type[Provider]:
+def chosen() -> type[DemoIdp]:
     """The provider that STINT_DEMO_KEYCLOAK asks for."""
     return KeycloakProvider if os.environ.get("STINT_DEMO_KEYCLOAK", "") not in ("", "0") else DemoProvider

@@ -1,7 +1,7 @@
 """Whoever can make a group or a user gains nothing by a name that looks like another's, at sign-in or in the directory.
 
 Faults that turn these red: strip() or NFKC in names.odd or read_groups, clean() or another removeprefix("/") in an
-adapter, an unsorted cut at GROUPS_MAX, line() for a user name.
+adapter, an unsorted cut at GROUPS_MAX, one_line() for a user name.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from accounts import directory, names, people, sso
 from accounts.idp import default
 from accounts.models import Identity, Membership, PortalRole, Subject
 from grants.adapters.idp.base import DirectoryPerson, Finding
-from grants.adapters.idp.demo import Demo
-from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.demo import DemoAdapter
+from grants.adapters.idp.keycloak import KeycloakAdapter
 from grants.identity.directory import sync_directory
 from grants.policy import versions
 from grants.policy.yaml_marks import PolicyErrors
@@ -71,14 +71,14 @@ def listed(kind: str, person: str, groups: Iterable[str]) -> list[DirectoryPerso
         server.users = {person: {**server.users[pk], "id": person}}
         for n, path in enumerate(written(kind, groups)):
             server.groups.append(({"id": f"g{n}", "name": path[1:], "path": path, "subGroupCount": 0}, [person]))
-        adapter: Keycloak | Demo = Keycloak(
+        adapter: KeycloakAdapter | DemoAdapter = KeycloakAdapter(
             "http://fake", "test", client_id="p", secret="s", transport=server.transport()
         )
     else:
         row = {"id": person, "username": "ada", "name": "Ada", "email": "a@example.org", "enabled": True}
         page = {"users": [{**row, "groups": list(groups)}], "next": None}
         answer = httpx.MockTransport(lambda _: httpx.Response(200, content=json.dumps(page)))
-        adapter = Demo("http://fake", secret="s", transport=answer)
+        adapter = DemoAdapter("http://fake", secret="s", transport=answer)
     return adapter.people()
 
 
@@ -151,7 +151,7 @@ def test_which_of_too_many_are_kept_is_no_chance(monkeypatch: pytest.MonkeyPatch
     kept = set()
     for seed in range(5):
         random.Random(seed).shuffle(groups)
-        read = people.standing(groups, default())
+        read = people.entitlements(groups, default())
         kept.add((read.teams, read.roles, frozenset(read.left_out)))
         assert len(read.left_out) == 2003 - names.GROUPS_MAX
         assert "one of more than 500 1503" in names.said({"group": read.left_out})

@@ -20,7 +20,7 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.test import Client
 
-from accounts import idp, known, provider
+from accounts import idp, profile, provider
 from accounts.models import Identity, PortalRole, Subject
 from accounts.signals import happened
 from grants.audit import Verb, record
@@ -433,10 +433,10 @@ def test_what_was_known_of_the_session_before_is_not_believed_after_it(
     op.person["groups"] = ["ingest", "stint-admins"]
     sign_in()
     op.person["groups"] = []
-    seen: list[known.Known | None] = []
+    seen: list[profile.Profile | None] = []
 
     def look(by: Subject, **_: object) -> None:
-        seen.append(known.of(by))
+        seen.append(profile.of(by))
 
     happened.connect(look)
     try:

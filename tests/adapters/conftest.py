@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.keycloak import KeycloakAdapter
 from tests.adapters.fake_keycloak import FakeKeycloak
 
 SECRET = "canary-4711"
@@ -18,12 +18,12 @@ def server() -> FakeKeycloak:
     return FakeKeycloak()
 
 
-def keycloak(server: FakeKeycloak) -> Keycloak:
-    return Keycloak("http://fake", "test", client_id="p", secret=SECRET, transport=server.transport())
+def keycloak(server: FakeKeycloak) -> KeycloakAdapter:
+    return KeycloakAdapter("http://fake", "test", client_id="p", secret=SECRET, transport=server.transport())
 
 
 @pytest.fixture
-def idp(server: FakeKeycloak) -> Iterator[Keycloak]:
+def idp(server: FakeKeycloak) -> Iterator[KeycloakAdapter]:
     with closing(keycloak(server)) as one:
         yield one
 

@@ -7,7 +7,7 @@ import pytest
 
 from grants.adapters.errors import AdapterError, Refused, Unavailable
 from grants.adapters.idp.base import DirectoryPerson
-from grants.adapters.idp.demo import Demo
+from grants.adapters.idp.demo import DemoAdapter
 
 ADA = {
     "id": "u-1",
@@ -20,14 +20,14 @@ ADA = {
 BEN = {**ADA, "id": "u-2", "username": "ben", "groups": [], "enabled": False}
 
 
-def directory(*pages: Any) -> Demo:
+def directory(*pages: Any) -> DemoAdapter:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.headers["Authorization"] != "Bearer s3cret":
             return httpx.Response(401)
         assert request.url.path == "/admin/users"
         return httpx.Response(200, json=pages[int(request.url.params["offset"])])
 
-    return Demo("http://idp.test", secret="s3cret", transport=httpx.MockTransport(answer))
+    return DemoAdapter("http://idp.test", secret="s3cret", transport=httpx.MockTransport(answer))
 
 
 def test_everybody_over_all_pages() -> None:
@@ -66,7 +66,7 @@ def test_endless_pages_end() -> None:
 
 
 def test_a_wrong_secret_is_refused_and_not_told() -> None:
-    demo = Demo(
+    demo = DemoAdapter(
         "http://idp.test",
         secret="hunter2",
         transport=httpx.MockTransport(lambda request: httpx.Response(401)),

@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from grants.adapters.errors import AdapterError, Missing
-from grants.adapters.idp.base import IdP
-from grants.adapters.idp.demo import Demo
-from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.base import RoleProvider
+from grants.adapters.idp.demo import DemoAdapter
+from grants.adapters.idp.keycloak import KeycloakAdapter
 from tests.adapters.contract import Recorder
 from tests.adapters.contract_files import check
 from tests.adapters.fake_keycloak import FakeKeycloak
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.xdist_group("keycloak")
 class Side(NamedTuple):
     """A provider under test: our adapter, somebody there, and what an admin of the provider sees, without us."""
 
-    idp: IdP
+    idp: RoleProvider
     ada: str
     held: Callable[[], set[str]]
 
@@ -45,7 +45,7 @@ class Side(NamedTuple):
 def fake() -> Iterator[Side]:
     server = FakeKeycloak()
     ada = server.user("ada")
-    idp = Keycloak("http://fake", "test", client_id="p", secret="s", transport=server.transport())
+    idp = KeycloakAdapter("http://fake", "test", client_id="p", secret="s", transport=server.transport())
 
     def held() -> set[str]:
         names = {role["id"]: name for name, role in server.roles[server.clients["stint"]].items()}
@@ -76,7 +76,7 @@ def demo(tmp_path: Path) -> Iterator[Side]:
                 break
             except httpx.HTTPError:
                 time.sleep(0.1)
-        idp = Demo(url, secret=secret)
+        idp = DemoAdapter(url, secret=secret)
         ada = next(person for person in idp.people() if person.username == "ada").external_id
         with closing(idp), closing(admin):
             yield Side(idp, ada, lambda: set(admin.get(f"/admin/users/{ada}").json()["roles"]))

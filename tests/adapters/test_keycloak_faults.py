@@ -12,13 +12,13 @@ import pytest
 from grants.adapters import http as http_module
 from grants.adapters.errors import AdapterError, Missing, Refused, Unavailable
 from grants.adapters.idp import keycloak_realm
-from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.keycloak import KeycloakAdapter
 from tests.adapters.conftest import MAPPINGS, ROLE, SECRET, held, keycloak
 from tests.adapters.contract_files import check
 from tests.adapters.fake_keycloak import FakeKeycloak
 
 
-def test_all_traffic_is_as_keycloak_describes_it(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_all_traffic_is_as_keycloak_describes_it(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     ada = server.user("ada")
     server.groups.append(({"id": "g", "name": "sre", "path": "/sre", "subGroupCount": 0}, [ada]))
     server.role("engineer", "", server.role("part"))
@@ -32,7 +32,7 @@ def test_all_traffic_is_as_keycloak_describes_it(server: FakeKeycloak, idp: Keyc
         check("keycloak-admin-openapi.json", request, response)
 
 
-def test_a_token_that_died_is_renewed_once(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_a_token_that_died_is_renewed_once(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     ada = server.user("ada")
     idp.roles_of(ada)
     server.fault("GET", "role-mappings$", 401)
@@ -47,7 +47,9 @@ def test_a_token_that_died_is_renewed_once(server: FakeKeycloak, idp: Keycloak) 
     ("code", "kind"),
     [(400, Refused), (409, Refused), (403, Refused), (429, Unavailable), (500, Unavailable), (503, Unavailable)],
 )
-def test_a_failure_is_a_failure(server: FakeKeycloak, idp: Keycloak, code: int, kind: type[AdapterError]) -> None:
+def test_a_failure_is_a_failure(
+    server: FakeKeycloak, idp: KeycloakAdapter, code: int, kind: type[AdapterError]
+) -> None:
     ada = server.user("ada")
     server.fault("POST", MAPPINGS, code)
     with pytest.raises(kind):
@@ -69,7 +71,9 @@ def test_a_failure_is_a_failure(server: FakeKeycloak, idp: Keycloak, code: int, 
         httpx.Response(200, json={"realmMappings": None}),
     ],
 )
-def test_an_unreadable_answer_is_not_an_empty_one(server: FakeKeycloak, idp: Keycloak, answer: httpx.Response) -> None:
+def test_an_unreadable_answer_is_not_an_empty_one(
+    server: FakeKeycloak, idp: KeycloakAdapter, answer: httpx.Response
+) -> None:
     ada = server.user("ada")
     server.fault("GET", "role-mappings$", lambda _request: answer)
     with pytest.raises(Unavailable):
@@ -77,7 +81,7 @@ def test_an_unreadable_answer_is_not_an_empty_one(server: FakeKeycloak, idp: Key
 
 
 def test_slow_answers_together_end_in_time(
-    server: FakeKeycloak, idp: Keycloak, monkeypatch: pytest.MonkeyPatch
+    server: FakeKeycloak, idp: KeycloakAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keycloak_realm, "CALL_SECONDS", 0.2)
     ada = server.user("ada")
@@ -95,7 +99,7 @@ def test_slow_answers_together_end_in_time(
 
 @pytest.mark.parametrize("change", ["somebody is deleted", "somebody is added", "a page comes twice"])
 def test_a_list_that_changes_under_the_reader_is_no_list(
-    server: FakeKeycloak, idp: Keycloak, monkeypatch: pytest.MonkeyPatch, change: str
+    server: FakeKeycloak, idp: KeycloakAdapter, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """Else whoever is passed over would look like one who left, and lose their grants."""
     monkeypatch.setattr(keycloak_realm, "_PAGE", 3)
@@ -118,13 +122,13 @@ def test_a_list_that_changes_under_the_reader_is_no_list(
         idp.people()
 
 
-def test_nobody_at_all_is_no_list(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_nobody_at_all_is_no_list(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     """With too few rights Keycloak answers an empty list, and everybody would have left."""
     with pytest.raises(Refused, match="idp doctor"):
         idp.people()
 
 
-def test_groups_without_end(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_groups_without_end(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     server.user("ada")
     again = {"id": "g", "name": "g", "path": "/g", "subGroupCount": 1}
     server.groups.append((again, []))
@@ -133,7 +137,7 @@ def test_groups_without_end(server: FakeKeycloak, idp: Keycloak) -> None:
         idp.people()
 
 
-def test_slow_down_is_passed_on_and_nothing_is_repeated(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_slow_down_is_passed_on_and_nothing_is_repeated(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     """The pause between two tries is the binding's, and grows there."""
     ada = server.user("ada")
     late = httpx.Response(429, headers={"Retry-After": "60"})
@@ -144,7 +148,7 @@ def test_slow_down_is_passed_on_and_nothing_is_repeated(server: FakeKeycloak, id
 
 
 @pytest.mark.parametrize("code", [301, 302, 307, 308])
-def test_a_redirect_is_not_followed(server: FakeKeycloak, idp: Keycloak, code: int) -> None:
+def test_a_redirect_is_not_followed(server: FakeKeycloak, idp: KeycloakAdapter, code: int) -> None:
     """It would carry Stint's token to wherever it points."""
     ada = server.user("ada")
     away = httpx.Response(code, headers={"Location": "http://evil.example/"})
@@ -158,7 +162,7 @@ def test_a_redirect_is_not_followed(server: FakeKeycloak, idp: Keycloak, code: i
     assert {request.url.host for request in server.requests} == {"fake"}
 
 
-def test_a_huge_answer_is_not_kept(server: FakeKeycloak, idp: Keycloak, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_answer_is_not_kept(server: FakeKeycloak, idp: KeycloakAdapter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_module, "ANSWER_BYTES", 1000)
     ada = server.user("ada")
     for method, path in (("GET", "role-mappings$"), ("GET", "clients$")):
@@ -169,7 +173,7 @@ def test_a_huge_answer_is_not_kept(server: FakeKeycloak, idp: Keycloak, monkeypa
         idp.grant_role(ada, ROLE)
 
 
-CALLS: dict[str, Callable[[Keycloak, str], object]] = {
+CALLS: dict[str, Callable[[KeycloakAdapter, str], object]] = {
     "give a mapped role": lambda idp, ada: idp.grant_role(ada, "realm/engineer"),
     "give one of Stint's": lambda idp, ada: idp.grant_role(ada, ROLE),
     "take": lambda idp, ada: idp.revoke_role(ada, ROLE),
@@ -183,7 +187,7 @@ CALLS: dict[str, Callable[[Keycloak, str], object]] = {
 PATHS = ["token", "clients", "role-mappings", "roles/engineer", "composites", "users", "groups", "members"]
 
 
-def test_no_call_puts_anybody_into_a_group(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_no_call_puts_anybody_into_a_group(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     """Nor changes a person, or what a role is made of: all that is written is a role of Stint's own and a mapping."""
     ada = server.user("ada")
     server.role("engineer")
@@ -227,7 +231,7 @@ def test_nonsense_is_one_of_three_errors(server: FakeKeycloak, junk: object, cal
         (401, SECRET, "refused Stint's credentials"),
     ],
 )
-def test_why_there_is_no_token(server: FakeKeycloak, idp: Keycloak, code: int, word: str, said: str) -> None:
+def test_why_there_is_no_token(server: FakeKeycloak, idp: KeycloakAdapter, code: int, word: str, said: str) -> None:
     answer = httpx.Response(code, json={"error": word, "error_description": f"{SECRET} is wrong"})
     server.fault("POST", "token$", lambda _request: answer, times=9)
     with pytest.raises(Refused, match=said) as caught:
@@ -238,14 +242,14 @@ def test_why_there_is_no_token(server: FakeKeycloak, idp: Keycloak, code: int, w
     assert said in finding.what
 
 
-def test_a_right_that_is_missing_is_said(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_a_right_that_is_missing_is_said(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     server.fault("GET", "role-mappings$", 403)
     with pytest.raises(Refused, match=r"lacks the right .* idp doctor"):
         idp.roles_of(server.user("ada"))
 
 
 def test_no_secret_and_no_token_in_any_error(
-    server: FakeKeycloak, idp: Keycloak, caplog: pytest.LogCaptureFixture
+    server: FakeKeycloak, idp: KeycloakAdapter, caplog: pytest.LogCaptureFixture
 ) -> None:
     ada = server.user("ada")
     said = []
@@ -264,12 +268,12 @@ def test_no_secret_and_no_token_in_any_error(
     assert "Bearer" not in everything
 
 
-def test_somebody_who_is_gone_is_said(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_somebody_who_is_gone_is_said(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     with pytest.raises(Missing, match="does not know this person"):
         idp.roles_of("x")
 
 
-def test_a_proxy_that_finds_nothing_is_no_proof_that_somebody_left(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_a_proxy_that_finds_nothing_is_no_proof_that_somebody_left(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     """An ingress whose Keycloak is away answers 404 to all: a role "read back as gone" would stay for ever."""
     ada = server.user("ada")
     idp.grant_role(ada, ROLE)

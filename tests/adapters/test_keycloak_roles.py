@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from grants.adapters.errors import AdapterError, Refused
-from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.keycloak import KeycloakAdapter
 from tests.adapters.conftest import MAPPINGS, ROLE, SECRET, held, keycloak
 from tests.adapters.fake_keycloak import FakeKeycloak
 
 
-def test_no_delete_goes_without_the_one_role_it_means(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_no_delete_goes_without_the_one_role_it_means(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     """Without a body Keycloak takes every role of the user, the default ones included."""
     ada = server.user("ada")
     idp.grant_role(ada, ROLE)
@@ -31,14 +31,16 @@ def test_no_delete_goes_without_the_one_role_it_means(server: FakeKeycloak, idp:
 
 
 @pytest.mark.parametrize("body", [{}, {"json": None}, {"json": []}])
-def test_a_delete_without_a_body_is_impossible(server: FakeKeycloak, idp: Keycloak, body: dict[str, object]) -> None:
+def test_a_delete_without_a_body_is_impossible(
+    server: FakeKeycloak, idp: KeycloakAdapter, body: dict[str, object]
+) -> None:
     with pytest.raises(ValueError, match="every role"):
         idp._realm.call("DELETE", f"users/{server.user('ada')}/role-mappings/realm", **body)
     assert not server.requests
 
 
 @pytest.mark.parametrize("code", [400, 409, 500])
-def test_a_race_that_did_it_is_success(server: FakeKeycloak, idp: Keycloak, code: int) -> None:
+def test_a_race_that_did_it_is_success(server: FakeKeycloak, idp: KeycloakAdapter, code: int) -> None:
     ada = server.user("ada")
 
     def did_it(request: httpx.Request) -> httpx.Response:
@@ -68,7 +70,7 @@ def test_a_renamed_role_that_was_not_taken_is_not_said_to_be_gone(server: FakeKe
         assert held(server, ada) == set()
 
 
-def test_a_role_made_by_somebody_else_a_moment_before(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_a_role_made_by_somebody_else_a_moment_before(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     ada = server.user("ada")
 
     def faster(_request: httpx.Request) -> httpx.Response:
@@ -80,7 +82,7 @@ def test_a_role_made_by_somebody_else_a_moment_before(server: FakeKeycloak, idp:
     assert held(server, ada) == {ROLE}
 
 
-def test_hidden_parts_of_a_composite_are_refused(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_hidden_parts_of_a_composite_are_refused(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     ada = server.user("ada")
     server.role("hull", "", server.role("realm-admin", server.clients["realm-management"]))
     empty = server.role("empty")
@@ -100,7 +102,7 @@ def test_hidden_parts_of_a_composite_are_refused(server: FakeKeycloak, idp: Keyc
 @pytest.mark.parametrize(
     "role", ["client/realm-management/manage-users", "client/acme-realm/x", "realm/admin", "realm/default-roles-test"]
 )
-def test_roles_of_the_administration_are_refused_by_name(server: FakeKeycloak, idp: Keycloak, role: str) -> None:
+def test_roles_of_the_administration_are_refused_by_name(server: FakeKeycloak, idp: KeycloakAdapter, role: str) -> None:
     ada = server.user("ada")
     server.clients["acme-realm"] = "u-acme"
     kind, _, name = role.partition("/")
@@ -110,7 +112,7 @@ def test_roles_of_the_administration_are_refused_by_name(server: FakeKeycloak, i
         idp.grant_role(ada, role)
 
 
-def test_a_client_with_a_slash_lends_its_roles_no_other_name(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_a_client_with_a_slash_lends_its_roles_no_other_name(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     """The role c of a client a/b would be read as the role b/c of the client a, and pass for one held before."""
     ada = server.user("ada")
     server.clients["airflow/b"] = "uuid-of-a-stranger"
@@ -118,7 +120,7 @@ def test_a_client_with_a_slash_lends_its_roles_no_other_name(server: FakeKeycloa
     assert idp.roles_of(ada) == {}
 
 
-def test_a_client_made_anew(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_a_client_made_anew(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     """Its uuid is another: what was remembered must not stand in the way for ever."""
     ada = server.user("ada")
     idp.grant_role(ada, ROLE)
@@ -136,7 +138,7 @@ def test_a_client_made_anew(server: FakeKeycloak, idp: Keycloak) -> None:
     assert held(server, ada) == set()
 
 
-def test_one_role_has_one_name(server: FakeKeycloak, idp: Keycloak) -> None:
+def test_one_role_has_one_name(server: FakeKeycloak, idp: KeycloakAdapter) -> None:
     """Counted under two names, the end of one grant would take what another still needs."""
     ada = server.user("ada")
     idp.grant_role(ada, ROLE)
@@ -154,7 +156,7 @@ def test_what_was_given_under_what_is_an_alias_now(server: FakeKeycloak) -> None
     server.role("Op", server.clients["airflow"])
     with closing(keycloak(server)) as before:
         before.grant_role(ada, role, key := before.prepare(role))
-    now = Keycloak(
+    now = KeycloakAdapter(
         "http://fake", "test", client_id="p", secret=SECRET, role_client="airflow", transport=server.transport()
     )
     with closing(now):
@@ -164,4 +166,4 @@ def test_what_was_given_under_what_is_an_alias_now(server: FakeKeycloak) -> None
 
 def test_not_in_the_realm_of_realms() -> None:
     with pytest.raises(Refused, match="master"):
-        Keycloak("http://fake", "master", client_id="p", secret="s")
+        KeycloakAdapter("http://fake", "master", client_id="p", secret="s")

@@ -99,7 +99,7 @@ def test_the_newest_is_read_from_the_end(path: Path) -> None:
     read: list[int] = []
     real = heads._read
 
-    def counted(raw: bytes) -> heads.Head | None:
+    def counted(raw: bytes) -> heads.ExportedHead | None:
         read.append(len(raw))
         return real(raw)
 

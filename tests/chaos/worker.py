@@ -17,7 +17,7 @@ from portal import celery
 
 app = celery.app  # which has set Django up
 
-from grants.adapters.idp.keycloak import Keycloak  # noqa: E402
+from grants.adapters.idp.keycloak import KeycloakAdapter  # noqa: E402
 from grants.notifications import mail  # noqa: E402
 from grants.provisioning import claims, steps  # noqa: E402
 from grants.provisioning.claims import Claim  # noqa: E402
@@ -69,8 +69,8 @@ def _wrap(owner: Any, name: str, before: Callable[..., None] | None, after: Call
 _wrap(claims, "claim", None, lambda done, *_: _those(done[1], "claimed"))
 _wrap(claims, "intend_to_give", lambda looked: _those([claim for claim, _ in looked], "looked"), None)
 _wrap(steps, "begin", lambda _idp, claim: claim.next is not Step.LOOK and _those([claim], "intended"), None)
-_wrap(Keycloak, "grant_role", None, lambda _done, _idp, person, *_: at("called give", [person]))
-_wrap(Keycloak, "revoke_role", None, lambda _done, _idp, person, *_: at("called take", [person]))
+_wrap(KeycloakAdapter, "grant_role", None, lambda _done, _idp, person, *_: at("called give", [person]))
+_wrap(KeycloakAdapter, "revoke_role", None, lambda _done, _idp, person, *_: at("called take", [person]))
 _wrap(
     claims,
     "confirm",

@@ -12,8 +12,8 @@ from accounts import people
 from accounts.idp import default, row_of
 from accounts.models import IdP, Subject
 from grants.adapters.errors import Refused
-from grants.adapters.idp.demo import Demo
-from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.demo import DemoAdapter
+from grants.adapters.idp.keycloak import KeycloakAdapter
 from grants.adapters.idp.kinds import KINDS, ProviderSettings, realm_of
 from grants.identity import providers
 from grants.identity.directory import sync_directory
@@ -39,14 +39,14 @@ def two(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[ProviderSettin
 
 
 def test_each_reads_groups_by_its_own_settings(two: tuple[ProviderSettings, ProviderSettings]) -> None:
-    first, second = (people.standing([*GROUPS, "/owners"], one) for one in two)
+    first, second = (people.entitlements([*GROUPS, "/owners"], one) for one in two)
     assert first.roles == {"admin"}  # "stint-admins", letter by letter
     assert second.roles == {"admin"}  # "/owners": a path
     assert second.teams == {"ingest"}
-    assert people.standing(["owners"], two[1]).roles == set()
-    assert people.standing(["owners"], two[0]).roles == set()
-    assert people.standing_in({}, two[0]) is None
-    assert people.standing_in({}, two[1]) == people.Standing(frozenset(), frozenset())
+    assert people.entitlements(["owners"], two[1]).roles == set()
+    assert people.entitlements(["owners"], two[0]).roles == set()
+    assert people.entitlements_in({}, two[0]) is None
+    assert people.entitlements_in({}, two[1]) == people.Standing(frozenset(), frozenset())
 
 
 def test_the_first_admin_is_one_providers(two: tuple[ProviderSettings, ProviderSettings]) -> None:
@@ -59,8 +59,8 @@ def test_each_has_a_row_and_an_adapter_of_its_own(cast: Cast, two: tuple[Provide
     rows = [row_of(one) for one in two]
     assert [row.slug for row in rows] == [cast.idp.slug, "second"]
     demo, keycloak = (providers.connect(row.pk) for row in rows)
-    assert isinstance(demo, Demo)
-    assert isinstance(keycloak, Keycloak)
+    assert isinstance(demo, DemoAdapter)
+    assert isinstance(keycloak, KeycloakAdapter)
     assert providers.connect(rows[1].pk) is keycloak
 
 

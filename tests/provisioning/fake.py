@@ -1,4 +1,4 @@
-"""A provider in memory, for speed and for faults: base.IdP's promises, and whatever a test wants to happen at a call."""
+"""A provider in memory, for speed and for faults: base.RoleProvider's promises, and whatever a test wants to happen at a call."""
 
 from __future__ import annotations
 

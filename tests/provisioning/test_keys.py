@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from grants.adapters.errors import Unavailable
-from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.keycloak import KeycloakAdapter
 from grants.provisioning.claims import Claim, Result
 from grants.provisioning.plan import Step
 from grants.provisioning.steps import act
@@ -25,8 +25,8 @@ def server() -> FakeKeycloak:
 
 
 @pytest.fixture
-def idp(server: FakeKeycloak) -> Iterator[Keycloak]:
-    one = Keycloak("http://fake", "test", client_id="p", secret="s", transport=server.transport())
+def idp(server: FakeKeycloak) -> Iterator[KeycloakAdapter]:
+    one = KeycloakAdapter("http://fake", "test", client_id="p", secret="s", transport=server.transport())
     with closing(one):
         yield one
 
@@ -40,7 +40,7 @@ def claim(ada: str, step: Step, *, role: str = ROLE, key: str = "", found_before
     return Claim(1, 1, ada, role, found_before, 1, None, step, uuid4(), 0.0, key)
 
 
-def given(idp: Keycloak, ada: str, role: str = ROLE) -> Claim:
+def given(idp: KeycloakAdapter, ada: str, role: str = ROLE) -> Claim:
     """Looked for, intended, given."""
     looked, there = act(idp, claim(ada, Step.LOOK, role=role, found_before=None))
     assert there is False
@@ -55,7 +55,7 @@ def held(server: FakeKeycloak, ada: str) -> set[str]:
     return {names[pk] for ids in server.mapped[ada].values() for pk in ids if pk in names}
 
 
-def test_nothing_is_given_whose_key_is_not_written_down(server: FakeKeycloak, idp: Keycloak, ada: str) -> None:
+def test_nothing_is_given_whose_key_is_not_written_down(server: FakeKeycloak, idp: KeycloakAdapter, ada: str) -> None:
     looked, _ = act(idp, claim(ada, Step.LOOK, found_before=None))
     server.rename(ROLE, "another")
     anew, result = act(idp, looked._replace(found_before=False, next=Step.GIVE))
@@ -66,7 +66,7 @@ def test_nothing_is_given_whose_key_is_not_written_down(server: FakeKeycloak, id
     assert held(server, ada) == {ROLE}
 
 
-def test_what_is_still_held_is_not_forgotten_for_another(server: FakeKeycloak, idp: Keycloak, ada: str) -> None:
+def test_what_is_still_held_is_not_forgotten_for_another(server: FakeKeycloak, idp: KeycloakAdapter, ada: str) -> None:
     """One wrong 404 for what was given, while its name is another one's."""
     has = given(idp, ada)
     server.rename(ROLE, "another")
@@ -82,7 +82,7 @@ def test_what_is_still_held_is_not_forgotten_for_another(server: FakeKeycloak, i
 
 @pytest.mark.parametrize("step", [Step.TAKE, Step.RECHECK])
 def test_a_client_made_anew_whose_role_is_held_as_well(
-    server: FakeKeycloak, idp: Keycloak, ada: str, step: Step
+    server: FakeKeycloak, idp: KeycloakAdapter, ada: str, step: Step
 ) -> None:
     """The old role keeps its name in a client that has another one; taking it takes nothing of the new one's."""
     server.role("Op", server.clients["airflow"])
@@ -97,7 +97,7 @@ def test_a_client_made_anew_whose_role_is_held_as_well(
 
 
 def test_what_somebody_has_under_another_name_is_theirs(
-    server: FakeKeycloak, idp: Keycloak, ada: str, monkeypatch: pytest.MonkeyPatch
+    server: FakeKeycloak, idp: KeycloakAdapter, ada: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Renamed between the two questions of a look: it was there, so it was never ours."""
     role = server.role("theirs", server.clients["stint"])
@@ -114,19 +114,21 @@ def test_what_somebody_has_under_another_name_is_theirs(
     assert act(idp, claim(ada, Step.LOOK, found_before=None))[1] is True
 
 
-def test_a_mapped_roles_name_in_our_own_client_is_not_that_role(server: FakeKeycloak, idp: Keycloak, ada: str) -> None:
+def test_a_mapped_roles_name_in_our_own_client_is_not_that_role(
+    server: FakeKeycloak, idp: KeycloakAdapter, ada: str
+) -> None:
     server.role("eng")
     server.mapped[ada][server.clients["stint"]] = {server.role("realm/eng", server.clients["stint"])["id"]}
     assert idp.roles_of(ada) == {}
     assert act(idp, claim(ada, Step.LOOK, role="realm/eng", found_before=None))[1] is False
 
 
-def test_a_binding_from_before_there_were_keys_gets_one(server: FakeKeycloak, idp: Keycloak, ada: str) -> None:
+def test_a_binding_from_before_there_were_keys_gets_one(server: FakeKeycloak, idp: KeycloakAdapter, ada: str) -> None:
     has = given(idp, ada)
     assert act(idp, has._replace(next=Step.CHECK, role_key="")) == (has._replace(next=Step.CHECK), Result.STANDS)
 
 
-def test_the_keys_of_nobody(server: FakeKeycloak, idp: Keycloak, ada: str) -> None:
+def test_the_keys_of_nobody(server: FakeKeycloak, idp: KeycloakAdapter, ada: str) -> None:
     """Somebody who is gone holds nothing: taken, and the end of it."""
     has = given(idp, ada)
     server.rename(ROLE, "another")

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from django.db import connection, transaction
 
-from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.keycloak import KeycloakAdapter
 from grants.lifecycle.models import RoleBinding
 from grants.provisioning import claims, gather
 from grants.provisioning.calls import BACKLOG
@@ -47,11 +47,11 @@ class TestAtKeycloak:
         return FakeKeycloak()
 
     @pytest.fixture
-    def idp(self, server: FakeKeycloak) -> Keycloak:
-        return Keycloak("http://fake", "test", client_id="p", secret="s", transport=server.transport())
+    def idp(self, server: FakeKeycloak) -> KeycloakAdapter:
+        return KeycloakAdapter("http://fake", "test", client_id="p", secret="s", transport=server.transport())
 
     @pytest.fixture
-    def turn(self, cast: Cast, idp: Keycloak) -> Callable[[], int]:
+    def turn(self, cast: Cast, idp: KeycloakAdapter) -> Callable[[], int]:
         return partial(settle, BACKLOG, connect=lambda _idp: idp, more=lambda: True, providers=Providers())
 
     def holding(self, server: FakeKeycloak) -> int:
@@ -100,15 +100,17 @@ class TestAtKeycloak:
         assert self.holding(server) == 0
         assert RoleBinding.objects.exclude(recheck_at=None).get().external_id == late, "and is looked at once more"
 
-    def test_no_list_where_lists_leave_people_out(self, server: FakeKeycloak, idp: Keycloak) -> None:
+    def test_no_list_where_lists_leave_people_out(self, server: FakeKeycloak, idp: KeycloakAdapter) -> None:
         server.role(crowd.ROLE, server.clients["stint"])
         assert idp.holders(crowd.ROLE) is not None
         idp.close()
-        another = Keycloak("http://fake", "test", client_id="p", secret="s", transport=server.transport())
+        another = KeycloakAdapter("http://fake", "test", client_id="p", secret="s", transport=server.transport())
         server.fine_grained = True
         assert another.holders(crowd.ROLE) is None
 
-    def test_a_name_that_moves_to_another_role_meanwhile_is_no_list(self, server: FakeKeycloak, idp: Keycloak) -> None:
+    def test_a_name_that_moves_to_another_role_meanwhile_is_no_list(
+        self, server: FakeKeycloak, idp: KeycloakAdapter
+    ) -> None:
         """What Stint gave has another name by now, and is held; its namesake is nobody's."""
         stint = server.clients["stint"]
         server.role(crowd.ROLE, stint)

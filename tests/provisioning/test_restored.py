@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from grants.adapters.idp.base import DirectoryPerson
-from grants.adapters.idp.takes_only import TakesOnly
+from grants.adapters.idp.revoke_only import RevokeOnly
 from grants.lifecycle import access
 from grants.lifecycle.models import RoleBinding
 from grants.provisioning import leftovers
@@ -38,7 +38,7 @@ def test_a_role_of_the_lost_seconds_is_not_taken_for_their_own(
     """Given by Stint after the backup; a grant wants it again before anybody has looked at what was left."""
     grant = granted(cast)
     idp.roles["id-ada"] = {grant.role}
-    settle(connect=lambda _idp: TakesOnly(idp, "Not yet."), providers=Providers())
+    settle(connect=lambda _idp: RevokeOnly(idp, "Not yet."), providers=Providers())
     now = binding(grant)
     assert (now.phase, now.found_before, now.last_error) == ("absent", None, "Not yet.")
 
@@ -57,6 +57,6 @@ def test_what_stands_is_still_taken(cast: Cast, idp: Provider, run: Settle) -> N
     grant = granted(cast)
     run()
     access.revoke(grant, by=cast.priya)
-    settle(connect=lambda _idp: TakesOnly(idp, "Not yet."), providers=Providers())
+    settle(connect=lambda _idp: RevokeOnly(idp, "Not yet."), providers=Providers())
     assert idp.roles["id-ada"] == set()
     assert RoleBinding.objects.get().last_error == ""

@@ -12,7 +12,7 @@ import pytest
 from accounts.idp import default
 from grants import clock
 from grants.adapters.errors import Refused, Unavailable
-from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.keycloak import KeycloakAdapter
 from grants.audit.verify import verify
 from grants.identity.directory import sync_directory
 from grants.lifecycle import access
@@ -173,7 +173,7 @@ def test_no_secret_reaches_the_database(cast: Cast, run: Settle, code: int, capl
         said = f"{dict(request.headers)} {request.content.decode()} {secret}"
         return httpx.Response(code, json={"error": said, "errorMessage": said}, headers={"X-Said": secret})
 
-    keycloak = Keycloak("http://fake", "t", client_id="p", secret=secret, transport=httpx.MockTransport(quotes))
+    keycloak = KeycloakAdapter("http://fake", "t", client_id="p", secret=secret, transport=httpx.MockTransport(quotes))
     granted(cast)
     with closing(keycloak):
         settle(connect=lambda _idp: keycloak)

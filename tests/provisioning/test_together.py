@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from grants.adapters.errors import AdapterError, Refused, Unavailable
-from grants.adapters.idp.base import IdP
-from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.base import RoleProvider
+from grants.adapters.idp.keycloak import KeycloakAdapter
 from grants.lifecycle.models import RoleBinding
 from grants.provisioning import calls, claims
 from grants.provisioning.calls import BACKLOG
@@ -31,7 +31,7 @@ PEOPLE = 30
 pytestmark = pytest.mark.usefixtures("commits")
 
 
-def turn(idp: IdP) -> int:
+def turn(idp: RoleProvider) -> int:
     return settle(BACKLOG, connect=lambda _idp: idp, more=lambda: True, providers=Providers())
 
 
@@ -51,8 +51,8 @@ def server() -> FakeKeycloak:
 
 
 @pytest.fixture
-def keycloak(server: FakeKeycloak) -> Iterator[Keycloak]:
-    idp = Keycloak("http://fake", "test", client_id="p", secret="s", transport=server.transport())
+def keycloak(server: FakeKeycloak) -> Iterator[KeycloakAdapter]:
+    idp = KeycloakAdapter("http://fake", "test", client_id="p", secret="s", transport=server.transport())
     yield idp
     idp.close()
 
@@ -66,7 +66,7 @@ def mapping_calls(server: FakeKeycloak) -> list[tuple[str, int]]:
 
 class TestAtKeycloak:
     def test_one_call_and_one_reading_a_person(
-        self, cast: Cast, server: FakeKeycloak, keycloak: Keycloak, at: Move
+        self, cast: Cast, server: FakeKeycloak, keycloak: KeycloakAdapter, at: Move
     ) -> None:
         """Fault: what is claimed is not what belongs together; each has a call, or a reading, of its own."""
         people = crowd.join(cast, server, PEOPLE)
@@ -89,7 +89,9 @@ class TestAtKeycloak:
         assert not RoleBinding.objects.exclude(recheck_at=None).exists()
         assert len(mapping_calls(server)) <= PEOPLE
 
-    def test_a_bad_one_holds_up_none_of_the_others(self, cast: Cast, server: FakeKeycloak, keycloak: Keycloak) -> None:
+    def test_a_bad_one_holds_up_none_of_the_others(
+        self, cast: Cast, server: FakeKeycloak, keycloak: KeycloakAdapter
+    ) -> None:
         """It reaches into the realm's administration by now. Fault: all have the error of the one call."""
         hold_all(cast, crowd.join(cast, server, 1))
         stint = server.clients["stint"]
@@ -105,7 +107,7 @@ class TestAtKeycloak:
         assert "manage-realm" in error
 
     def test_a_renamed_one_is_taken_under_its_new_name_and_the_others_too(
-        self, cast: Cast, server: FakeKeycloak, keycloak: Keycloak, at: Move
+        self, cast: Cast, server: FakeKeycloak, keycloak: KeycloakAdapter, at: Move
     ) -> None:
         hold_all(cast, crowd.join(cast, server, 1))
         turn(keycloak)
@@ -119,7 +121,7 @@ class TestAtKeycloak:
 
     @pytest.mark.parametrize("move", ["POST", "DELETE"])
     def test_an_answer_is_believed_of_none(
-        self, cast: Cast, server: FakeKeycloak, keycloak: Keycloak, at: Move, move: str
+        self, cast: Cast, server: FakeKeycloak, keycloak: KeycloakAdapter, at: Move, move: str
     ) -> None:
         """It says yes and does nothing. Fault: what was called together is not read back."""
         hold_all(cast, crowd.join(cast, server, 1))
@@ -132,7 +134,7 @@ class TestAtKeycloak:
         assert {phase for phase, _ in found.values()} == {"adding" if move == "POST" else "removing"}
         assert all("show" in error for _, error in found.values())
 
-    def test_with_another_key_nothing_is_given(self, server: FakeKeycloak, keycloak: Keycloak) -> None:
+    def test_with_another_key_nothing_is_given(self, server: FakeKeycloak, keycloak: KeycloakAdapter) -> None:
         ada = server.user("ada")
         keys = {role: keycloak.prepare(role) for role in ROLES}
         with pytest.raises(AdapterError):
@@ -228,7 +230,7 @@ class Slow(FakeIdP):
         return super().prepare(role)
 
 
-def in_hand(idp: IdP, step: Step, *, again: bool = False, now: float = 0.0) -> list[calls.Task]:
+def in_hand(idp: RoleProvider, step: Step, *, again: bool = False, now: float = 0.0) -> list[calls.Task]:
     key, before = ("key", False) if step is Step.GIVE else ("", None)
     health = Providers()[1]
     return [

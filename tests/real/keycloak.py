@@ -25,7 +25,7 @@ import httpx
 import pytest
 import yaml
 
-from grants.adapters.idp.keycloak import Keycloak
+from grants.adapters.idp.keycloak import KeycloakAdapter
 from portal.demo import keycloak as server
 from portal.demo.realm import PASSWORD
 from portal.demo.realm import realm as realm_json
@@ -173,9 +173,11 @@ def sign_in(issuer: str, *, secret: str, portal: str, username: str, password: s
         )
 
 
-def adapter(realm: Realm, **options: Any) -> Keycloak:
+def adapter(realm: Realm, **options: Any) -> KeycloakAdapter:
     """Ours, as it would be set up for this realm."""
-    return Keycloak(realm.url, realm.name, client_id="stint-provisioner", secret=realm.provisioner_secret, **options)
+    return KeycloakAdapter(
+        realm.url, realm.name, client_id="stint-provisioner", secret=realm.provisioner_secret, **options
+    )
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ class Directory(Protocol):
     def close(self) -> None: ...
 
 
-class IdP(Directory, Protocol):
+class RoleProvider(Directory, Protocol):
     """A provider whose roles Stint gives and takes. Safe to use from several threads at once.
 
     Every call ends within CALL_SECONDS, with a result or one of the three errors. Giving and taking are idempotent.

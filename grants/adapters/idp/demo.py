@@ -16,8 +16,8 @@ from grants.adapters.idp.base import CALL_SECONDS, DirectoryPerson, Finding
 _MOST_PAGES = 200
 
 
-class Demo:
-    """The IdP (base.py) of the demo's provider. A role is a word on a person: it does not have to be made first."""
+class DemoAdapter:
+    """The RoleProvider of the demo's provider. A role is a word on a person: it does not have to be made first."""
 
     def __init__(self, url: str, *, secret: str, transport: httpx.BaseTransport | None = None) -> None:
         self._http = Http(
@@ -32,45 +32,45 @@ class Demo:
         self._http.close()
 
     def roles_of(self, external_id: str) -> dict[str, str]:
-        """See base.IdP. Roles here have no keys."""
+        """See base.RoleProvider. Roles here have no keys."""
         match self._send("GET", external_id):
             case {"id": str(pk), "roles": [*roles]} if pk == external_id:
                 return {str(role): "" for role in roles}
         raise self._unreadable()
 
     def holders(self, role: str) -> None:
-        """See base.IdP. The demo's provider has no such list."""
+        """See base.RoleProvider. The demo's provider has no such list."""
 
     def prepare(self, role: str) -> str:  # noqa: ARG002 (nothing to make)
-        """See base.IdP."""
+        """See base.RoleProvider."""
         return ""
 
     def grant_role(self, external_id: str, role: str, key: str = "") -> str:  # noqa: ARG002 (has none)
-        """See base.IdP."""
+        """See base.RoleProvider."""
         self._send("PUT", external_id, role)
         return ""
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:  # noqa: ARG002 (has none)
-        """See base.IdP."""
+        """See base.RoleProvider."""
         with suppress(Missing):
             self._send("DELETE", external_id, role)
 
     def grant_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
-        """See base.IdP. It takes them one by one."""
+        """See base.RoleProvider. It takes them one by one."""
         for role in keys:
             self.grant_role(external_id, role)
 
     def revoke_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
-        """See base.IdP. It takes them one by one."""
+        """See base.RoleProvider. It takes them one by one."""
         for role in keys:
             self.revoke_role(external_id, role)
 
     def inspect(self, role: str) -> Finding:
-        """See base.IdP."""
+        """See base.RoleProvider."""
         return Finding(ok=True, what=f"Role {role} needs nothing at the demo's provider.")
 
     def doctor(self) -> list[Finding]:
-        """See base.IdP."""
+        """See base.RoleProvider."""
         self._http.get("/admin/users", {"offset": 0})
         return [Finding(ok=True, what="The demo's provider takes Stint's secret.")]
 

@@ -36,12 +36,12 @@ class _Role(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key of base.IdP.roles_of: where the role is mapped, and its id."""
+        """The key of base.RoleProvider.roles_of: where the role is mapped, and its id."""
         return f"{self.mappings}/{self.id}"
 
 
-class Keycloak:
-    """The IdP (base.py) of one realm of a Keycloak.
+class KeycloakAdapter:
+    """The RoleProvider of one realm of a Keycloak.
 
     `client_id` and `secret` belong to a service account in that realm; `role_client` is the client whose roles Stint
     makes.
@@ -69,7 +69,7 @@ class Keycloak:
     # Roles.
 
     def roles_of(self, external_id: str) -> dict[str, str]:
-        """See base.IdP."""
+        """See base.RoleProvider."""
         with self._realm.within():
             try:
                 answer = self._realm.call("GET", f"users/{q(external_id)}/role-mappings")
@@ -92,7 +92,7 @@ class Keycloak:
         return held
 
     def holders(self, role: str) -> Holders | None:
-        """See base.IdP. Returns None with fine-grained permissions, because then lists leave people out.
+        """See base.RoleProvider. Returns None with fine-grained permissions, because then lists leave people out.
 
         Keycloak lists holders by the role's name, so the name must belong to the same role before and after.
         """
@@ -113,12 +113,12 @@ class Keycloak:
         return Holders(found.key, frozenset(row["id"] for row in rows))
 
     def prepare(self, role: str) -> str:
-        """See base.IdP."""
+        """See base.RoleProvider."""
         with self._realm.within():
             return self._givable(role).key
 
     def grant_role(self, external_id: str, role: str, key: str = "") -> str:
-        """See base.IdP."""
+        """See base.RoleProvider."""
         with self._realm.within():
             try:
                 return self._give(external_id, role, key)
@@ -129,7 +129,7 @@ class Keycloak:
             return self._give(external_id, role, key)
 
     def revoke_role(self, external_id: str, role: str, key: str = "") -> None:
-        """See base.IdP."""
+        """See base.RoleProvider."""
         if not key and self._is_alias(role):
             return  # an alias is never given
         with self._realm.within():
@@ -149,7 +149,7 @@ class Keycloak:
                     self._drop(external_id, now)
 
     def grant_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
-        """See base.IdP. One call for those of one client: Keycloak gives them all, or none."""
+        """See base.RoleProvider. One call for those of one client: Keycloak gives them all, or none."""
         with self._realm.within():
             found = [self._givable(role) for role in keys]
             if [role.key for role in found] != list(keys.values()):
@@ -157,12 +157,12 @@ class Keycloak:
             self._map_all("POST", external_id, found)
 
     def revoke_roles(self, external_id: str, keys: Mapping[str, str]) -> None:
-        """See base.IdP. One call for those of one client: Keycloak takes them all, or none."""
+        """See base.RoleProvider. One call for those of one client: Keycloak takes them all, or none."""
         with self._realm.within():
             self._map_all("DELETE", external_id, [self._keyed(role, key) for role, key in keys.items()])
 
     def inspect(self, role: str) -> Finding:
-        """See base.IdP."""
+        """See base.RoleProvider."""
         with self._realm.within():
             try:
                 self._refuse_by_name(role)
@@ -178,7 +178,7 @@ class Keycloak:
             return Finding(ok=True, what=f"Role {role} is there.")
 
     def doctor(self) -> list[Finding]:
-        """See base.IdP."""
+        """See base.RoleProvider."""
         try:
             return list(keycloak_doctor.examine(self._realm, self.role_client))
         except (AttributeError, KeyError, TypeError):
@@ -231,7 +231,7 @@ class Keycloak:
             self._map("DELETE", external_id, role)
 
     def _givable(self, role: str) -> _Role:
-        """Return the role after checking that it exists and is safe to give. Raises as base.IdP.prepare does."""
+        """Return the role after checking that it exists and is safe to give. Raises as prepare() does."""
         self._refuse_by_name(role)
         found, until = self._rows.get(role, (None, 0.0))
         if found is not None and time.monotonic() < until:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from grants.adapters.idp.base import Capabilities
 
 
-class Kind(NamedTuple):
+class ProviderKind(NamedTuple):
     """A kind of provider. The defaults describe any OpenID Connect provider."""
 
     label: str  # its name in a table
@@ -21,15 +21,15 @@ class Kind(NamedTuple):
     needs: tuple[str, ...] = ()  # the fields of ProviderSettings that these capabilities need
 
 
-KINDS: Mapping[str, Kind] = {
-    "oidc": Kind("OpenID Connect, sign-in only"),
-    "demo": Kind(
+KINDS: Mapping[str, ProviderKind] = {
+    "oidc": ProviderKind("OpenID Connect, sign-in only"),
+    "demo": ProviderKind(
         "Stint's demo provider",
         "the demo’s provider",
         Capabilities(directory=True, roles=True),
         needs=("admin_secret_ref", "admin_url"),
     ),
-    "keycloak": Kind(
+    "keycloak": ProviderKind(
         "Keycloak",
         "Keycloak",
         Capabilities(directory=True, roles=True, group_paths=True, absent_claim_is_empty=True),

@@ -32,7 +32,7 @@ class Listing(NamedTuple):
     why: str = ""  # why it is not complete, a sentence for people
 
 
-class Orchestrator(Protocol):
+class OrchestratorAdapter(Protocol):
     def version(self) -> str:
         """Return the server's version. Raises Unavailable, Missing or Refused (Unsupported for an old server)."""
         ...

@@ -47,7 +47,7 @@ class _Pass(NamedTuple):
 
 
 class Prefect:
-    """The Orchestrator of a Prefect server."""
+    """The OrchestratorAdapter of a Prefect server."""
 
     def __init__(self, http: Http) -> None:
         self._http = http

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 
 from grants.gate.bounds.turns import Turns
 from grants.gate.decision.limits import Limits
-from grants.gate.decision.types import Code, Refusal, Refused
+from grants.gate.decision.types import CallRefused, Code, Refusal
 
 STRANGERS = 0
 
@@ -30,7 +30,7 @@ class Hand:
         self._callers, self._subject, self._bytes = callers, subject, 0
 
     def take(self, size: int) -> None:
-        """Raises Refused."""
+        """Raises CallRefused."""
         self._callers.hold(self._subject, size)
         self._bytes += size
 
@@ -49,9 +49,9 @@ class Callers:
 
     @contextmanager
     def call(self, subject: Caller) -> Iterator[Hand]:
-        """While one of its calls is under way. Raises Refused."""
+        """While one of its calls is under way. Raises CallRefused."""
         if self._calls[subject] >= self.limits.calls_each:
-            raise Refused(_CALLS)
+            raise CallRefused(_CALLS)
         self._calls[subject] += 1
         hand = Hand(self, subject)
         try:
@@ -62,7 +62,7 @@ class Callers:
 
     @contextmanager
     def holding(self, subject: int, size: int) -> Iterator[None]:
-        """While a message of its sockets is looked into. Raises Refused."""
+        """While a message of its sockets is looked into. Raises CallRefused."""
         self.hold(subject, size)
         try:
             yield
@@ -71,9 +71,9 @@ class Callers:
 
     def hold(self, subject: Caller, size: int) -> None:
         if self._bytes[subject] + size > self.limits.bodies_each:
-            raise Refused(_BODIES)
+            raise CallRefused(_BODIES)
         if self._all_bytes + size > self.limits.bodies:
-            raise Refused(_FULL)
+            raise CallRefused(_FULL)
         self._bytes[subject] += size
         self._all_bytes += size
 
@@ -82,7 +82,7 @@ class Callers:
         self._all_bytes -= size
 
     def turn(self, subject: int, connection: str) -> AbstractAsyncContextManager[None]:
-        """While an orchestrator works for it, and until it has read the answer. Raises Refused after a long wait.
+        """While an orchestrator works for it, and until it has read the answer. Raises CallRefused after a long wait.
 
         Who reads slowly, or asks for what takes long, waits for itself: an orchestrator answers one after the other.
         """

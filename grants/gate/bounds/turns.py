@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from grants.gate.decision.types import Code, Refusal, Refused
+from grants.gate.decision.types import CallRefused, Code, Refusal
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Turns:
 
     @asynccontextmanager
     async def of(self, whose: Hashable) -> AsyncIterator[None]:
-        """Raises Refused after a wait that was too long."""
+        """Raises CallRefused after a wait that was too long."""
         queue = self._queues.get(whose)
         if queue is None:
             queue = self._queues[whose] = _Queue(asyncio.Semaphore(self._at_once))
@@ -38,7 +38,7 @@ class Turns:
                 async with asyncio.timeout(self._seconds):
                     await queue.turns.acquire()
             except TimeoutError:
-                raise Refused(self._refusal) from None
+                raise CallRefused(self._refusal) from None
             try:
                 yield
             finally:

@@ -219,7 +219,7 @@ class Refusal(NamedTuple):
     why: str = ""  # a sentence for people, where the code's own is not enough
 
 
-class Refused(Exception):
+class CallRefused(Exception):
     """The call is over: its `refusal` is what the caller hears."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -228,9 +228,9 @@ class Refused(Exception):
 
 
 def or_raise[T](answer: T | Refusal) -> T:
-    """Give what is not a refusal; raise Refused for one."""
+    """Give what is not a refusal; raise CallRefused for one."""
     if isinstance(answer, Refusal):
-        raise Refused(answer)
+        raise CallRefused(answer)
     return answer
 
 

@@ -18,6 +18,7 @@ from grants.gate.decision.types import (
     ANY,
     Allow,
     Ask,
+    CallRefused,
     Code,
     Drain,
     Drains,
@@ -27,7 +28,6 @@ from grants.gate.decision.types import (
     Match,
     Principal,
     Refusal,
-    Refused,
     Snapshot,
     or_raise,
 )
@@ -64,7 +64,7 @@ class Passed:
 
 
 class Authorizer:
-    """The only place where the gateway gets a yes from. Each raises Refused."""
+    """The only place where the gateway gets a yes from. Each raises CallRefused."""
 
     def __init__(self, feed: Feed, *, scheme: str) -> None:
         self.feed, self.scheme = feed, scheme  # by which browsers reach the gate: a page's origin begins with it
@@ -108,20 +108,20 @@ class Authorizer:
         """By what is known now: looking up took its time, and so does a socket that is open."""
         route = call.match.route
         if route.scope is None and not route.tells_nothing and any(ask.need == ANY for ask in asks):
-            raise Refused(_EVERYBODYS)
+            raise CallRefused(_EVERYBODYS)
         snapshot = self.snapshot()
         now = now_of(snapshot)
         principal = self.principal_of(call)
         outcome = check(snapshot, principal, asks, now)
         if isinstance(outcome, Refusal):
-            raise Refused(outcome)
+            raise CallRefused(outcome)
         if isinstance(outcome, Allow):
             until = _good_until(snapshot, principal, call.served.upstream.slug)
             if not now < until:
-                raise Refused(Refusal(403, Code.ENDED, asks[0]))
+                raise CallRefused(Refusal(403, Code.ENDED, asks[0]))
             outcome = outcome._replace(until=min(outcome.until, until))
         if isinstance(outcome, Drain) and not _passes(call, outcome, found, opening=opening):
-            raise Refused(Refusal(403, Code.DRAINED, asks[0]))
+            raise CallRefused(Refusal(403, Code.DRAINED, asks[0]))
         return Passed(asks, found, outcome, snapshot)
 
     def confirm(self, call: Call, passed: Passed) -> None:
@@ -131,7 +131,7 @@ class Authorizer:
             return
         now = self.decide_now(call, passed.asks, passed.found)
         if call.match.route.scope is not None and not self.still_sees(call, now, passed):
-            raise Refused(Refusal(403, Code.ENDED))
+            raise CallRefused(Refusal(403, Code.ENDED))
 
     def visible(self, call: Call, outcome: Allow | Drain) -> Visible:
         """What may be shown; to a call that passes by the drain of an access, what that had been to."""
@@ -166,7 +166,7 @@ class Authorizer:
         if not wanted:
             return {}
         if len(wanted) > MOST_LOOKUPS:
-            raise Refused(Refusal(413, Code.TOO_LARGE, why=f"It names more than {MOST_LOOKUPS:,} things."))
+            raise CallRefused(Refusal(413, Code.TOO_LARGE, why=f"It names more than {MOST_LOOKUPS:,} things."))
         try:
             if len(wanted) <= FEW_LOOKUPS:
                 return await call.served.lookups.resolve(wanted)
@@ -174,13 +174,15 @@ class Authorizer:
             async with self._turns.of(call.principal.subject if call.principal else 0):
                 return await call.served.lookups.resolve(wanted)
         except LookupFailed:
-            raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator cannot be asked what this is.")) from None
+            raise CallRefused(
+                Refusal(503, Code.UPSTREAM, why="The orchestrator cannot be asked what this is.")
+            ) from None
 
     def _may_ask(self, call: Call) -> None:
         """Who is granted nothing here would be refused whatever is found: others wait for the same lookups."""
         snapshot = self.snapshot()
         if not holds(snapshot, self.principal_of(call), call.served.upstream.slug, now_of(snapshot)):
-            raise Refused(Refusal(403, Code.NO_GRANT))
+            raise CallRefused(Refusal(403, Code.NO_GRANT))
 
 
 def _good_until(snapshot: Snapshot, principal: Principal, connection: str) -> datetime:

@@ -27,7 +27,7 @@ from grants.gate.decision.credentials import COOKIE as SESSION_COOKIE
 from grants.gate.decision.credentials import cookies
 from grants.gate.decision.limits import Limits
 from grants.gate.decision.target import canonical
-from grants.gate.decision.types import Code, Refusal, Refused, Target, Upstream
+from grants.gate.decision.types import CallRefused, Code, Refusal, Target, Upstream
 from grants.gate.doors.authorizer import STALE
 from grants.gate.doors.metrics import GUESSES
 from grants.gate.feed.snapshot import Feed
@@ -66,12 +66,12 @@ class Enter:
         return f"{self.portal}/gate/enter?{urlencode(ask)}", _cookie(NONCE_COOKIE, nonce, NONCE_SECONDS)
 
     async def answer(self, request: web.BaseRequest, upstream: Upstream, target: Target) -> web.Response:
-        """What lies under PREFIX. Raises Refused."""
+        """What lies under PREFIX. Raises CallRefused."""
         if request.method == "GET" and target.path == f"{PREFIX}enter":
             return await self._enter(request, upstream, dict(target.query))
         if request.method == "GET" and target.path == f"{PREFIX}leave":
             return await self._leave(request)
-        raise Refused(Refusal(404, Code.ROUTE))
+        raise CallRefused(Refusal(404, Code.ROUTE))
 
     async def _enter(self, request: web.BaseRequest, upstream: Upstream, query: dict[str, str]) -> web.Response:
         ticket, nonce, to = read(query.get("ticket", ""), "ticket"), self._nonce(request), query.get("to", "/")
@@ -88,18 +88,18 @@ class Enter:
         if digest is None or row is None or row[1] != upstream.slug:
             return self._not_in(upstream)
         if not await self.feed.until(lambda known: session.digest in known.credentials, seconds=_ARRIVES):
-            raise Refused(STALE)
+            raise CallRefused(STALE)
         log.info("entered", connection=upstream.slug, subject=row[0])
         return _moved(303, to, _cookie(SESSION_COOKIE, session.token))
 
     async def _leave(self, request: web.BaseRequest) -> web.Response:
         """Out of this orchestrator alone; who signs out at the portal is out of all of them.
 
-        The session is revoked, not only forgotten here. Raises Refused where the database does not take that: a
+        The session is revoked, not only forgotten here. Raises CallRefused where the database does not take that: a
         browser that was told it is out must be out.
         """
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin", "same-site"):
-            raise Refused(Refusal(403, Code.ORIGIN))
+            raise CallRefused(Refusal(403, Code.ORIGIN))
         for session in cookies(request.headers.get("Cookie", "")):
             digest = read(session, "gate_session")
             if digest is not None:
@@ -112,13 +112,13 @@ class Enter:
     def _try(self, request: web.BaseRequest) -> Iterator[Callable[[], None]]:
         """A question to the database by somebody who is not known. One that did not come right costs a try.
 
-        Raises Refused. A made-up ticket has 256 bits to guess: what is kept here is the database, not the ticket.
+        Raises CallRefused. A made-up ticket has 256 bits to guess: what is kept here is the database, not the ticket.
         """
         address = self.addresses.of(request)
         if not self.tries.take(address):
             GUESSES.labels("refused").inc()
             log.warning("tries_used_up", address=address, hint="name your proxies in STINT_GATE_PROXIES")
-            raise Refused(_AGAIN)
+            raise CallRefused(_AGAIN)
         right = False
 
         def came_right() -> None:
@@ -134,14 +134,14 @@ class Enter:
                 GUESSES.labels("failed").inc()
 
     async def _ask(self, sql: str, values: Sequence[object]) -> tuple[Any, ...] | None:
-        """One connection for all: who would wait for long is sent away at once. Raises Refused."""
+        """One connection for all: who would wait for long is sent away at once. Raises CallRefused."""
         if self._asking >= self.limits.entering:
-            raise Refused(_AGAIN)
+            raise CallRefused(_AGAIN)
         self._asking += 1
         try:
             return await self.writes.call(sql, values)
         except (Unwritten, Rejected):
-            raise Refused(STALE) from None
+            raise CallRefused(STALE) from None
         finally:
             self._asking -= 1
 

@@ -25,13 +25,13 @@ from grants.gate.decision.target import canonical
 from grants.gate.decision.types import (
     Answer,
     Body,
+    CallRefused,
     Code,
     Drain,
     Drains,
     Fold,
     Json,
     Refusal,
-    Refused,
     Send,
     Target,
     Upstream,
@@ -81,7 +81,7 @@ class Gateway:
         began, seen = time.perf_counter(), Seen()
         try:
             answer = await self._answer(request, seen)
-        except Refused as error:
+        except CallRefused as error:
             answer = await self._refuse(request, seen, error.refusal)
         except Unanswered as error:
             answer = await self._refuse(request, seen, error.refusal)
@@ -100,12 +100,12 @@ class Gateway:
     async def _answer(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         version = (request.version.major, request.version.minor)
         if refusal := headers.refused(request.method, version, request.raw_headers, request.raw_path):
-            raise Refused(refusal)
+            raise CallRefused(refusal)
         snapshot = self.authorizer.snapshot()
         seen.target = or_raise(canonical(request.raw_path.encode("utf-8", "surrogateescape")))
         seen.upstream = snapshot.upstreams.get(request.headers["Host"].lower())
         if seen.upstream is None:
-            raise Refused(Refusal(400, Code.HOST))
+            raise CallRefused(Refusal(400, Code.HOST))
         if seen.target.path.startswith(PREFIX):
             return await self.enter.answer(request, seen.upstream, seen.target)
         seen.served = self.served(seen.upstream)
@@ -157,9 +157,9 @@ class Gateway:
             body, call.size = await read_json(request, self.limits.body, route.most, hand.take)
             return body
         if route.body is Body.NONE and request.can_read_body:
-            raise Refused(Refusal(400, Code.BODY, why="This call takes no body."))
+            raise CallRefused(Refusal(400, Code.BODY, why="This call takes no body."))
         if (request.content_length or 0) > route.most:
-            raise Refused(too_long(route.most))
+            raise CallRefused(too_long(route.most))
         return None
 
     async def _narrowed(self, request: web.BaseRequest, call: Call, body: Json, passed: Passed) -> web.StreamResponse:
@@ -190,7 +190,7 @@ class Gateway:
         try:
             return Answer(await aside(size, step.fold, answers)), size
         except LookupFailed:
-            raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer cannot be read.")) from None
+            raise CallRefused(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer cannot be read.")) from None
 
     # Answers.
 
@@ -231,7 +231,7 @@ class Gateway:
                 upstream = await served.orchestrator.send(step.method, step.target, headers=head, data=data)
         except Unanswered:
             if stream is not None and stream.failure is not None:
-                raise Refused(stream.failure) from None
+                raise CallRefused(stream.failure) from None
             raise
         finally:
             if step.method not in ("GET", "HEAD"):
@@ -268,7 +268,7 @@ class Gateway:
         kind, template, said = call.served.kind, call.match.route.template, await parsed(raw)
         if (make := kind.answers.get(template)) is not None:
             if isinstance(said, Refusal):
-                raise Refused(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer cannot be read."))
+                raise CallRefused(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer cannot be read."))
             said = or_raise(make(call.match, said, passed.found if passed is not None else {}))
             raw = await dumped(said, len(raw))
         if passed is not None and template in kind.started.templates:
@@ -339,7 +339,7 @@ class Gateway:
         if served is None or served.upstream != upstream:
             kind = self._kinds.get(upstream.kind)
             if kind is None:
-                raise Refused(Refusal(503, Code.UPSTREAM, why=f"This gate serves no {upstream.kind}."))
+                raise CallRefused(Refusal(503, Code.UPSTREAM, why=f"This gate serves no {upstream.kind}."))
             orchestrator = Orchestrator(self.client, upstream, kind)
             lookups = kind.lookups(upstream.slug, Asking(orchestrator))
             table = RouteTable(kind.routes, upstream.slug)

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from grants.gate.bounds.aside import parsed
 from grants.gate.decision.bodies import refused_kind
-from grants.gate.decision.types import Code, Json, Refusal, Refused, or_raise
+from grants.gate.decision.types import CallRefused, Code, Json, Refusal, or_raise
 
 _LATE = Refusal(408, Code.BODY, why="The body did not come in time.")
 _BROKEN = Refusal(400, Code.BODY, why="The body cannot be read as it was sent.")
@@ -29,13 +29,13 @@ async def continued(request: web.BaseRequest) -> None:
 async def read_json(
     request: web.BaseRequest, seconds: float, most: int, take: Callable[[int], None]
 ) -> tuple[Json, int]:
-    """The body of a route that is looked into, and how many bytes it had. Raises Refused, as `take` does."""
+    """The body of a route that is looked into, and how many bytes it had. Raises CallRefused, as `take` does."""
     length = request.content_length
     if length is not None and length > most:
-        raise Refused(too_long(most))
+        raise CallRefused(too_long(most))
     empty = not request.can_read_body
     if refusal := refused_kind(request.headers, empty=empty):
-        raise Refused(refusal)
+        raise CallRefused(refusal)
     if empty:
         return None, 0
     await continued(request)
@@ -46,11 +46,11 @@ async def read_json(
                 take(len(piece))
                 raw += piece
                 if len(raw) > most:
-                    raise Refused(too_long(most))
+                    raise CallRefused(too_long(most))
     except TimeoutError:
-        raise Refused(_LATE) from None
+        raise CallRefused(_LATE) from None
     except web.RequestPayloadError:
-        raise Refused(_BROKEN) from None
+        raise CallRefused(_BROKEN) from None
     return or_raise(await parsed(bytes(raw))), len(raw)
 
 

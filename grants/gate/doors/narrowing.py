@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from grants.gate.bounds.aside import aside
 from grants.gate.decision.lookup import LookupFailed
-from grants.gate.decision.types import Answer, Code, Fold, Json, Refusal, Refused, Send, or_raise
+from grants.gate.decision.types import Answer, CallRefused, Code, Fold, Json, Refusal, Send, or_raise
 from grants.gate.doors.authorizer import Authorizer, Call, Passed
 
 _UNASKED = Refusal(503, Code.UPSTREAM, why="The orchestrator cannot be asked what may be seen.")
 
 
 async def narrowed(authorizer: Authorizer, call: Call, body: Json, passed: Passed) -> Send | Answer | Fold:
-    """What is sent or said instead, decided on once more after what was looked up. Raises Refused."""
+    """What is sent or said instead, decided on once more after what was looked up. Raises CallRefused."""
     kind, lookups, scope = call.served.kind, call.served.lookups, call.match.route.scope
     assert scope is not None
     visible = authorizer.visible(call, passed.outcome)
@@ -20,11 +20,11 @@ async def narrowed(authorizer: Authorizer, call: Call, body: Json, passed: Passe
         visible_ids = await lookups.visible_ids(visible, scope)
         found = await lookups.resolve(wanted) if wanted else {}
     except LookupFailed:
-        raise Refused(_UNASKED) from None
+        raise CallRefused(_UNASKED) from None
     step = await aside(call.size, kind.narrow, call.match, body, visible_ids, found)
     if isinstance(step, Refusal):
-        raise Refused(step)
+        raise CallRefused(step)
     # What anybody may ask for passes still, but perhaps no longer for what it was cut down to.
     if not authorizer.still_sees(call, authorizer.decide_now(call, passed.asks, passed.found), passed):
-        raise Refused(Refusal(403, Code.ENDED))
+        raise CallRefused(Refusal(403, Code.ENDED))
     return step

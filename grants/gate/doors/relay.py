@@ -14,7 +14,7 @@ from grants.gate.bounds.callers import STRANGERS, Callers
 from grants.gate.decision.bodies import dump
 from grants.gate.decision.kinds import Visible
 from grants.gate.decision.limits import Limits
-from grants.gate.decision.types import Answer, Code, Json, Refusal, Refused, Send
+from grants.gate.decision.types import Answer, CallRefused, Code, Json, Refusal, Send
 from grants.gate.doors.answers import cut
 from grants.gate.doors.authorizer import Authorizer, Call, Passed
 from grants.gate.doors.narrowing import narrowed
@@ -123,7 +123,7 @@ class Relay:
         try:
             with self.callers.holding(subject, len(raw)):
                 return await (self._sign_in(raw) if number == 1 else self._frame(number, raw))
-        except Refused:
+        except CallRefused:
             return _refusing(AGAIN, "try again")
 
     async def _sign_in(self, raw: bytes) -> Goodbye | None:
@@ -143,7 +143,7 @@ class Relay:
         route = self.call.match.route
         try:
             frame = await self._judged(number, raw)
-        except Refused as error:
+        except CallRefused as error:
             refusal = error.refusal
             self._count(refusal.code)
             if refusal.status >= 500:
@@ -160,7 +160,7 @@ class Relay:
         """The frame as it goes up; None for one that is answered by silence, for nothing of it may be seen."""
         body: Json = await parsed(raw)
         if isinstance(body, Refusal):
-            raise Refused(body)
+            raise CallRefused(body)
         self.call.size = len(raw)
         passed = await self.authorizer.decide_on_message(self.call, number, body)
         body = self.call.served.kind.sockets.sends(self.call.match, number, body)
@@ -187,7 +187,7 @@ class Relay:
                 if not self.authorizer.visible(self.call, passed.outcome).covers(shown.visible):
                     continue  # a worker in its drain hears on; whose access is over is cut elsewhere
                 step = await narrowed(self.authorizer, self.call, shown.body, passed)
-            except Refused as error:
+            except CallRefused as error:
                 if error.refusal.status >= 500:
                     continue
                 return _refusing(OVER, error.refusal.code)

@@ -18,7 +18,7 @@ from grants.gate.bounds.callers import Callers
 from grants.gate.bounds.recent_callers import RecentCallers
 from grants.gate.decision import headers
 from grants.gate.decision.limits import LISTED, Limits
-from grants.gate.decision.types import Code, Refusal, Refused, Snapshot
+from grants.gate.decision.types import CallRefused, Code, Refusal, Snapshot
 from grants.gate.doors.authorizer import STALE, Authorizer, Call, Passed
 from grants.gate.doors.connection import known
 from grants.gate.doors.metrics import OPEN_SOCKETS
@@ -68,19 +68,19 @@ class Sockets:
     # Opening.
 
     async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
-        """The socket, once it is over. Raises Refused or Unanswered before it is open."""
+        """The socket, once it is over. Raises CallRefused or Unanswered before it is open."""
         words = call.served.kind.sockets
         offered = request.headers.get("Sec-WebSocket-Protocol", "")
         if words.protocol not in [name.strip() for name in offered.split(",")]:
             self._count_recent(request, call, Code.OLD_CLIENT)
             why = words.without_protocol or f"A socket here speaks the subprotocol {words.protocol}."
-            raise Refused(Refusal(400, Code.OLD_CLIENT, why=why))
+            raise CallRefused(Refusal(400, Code.OLD_CLIENT, why=why))
         down = web.WebSocketResponse[bool](
             protocols=(words.protocol,), autoping=False, autoclose=False, compress=False, decode_text=False,
             max_msg_size=LARGEST_SAID if call.match.route.scope is None else LISTED, timeout=self.limits.closing,
         )  # fmt: skip
         if not down.can_prepare(request):
-            raise Refused(Refusal(400, Code.HEADERS, why="This is no proper WebSocket handshake."))
+            raise CallRefused(Refusal(400, Code.HEADERS, why="This is no proper WebSocket handshake."))
         subject = self._who(request, call)
         CALLER.set(subject)
         known(request, subject)
@@ -101,11 +101,11 @@ class Sockets:
     def _who(self, request: web.BaseRequest, call: Call) -> int:
         try:
             return self.authorizer.principal_of(call).subject
-        except Refused as error:
+        except CallRefused as error:
             if error.refusal.code is not Code.CREDENTIAL:
                 raise
             self._count_recent(request, call, "key_only")
-            raise Refused(error.refusal._replace(why=call.served.kind.sockets.anonymous)) from None
+            raise CallRefused(error.refusal._replace(why=call.served.kind.sockets.anonymous)) from None
 
     def _count_recent(self, request: web.BaseRequest, call: Call, code: str) -> None:
         """On the credential that called from there of late: the caller of this socket is not known."""
@@ -137,7 +137,7 @@ class Sockets:
         assert call.principal is not None
         opener = _Opener(call.principal.subject, works=self.authorizer.works(call))
         if not self._room(opener):
-            raise Refused(Refusal(503, Code.STALE, why="Too many sockets are open at this gate."))
+            raise CallRefused(Refusal(503, Code.STALE, why="Too many sockets are open at this gate."))
         self._open[opener] += 1
         OPEN_SOCKETS.inc()
         try:
@@ -203,7 +203,7 @@ class Sockets:
             # What comes was cut down to what could be seen then: anybody may have a list, but not the one of before.
             if route.scope is not None and not self.authorizer.still_sees(watched.call, watched.passed, passed):
                 self._over(watched, Refusal(403, Code.ENDED))
-        except Refused as error:
+        except CallRefused as error:
             self._over(watched, error.refusal)
         except Exception:
             log.exception("not_looked_at")  # one that cannot be judged is over, and keeps neither feed nor others back

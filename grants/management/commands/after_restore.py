@@ -59,7 +59,7 @@ class Command(BaseCommand):
             " provider by the Celery workers. Now: verify_audit, then what docs/operations.md says."
         )
 
-    def _tell(self, seen: restored.Seen, keep: set[int]) -> None:
+    def _tell(self, seen: restored.RestoredState, keep: set[int]) -> None:
         say = self.stdout.write
         say(seen.behind or "The record continues the exported heads.")
         say(f"The record ends at event {seen.head}; the newest exported head is of event {seen.exported}.")

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 
 from accounts import sessions
 from accounts.errors import NotAllowed
-from accounts.once import anew
+from accounts.request_cache import uncached
 from grants.catalog.models import Connection
 from grants.tokens import tickets
 from grants.web.signed_in import signed_in
@@ -28,7 +28,7 @@ class Way(forms.Form):
 
 
 @require_GET  # a HEAD makes no ticket
-@anew()
+@uncached()
 def enter(request: HttpRequest) -> HttpResponse:
     """Hand this person's browser over. The ticket lasts seconds, and is worth nothing without the gate's cookie."""
     way = Way(request.GET)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from grants.policy import wording
 from grants.policy.language import Policy, Rule, StageRule
 from grants.policy.rulings import Source
-from grants.policy.values import Match
+from grants.policy.values import ResourceMatch
 from grants.web import words
 from grants.web.words import timeline
 
@@ -75,7 +75,7 @@ def _sources(sources: Sequence[Source]) -> str:
     return timeline.joined([said[source.kind].format(source.value) for source in sources], "or")
 
 
-def _what(match: Match) -> str:
+def _what(match: ResourceMatch) -> str:
     """What a match reaches: "deployments named etl* of prefect-prod in production"."""
     kinds = [words.KINDS[kind].words for kind in match.kind] or ["anything"]
     return " ".join(

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import known
+from accounts import profile
 from accounts.errors import Conflict, UserError
 from accounts.models import Subject
 from grants import clock
@@ -225,7 +225,7 @@ def why_you(stages: Sequence[StageView], viewer: Subject) -> str:
 
 def _qualifies(kind: str, value: str, viewer: Subject) -> bool:
     """Which of a stage's sources names this person. Only for the sentence; who may decide is the policy's."""
-    mine = known.of(viewer)
+    mine = profile.of(viewer)
     if mine is None or kind == "owners":
         return kind == "owners"
     return value in (mine.teams if kind == "team" else (f"{mine.idp}:{mine.external_id}",))

@@ -48,7 +48,7 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "provider.Person"
-AUTHENTICATION_BACKENDS = ["portal.demo.provider.views.Backend"]
+AUTHENTICATION_BACKENDS = ["portal.demo.provider.views.PersonBackend"]
 LOGIN_URL = "/signin"
 USE_TZ = True
 SESSION_COOKIE_NAME = f"demo-provider-{PORT}-session"

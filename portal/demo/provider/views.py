@@ -21,7 +21,7 @@ from portal.demo.provider.models import Person
 PAGE = 100
 
 
-class Backend:
+class PersonBackend:
     """A person who is switched off has no session."""
 
     def authenticate(self, _request: HttpRequest, **_: Any) -> None:

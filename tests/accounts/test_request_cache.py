@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 
 from accounts.models import Membership, PortalRole, Subject
-from accounts.once import OnePage, once
+from accounts.request_cache import RequestCache, once_per_request
 from grants.policy import rules
 from grants.policy.people import PeopleAsked, person_of
 from tests.cast import Cast
@@ -22,9 +22,9 @@ def read_by(method: str) -> list[int]:
         return len(reads)
 
     def view(_request: HttpRequest) -> HttpResponse:
-        return HttpResponse(" ".join(str(once("something", read)) for _ in range(3)))
+        return HttpResponse(" ".join(str(once_per_request("something", read)) for _ in range(3)))
 
-    page = OnePage(view)
+    page = RequestCache(view)
     page(RequestFactory().generic(method, "/"))
     return [int(word) for word in page(RequestFactory().generic(method, "/")).content.decode().split()]
 
@@ -39,12 +39,12 @@ def test_what_acts_reads_anew_each_time() -> None:
 
 def test_nothing_is_kept_after_an_error() -> None:
     def fails(_request: HttpRequest) -> HttpResponse:
-        once("something", lambda: 1)
+        once_per_request("something", lambda: 1)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        OnePage(fails)(RequestFactory().get("/"))
-    assert once("something", lambda: 2) == 2
+        RequestCache(fails)(RequestFactory().get("/"))
+    assert once_per_request("something", lambda: 2) == 2
 
 
 def test_the_next_page_knows_who_lost_what(cast: Cast) -> None:

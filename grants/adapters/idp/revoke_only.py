@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from grants.adapters.errors import Withheld
-from grants.adapters.idp.base import DirectoryPerson, Finding, Holders, IdP
+from grants.adapters.idp.base import DirectoryPerson, Finding, Holders, RoleProvider
 
 
-class TakesOnly:
-    """Wraps an IdP and raises Withheld for `prepare` too: a role that is held now may have been given by Stint."""
+class RevokeOnly:
+    """Raises Withheld instead of giving a role; for `prepare`, too, because Stint may have given what is held now."""
 
-    def __init__(self, provider: IdP, why: str) -> None:
+    def __init__(self, provider: RoleProvider, why: str) -> None:
         self._provider, self._why = provider, why
 
     def people(self) -> list[DirectoryPerson]:
