@@ -46,7 +46,7 @@ def test_each_reads_groups_by_its_own_settings(two: tuple[ProviderSettings, Prov
     assert people.entitlements(["owners"], two[1]).roles == set()
     assert people.entitlements(["owners"], two[0]).roles == set()
     assert people.entitlements_in({}, two[0]) is None
-    assert people.entitlements_in({}, two[1]) == people.Standing(frozenset(), frozenset())
+    assert people.entitlements_in({}, two[1]) == people.Entitlements(frozenset(), frozenset())
 
 
 def test_the_first_admin_is_one_providers(two: tuple[ProviderSettings, ProviderSettings]) -> None:
