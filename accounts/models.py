@@ -21,7 +21,6 @@ class IdP(models.Model):
     kind = models.TextField(choices=[(name, kind.label) for name, kind in KINDS.items()])
     issuer = models.TextField(unique=True)
     client_id = models.TextField()
-    secret_ref = models.TextField(blank=True)
     # The result of the last directory sync, for the status page: seen_at on success, error otherwise.
     seen_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True)

@@ -25,7 +25,7 @@ CREATE TABLE accounts_idp (
     kind text NOT NULL,
     issuer text NOT NULL,
     client_id text NOT NULL,
-    secret_ref text NOT NULL,
+    secret_ref text DEFAULT ''::text NOT NULL,
     seen_at timestamp with time zone,
     error text NOT NULL,
     CONSTRAINT accounts_idp_pkey PRIMARY KEY (id),

@@ -1,8 +1,8 @@
 -- People, teams, machines and the catalog of a large company. Numbers come by a fixed stride, so each run is the same.
 SET session_replication_role = replica;
 
-INSERT INTO accounts_idp (id, slug, kind, issuer, client_id, secret_ref, error)
-    VALUES (1, 'bench', 'keycloak', '$issuer', 'stint', '', '');
+INSERT INTO accounts_idp (id, slug, kind, issuer, client_id, error)
+    VALUES (1, 'bench', 'keycloak', '$issuer', 'stint', '');
 INSERT INTO accounts_team (id, slug) SELECT t, 'team-' || lpad(t::text, 3, '0') FROM generate_series(1, $teams) t;
 INSERT INTO accounts_subject (id, kind, name, email, active, time_zone, version)
     SELECT p, 'person',

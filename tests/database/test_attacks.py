@@ -404,11 +404,11 @@ def test_other_unique_rows(app: psycopg.Connection, story: tuple[Cast, Request, 
     cast, request, _ = story
     refused(
         app,
-        "INSERT INTO accounts_idp (slug, kind, issuer, client_id, secret_ref, error) SELECT slug, kind, 'i2', client_id, '', '' FROM accounts_idp",
+        "INSERT INTO accounts_idp (slug, kind, issuer, client_id, error) SELECT slug, kind, 'i2', client_id, '' FROM accounts_idp",
     )
     refused(
         app,
-        "INSERT INTO accounts_idp (slug, kind, issuer, client_id, secret_ref, error) SELECT 'other', kind, issuer, client_id, '', '' FROM accounts_idp",
+        "INSERT INTO accounts_idp (slug, kind, issuer, client_id, error) SELECT 'other', kind, issuer, client_id, '' FROM accounts_idp",
     )
     refused(
         app,

@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 
 from tests.conftest import connect
@@ -69,3 +70,19 @@ def test_the_app_has_the_rights_that_are_listed_and_no_other() -> None:
 def test_the_migrations_say_what_the_models_say() -> None:
     """Here and not in `make check`: Django asks the database which columns it can generate."""
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+@pytest.mark.usefixtures("commits")
+def test_a_column_that_no_model_has_needs_no_value() -> None:
+    """It stays for the release before; the present one inserts rows without it. Fault: it keeps NOT NULL and no default."""
+    models = {model._meta.db_table: model for model in apps.get_models(include_auto_created=True)}
+    with connect("stint_owner") as owner:
+        rows = owner.execute(
+            "SELECT table_name, column_name, is_nullable = 'YES' OR is_identity = 'YES' OR column_default IS NOT NULL"
+            " FROM information_schema.columns WHERE table_schema = 'public' AND table_name = ANY (%s)",
+            [list(models)],
+        ).fetchall()
+    left = {(table, column): needs_none for table, column, needs_none in rows
+            if column not in {field.column for field in models[table]._meta.local_fields}}  # fmt: skip
+    assert set(left) == {("accounts_idp", "secret_ref"), ("grants_rolebinding", "want_until")}
+    assert all(left.values()), left
