@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.core import mail
-from django.db import connection
+from django.db import connection, transaction
 
 from grants import clock, due, sweeper
+from grants.audit import Verb, record
 from grants.audit.export import make_key
 from grants.audit.heads import read
 from grants.audit.models import AuditHead
+from grants.catalog.models import Resource
 from grants.due import DueJob
-from grants.lifecycle import decide
+from grants.lifecycle import access, decide
 from grants.notifications.mail import send_pending
 from grants.notifications.models import Cursor
 from grants.tasks import run
@@ -167,3 +169,32 @@ def test_a_mail_server_that_is_gone_loses_no_mail(cast: Cast, monkeypatch: pytes
 
 def _down(_message: object) -> int:
     raise ConnectionRefusedError("nobody listens")
+
+
+@pytest.mark.parametrize("what", ["denied", "lapsed", "revoked", "retired", "withdrawn", "given back", "elapsed"])
+def test_who_is_told_of_an_end(cast: Cast, at: Move, what: str) -> None:
+    """Fault: a verb without its Mail in the one table."""
+    request = cast.asks()
+    if what in ("revoked", "retired", "given back", "elapsed"):
+        decide.approve(request, by=cast.chiara)
+    send_pending()
+    mail.outbox.clear()
+    match what:
+        case "denied":
+            decide.deny(request, by=cast.chiara, note="Not this week")
+        case "withdrawn":
+            decide.withdraw(request, by=cast.ada)
+        case "lapsed" | "elapsed":
+            at(timedelta(days=3))
+            sweeper.turn()
+        case "revoked":
+            access.revoke(request.grants.get(), by=cast.chiara)
+        case "given back":
+            access.give_back(request.grants.get(), by=cast.ada)
+        case "retired":
+            with transaction.atomic():
+                Resource.objects.filter(pk=cast.deployment.pk).update(retired_at=clock.now())
+                record(Verb.CATALOG_SYNCED, by="test", on=[cast.deployment])
+            access.close_retired()
+    told = what in ("denied", "lapsed", "revoked", "retired")
+    assert (send_pending(), [message.to for message in mail.outbox]) == (told, [["ada@example.org"]] * told)

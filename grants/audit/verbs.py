@@ -16,31 +16,43 @@ class About(Enum):
     THING = auto()  # nobody: it stands alone
 
 
+class Mail(Enum):
+    """Who gets a mail when something has happened."""
+
+    NOBODY = auto()
+    APPROVERS = auto()  # who can decide on the request now
+    REQUESTER = auto()
+    HOLDER = auto()  # of the grant; for a service identity, who asked for it
+
+
 class Verb(StrEnum):
-    """What happened: the name in the record, a sentence for people, its tone, and what the sentence is about."""
+    """What happened: the name in the record, a sentence for people, its tone, what that is about, and who gets mail."""
 
     sentence: str
     tone: str
     about: About
+    mail: Mail
 
-    def __new__(cls, name: str, sentence: str = "", tone: str = _PLAIN, about: About = About.ACTOR) -> Self:
+    def __new__(
+        cls, name: str, sentence: str = "", tone: str = _PLAIN, about: About = About.ACTOR, mail: Mail = Mail.NOBODY
+    ) -> Self:
         verb = str.__new__(cls, name)
         verb._value_ = name
-        verb.sentence, verb.tone, verb.about = sentence, tone, about
+        verb.sentence, verb.tone, verb.about, verb.mail = sentence, tone, about, mail
         return verb
 
-    REQUEST_ASKED = "request.asked", "asked for access"
-    REQUEST_VOTED = "request.voted", "approved a stage"
-    REQUEST_APPROVED = "request.approved", "approved, access opened", _GOOD
-    REQUEST_DENIED = "request.denied", "denied", _BAD
+    REQUEST_ASKED = "request.asked", "asked for access", _PLAIN, About.ACTOR, Mail.APPROVERS
+    REQUEST_VOTED = "request.voted", "approved a stage", _PLAIN, About.ACTOR, Mail.APPROVERS
+    REQUEST_APPROVED = "request.approved", "approved, access opened", _GOOD, About.ACTOR, Mail.REQUESTER
+    REQUEST_DENIED = "request.denied", "denied", _BAD, About.ACTOR, Mail.REQUESTER
     REQUEST_WITHDRAWN = "request.withdrawn", "withdrew the request"
-    REQUEST_LAPSED = "request.lapsed", "nobody decided in time", _PLAIN, About.THING
+    REQUEST_LAPSED = "request.lapsed", "nobody decided in time", _PLAIN, About.THING, Mail.REQUESTER
 
     GRANT_ELAPSED = "grant.elapsed", "access ended on time", _PLAIN, About.THING
     GRANT_GIVEN_BACK = "grant.given_back", "gave the access back"
-    GRANT_REVOKED = "grant.revoked", "revoked the access"
+    GRANT_REVOKED = "grant.revoked", "revoked the access", _PLAIN, About.ACTOR, Mail.HOLDER
     GRANT_LEFT = "grant.left", "access ended: the person left", _PLAIN, About.THING
-    GRANT_RETIRED = "grant.retired", "access ended: the resource is gone", _PLAIN, About.THING
+    GRANT_RETIRED = "grant.retired", "access ended: the resource is gone", _PLAIN, About.THING, Mail.HOLDER
 
     BINDING_GIVEN = "binding.given", "gave the role at the identity provider"
     BINDING_FOUND = "binding.found", "found the role there already"

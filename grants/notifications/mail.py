@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from accounts.models import Subject
 from grants import due
-from grants.audit import Verb
+from grants.audit import Mail, Verb
 from grants.audit.models import AuditEvent, AuditHead
 from grants.lifecycle import decide, stages
 from grants.lifecycle.models import Grant, Request
@@ -30,16 +30,7 @@ from grants.notifications.models import Cursor
 
 log = structlog.get_logger(__name__)
 
-TELLS = (
-    Verb.REQUEST_ASKED,
-    Verb.REQUEST_VOTED,
-    Verb.REQUEST_APPROVED,
-    Verb.REQUEST_DENIED,
-    Verb.REQUEST_LAPSED,
-    Verb.GRANT_REVOKED,
-    Verb.GRANT_RETIRED,
-)
-
+TELLS = [verb for verb in Verb if verb.mail is not Mail.NOBODY]
 
 _UNREAD = "(SELECT seq FROM grants_audithead) > (SELECT seq FROM grants_cursor WHERE name = 'mail')"
 
@@ -96,7 +87,8 @@ def _send(message: EmailMessage) -> int:
 def messages(event: AuditEvent) -> Iterator[EmailMessage]:
     """The mails for an event, by the present state of its request or grant."""
     facts: dict[str, Any] = json.loads(bytes(event.payload))
-    if event.verb in (Verb.GRANT_REVOKED, Verb.GRANT_RETIRED):
+    to = Verb(event.verb).mail
+    if to is Mail.HOLDER:
         related = ("resource__connection", "beneficiary", "request__requester")
         grant = Grant.objects.select_related(*related).get(pk=facts["grant"])
         machine = grant.beneficiary.kind == Subject.Kind.SERVICE  # a machine reads no mail, so its requester gets it
@@ -109,7 +101,7 @@ def messages(event: AuditEvent) -> Iterator[EmailMessage]:
         .get(pk=facts["request"])
     )
     where = f"/requests/{request.pk}"
-    if event.verb not in (Verb.REQUEST_ASKED, Verb.REQUEST_VOTED):
+    if to is Mail.REQUESTER:
         last = request.decisions.filter(superseded=False).select_related("approver").order_by("-pk").first()
         grants = list(request.grants.select_related("resource__connection").order_by("pk"))
         yield from _to(request.requester, "decided", event, where, request=request, decision=last, grants=grants)
