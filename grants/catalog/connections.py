@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from accounts.errors import NotAllowed
 from accounts.models import Subject
 from grants import clock
 from grants.audit import Verb, record
 from grants.catalog.changes import judged_anew
 from grants.catalog.models import Connection
+from grants.catalog.sentences import Says
 from grants.catalog.specs import ConnectionSpec
 from grants.due import DueJob
 
@@ -40,28 +42,13 @@ class ConnectionChange(NamedTuple):
         return f"{self.slug}: changed {', '.join(self.fields)}" if self.fields else f"{self.slug}: as it was"
 
 
-class KindChanged(Exception):
-    """The slug belongs to an orchestrator of another kind. Its resources would become something else."""
-
-    def __init__(self, slug: str) -> None:
-        self.reason = f"{slug} is of another kind already; give the new orchestrator a slug of its own."
-        super().__init__(self.reason)
-
-
-class HostTaken(Exception):
-    """The host belongs to another connection. The gate finds the connection of a call by its host."""
-
-    def __init__(self, host: str, by: str) -> None:
-        self.reason = f"{host} is the host of {by} already, which the file does not name."
-        super().__init__(self.reason)
-
-
 @transaction.atomic
 def apply_connections(specs: Sequence[ConnectionSpec], *, by: Subject | str) -> list[ConnectionChange]:
     """Add or change connections by slug, all or none, with one event; make each of them due for a sync now.
 
     A connection that the file does not name stays as it is: people may hold access to its resources.
-    Raises KindChanged or HostTaken.
+    Raises NotAllowed when a slug belongs to an orchestrator of another kind, whose resources would become something
+    else, and when a host belongs to another connection: the gate finds the connection of a call by its host.
     """
     known = {row.slug: row for row in Connection.objects.order_by("pk").select_for_update(no_key=True)}
     _free_hosts(specs, known)
@@ -75,7 +62,7 @@ def apply_connections(specs: Sequence[ConnectionSpec], *, by: Subject | str) -> 
             applied.append(ConnectionChange(spec.slug, added=True))
             continue
         if row.kind != spec.kind:
-            raise KindChanged(spec.slug)
+            raise NotAllowed(Says.KIND_CHANGED, slug=spec.slug)
         fields = tuple(field for field, column in _COLUMNS.items() if getattr(row, column) != values[column])
         if fields:
             Connection.objects.filter(pk=row.pk).update(
@@ -97,7 +84,7 @@ def _free_hosts(specs: Sequence[ConnectionSpec], known: Mapping[str, Connection]
     named = {spec.slug: spec.host for spec in specs}
     for slug, row in known.items():
         if slug not in named and row.host and row.host in named.values():
-            raise HostTaken(row.host, slug)
+            raise NotAllowed(Says.HOST_TAKEN, host=row.host, slug=slug)
     moving = [row.pk for slug, row in known.items() if slug in named and row.host not in ("", named[slug])]
     Connection.objects.filter(pk__in=moving).update(host="")
 

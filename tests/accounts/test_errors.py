@@ -14,7 +14,7 @@ import pytest
 from accounts.errors import Conflict, NotAllowed, Sentence
 from accounts.sentences import Says
 
-ROOMS = ("accounts", "grants.lifecycle", "grants.tokens")
+ROOMS = ("accounts", "grants.catalog", "grants.lifecycle", "grants.tokens")
 ROOT = Path(__file__).resolve().parents[2]
 
 

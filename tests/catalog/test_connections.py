@@ -13,11 +13,13 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import transaction
 
+from accounts.errors import NotAllowed
 from grants import clock
 from grants.adapters.errors import AdapterError, Unavailable, Unsupported
+from grants.audit import Verb, record
 from grants.audit.models import AuditEvent
 from grants.catalog import sync
-from grants.catalog.connections import HostTaken, KindChanged, apply_connections
+from grants.catalog.connections import apply_connections
 from grants.catalog.models import Connection
 from grants.catalog.specs import ConnectionSpec
 from grants.due import DueJob
@@ -58,8 +60,14 @@ def test_hosts_are_exchanged_in_one_go_and_never_shared() -> None:
     swapped = [PROD._replace(host="stage.example.org"), stage._replace(host="prefect.example.org")]
     assert [one.fields for one in apply_connections(swapped, by="cli")] == [("host",), ("host",)]
     assert dict(Connection.objects.values_list("slug", "host")) == {one.slug: one.host for one in swapped}
-    with pytest.raises(HostTaken, match=r"prefect\.example\.org is the host of prefect-stage"), transaction.atomic():
+    with (
+        pytest.raises(NotAllowed, match=r"prefect\.example\.org is the host of prefect-stage") as caught,
+        transaction.atomic(),
+    ):
         apply_connections([PROD._replace(host="prefect.example.org")], by="cli")
+    assert (caught.value.code, caught.value.params) == (
+        "host_taken", {"host": "prefect.example.org", "slug": "prefect-stage"},
+    )  # fmt: skip
 
 
 def test_applying_again_changes_nothing() -> None:
@@ -91,9 +99,26 @@ def test_one_that_the_file_no_longer_names_stays() -> None:
 
 def test_another_kind_under_a_known_slug_changes_nothing_at_all() -> None:
     apply_connections([PROD], by="cli")
-    with pytest.raises(KindChanged, match="prefect-prod is of another kind"), transaction.atomic():
+    with pytest.raises(NotAllowed, match="prefect-prod is of another kind") as caught, transaction.atomic():
         apply_connections([PROD._replace(slug="new"), PROD._replace(kind="airflow")], by="cli")
+    assert (caught.value.code, caught.value.params) == ("kind_changed", {"slug": "prefect-prod"})
     assert Connection.objects.get().kind == "prefect"
+
+
+def test_the_command_says_why_a_file_is_refused(tmp_path: Path) -> None:
+    apply_connections([PROD, PROD._replace(slug="stage", host="p.example.org")], by="cli")
+    Connection.objects.filter(slug="prefect-prod").update(kind="airflow")
+    record(Verb.CONNECTION_APPLIED, by="test", on=Connection.objects.all())
+    file = tmp_path / "connections.yaml"
+    for text, why in (
+        (FILE, "prefect-prod is of another kind already; give the new orchestrator a slug of its own."),
+        (FILE.replace("prefect-prod", "new") + "    host: p.example.org\n",
+         "p.example.org is the host of stage already, which the file does not name."),
+    ):  # fmt: skip
+        file.write_text(text)
+        with pytest.raises(CommandError) as caught:
+            run("connections", "apply", str(file))
+        assert str(caught.value) == f"{why} Nothing was changed."
 
 
 def test_the_command_applies_and_lists(tmp_path: Path) -> None:

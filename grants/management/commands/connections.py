@@ -9,8 +9,9 @@ from typing import Any, override
 
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts.errors import NotAllowed
 from grants.adapters.errors import AdapterError, Unsupported
-from grants.catalog.connections import HostTaken, KindChanged, apply_connections
+from grants.catalog.connections import apply_connections
 from grants.catalog.models import Connection
 from grants.catalog.specs import ConnectionSpec
 from grants.catalog.sync import server_version, version_warning
@@ -53,7 +54,7 @@ class Command(BaseCommand):
         notes = [note for spec in specs if (note := self._version_note(spec))]
         try:
             applied = apply_connections(specs, by="cli")
-        except (KindChanged, HostTaken) as error:
+        except NotAllowed as error:
             raise CommandError(f"{error.reason} Nothing was changed.") from None
         for one in applied:
             self.stdout.write(one.sentence)
