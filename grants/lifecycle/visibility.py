@@ -51,16 +51,6 @@ def _among(column: str, rows: QuerySet[Any, Any]) -> Func:
     return among(column, ArraySubquery(rows))
 
 
-def visible_grants(subject: Subject) -> QuerySet[Grant]:
-    if roles.sees_all(subject):
-        return Grant.objects.all()
-    # Asked of each grant, so that the page of one does not read all that somebody decided or owns.
-    decided = Exists(Decision.objects.filter(request=OuterRef("request"), approver=subject))
-    owned = Exists(ownership.owned_by(subject).filter(pk=OuterRef("resource")))
-    mine = Q(beneficiary=subject) | Q(beneficiary__in=service_identities.owned_by(subject))
-    return Grant.objects.filter(mine | decided | owned)
-
-
 def request_of(subject: Subject, pk: int) -> Request | None:
     """This request with its people and items, if this person may see it: asked by or for them or
     their teams' machines, decided by or waiting for them, about what they own."""
@@ -85,7 +75,8 @@ def asked_of(subject: Subject, thing: Resource) -> list[RequestItem]:
 
 
 def grant_of(subject: Subject, pk: int) -> Grant | None:
-    """This grant with its people, if it is one of visible_grants()."""
+    """This grant with its people, if this person may see it: it is theirs or one of their teams' machines', they
+    decided on it or own what it is for."""
     grant = next(iter(_one_grant(ids=[min(pk, NOBODYS)], **_called(subject))), None)
     if grant:
         grant.request.beneficiary = grant.beneficiary  # a composite key keeps them the same
@@ -93,7 +84,7 @@ def grant_of(subject: Subject, pk: int) -> Grant | None:
 
 
 def shown(subject: Subject, grants: Collection[Grant]) -> list[Grant]:
-    """Those of these that are among visible_grants()."""
+    """Those of these that this person may see, as grant_of() says of one."""
     seen = set(_seen(ids=[grant.pk for grant in grants], **_called(subject))) if grants else ()
     return [grant for grant in grants if (grant.pk,) in seen]
 

@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
@@ -87,9 +87,11 @@ def _context(held: Grant, issued: Issued) -> dict[str, Any]:
 
 def _visible(request: HttpRequest, pk: int) -> Credential:
     """A token of a grant that this person sees; 404 for any other."""
-    grants = visibility.visible_grants(signed_in(request))
-    tokens = Credential.objects.filter(kind=Credential.Kind.TOKEN, grant__in=grants)
-    return get_object_or_404(tokens.select_related("grant", "subject"), pk=pk)
+    tokens = Credential.objects.filter(kind=Credential.Kind.TOKEN).select_related("grant", "subject")
+    credential = get_object_or_404(tokens, pk=pk)
+    if credential.grant is None or not visibility.shown(signed_in(request), [credential.grant]):
+        raise Http404
+    return credential
 
 
 def _grant(credential: Credential) -> Grant:
