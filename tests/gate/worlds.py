@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from grants.catalog.levels import Key, Level
-from grants.gate.decision.types import CatalogEntry, Credential, Grant, Principal, Snapshot, Upstream
+from grants.gate.decision.types import ByCredential, CatalogEntry, Credential, Grant, Principal, Snapshot, Upstream
 from grants.tokens.mint import mint
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -50,7 +50,7 @@ def snapshot(
 
 
 def person(subject: int = 1, *, grants: tuple[int, ...] | None = None, until: datetime = NOW + 8 * HOUR) -> Principal:
-    return Principal(subject, 7, None if grants is None else frozenset(grants), until)
+    return Principal(subject, ByCredential(7), None if grants is None else frozenset(grants), until)
 
 
 class Held(NamedTuple):

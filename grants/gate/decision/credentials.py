@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from hmac import compare_digest
 
-from grants.gate.decision.types import Code, Credential, Principal, Refusal, Snapshot, Target, Upstream
+from grants.gate.decision.types import ByCredential, Code, Credential, Principal, Refusal, Snapshot, Target, Upstream
 from grants.tokens.mint import read
 
 COOKIE = "__Host-stint-gate"  # a browser's session at the gate, set by the hand-off from the portal
@@ -60,7 +60,7 @@ def known_by(
         return Refusal(401, Code.INACTIVE)
     browser = kind == "gate_session"
     grants = None if credential.grant is None else frozenset((credential.grant,))
-    return Principal(credential.subject, credential.id, grants, credential.expires_at, browser)
+    return Principal(credential.subject, ByCredential(credential.id), grants, credential.expires_at, browser)
 
 
 def _adrift(credential: Credential) -> bool:

@@ -115,13 +115,28 @@ class Ask(NamedTuple):
 # Who asks, and what is known.
 
 
+class ByCredential(NamedTuple):
+    """A caller who has shown a credential that Stint issued: a service token, or a browser's session at the gate."""
+
+    credential: int  # its row
+
+
+# What a caller has shown. Calls are counted and recorded by it. A token of an identity provider, which has an issuer
+# and a subject there and no row here, will be another member.
+type Proof = ByCredential
+
+
 class Principal(NamedTuple):
-    """Who is calling. A token is limited to the grant that it was issued for; a browser's session is not."""
+    """The caller of one call, and what it is limited to.
+
+    A token is limited to the grant that it was issued for; a browser's session carries all grants of its subject.
+    What all callers share is bounded by `subject`: one subject may have any number of proofs.
+    """
 
     subject: int
-    credential: int  # its row, for counting what it was used for
+    proof: Proof
     grants: frozenset[int] | None  # those that it is limited to; None: all of its subject's
-    until: datetime  # the credential's own end
+    until: datetime  # when the proof itself is no longer good
     browser: bool = False
 
 

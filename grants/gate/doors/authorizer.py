@@ -9,6 +9,7 @@ from multidict import CIMultiDictProxy
 
 from grants.catalog.levels import Level
 from grants.gate.bounds.aside import aside
+from grants.gate.bounds.callers import STRANGERS
 from grants.gate.bounds.turns import Turns
 from grants.gate.decision.check import check, holds
 from grants.gate.decision.credentials import authenticate, known_by
@@ -54,6 +55,11 @@ class Call:
     principal: Principal | None = None  # None on a public route, too
     size: int = 0  # bytes of the body, or of a socket's message: what grows with them is done aside
 
+    @property
+    def subject(self) -> int:
+        """Whose share of what all callers share the call takes."""
+        return STRANGERS if self.principal is None else self.principal.subject
+
 
 @dataclass(slots=True, frozen=True)
 class Passed:
@@ -88,7 +94,7 @@ class Authorizer:
         """Whether a token in a socket's sign-in is the credential that the socket was opened with."""
         snapshot = self.snapshot()
         known = known_by(snapshot, call.served.upstream, token, now_of(snapshot))
-        return not isinstance(known, Refusal) and known.credential == self.principal_of(call).credential
+        return not isinstance(known, Refusal) and known.proof == self.principal_of(call).proof
 
     async def decide(self, call: Call, body: Json, *, opening: bool = False) -> Passed:
         """A request with its body, or the `opening` of a socket."""
@@ -144,9 +150,9 @@ class Authorizer:
 
     def works(self, call: Call) -> bool:
         """Whether the caller may work on something of this orchestrator, or is in the drain of it."""
-        snapshot, principal = self.snapshot(), call.principal
+        snapshot = self.snapshot()
         now = now_of(snapshot)
-        grants = (snapshot.grants.get(pk) for pk in snapshot.grants_of.get(principal.subject if principal else 0, ()))
+        grants = (snapshot.grants.get(pk) for pk in snapshot.grants_of.get(call.subject, ()))
         return any(
             Level.WORK in grant.level
             and grant.resource.connection == call.served.upstream.slug
@@ -171,7 +177,7 @@ class Authorizer:
             if len(wanted) <= FEW_LOOKUPS:
                 return await call.served.lookups.resolve(wanted)
             self._may_ask(call)
-            async with self._turns.of(call.principal.subject if call.principal else 0):
+            async with self._turns.of(call.subject):
                 return await call.served.lookups.resolve(wanted)
         except LookupFailed:
             raise CallRefused(

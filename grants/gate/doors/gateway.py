@@ -121,7 +121,7 @@ class Gateway:
         if call.match.route.need is not None:
             principal = self.authorizer.principal_of(call)  # nobody's body is waited for before it is known whose it is
             subject = principal.subject
-            self.sockets.recent_callers.heard(request.remote, principal.credential)
+            self.sockets.recent_callers.heard(request.remote, principal.proof)
             known(request, subject)
         CALLER.set(subject)
         caller = subject or self.enter.addresses.of(request)
@@ -309,7 +309,7 @@ class Gateway:
     def _count(self, call: Call, code: str) -> None:
         DECIDED.labels(call.served.upstream.slug, code).inc()
         if call.principal is not None:
-            self.usage.count(call.principal.credential, call.match.route.name, code)
+            self.usage.count(call.principal.proof, call.match.route.name, code)
 
     def _count_refused(self, seen: Seen, refusal: Refusal) -> None:
         call = seen.call
@@ -328,9 +328,9 @@ class Gateway:
                 "run_started",
                 connection=call.served.upstream.id,
                 subject=principal.subject,
-                credential=principal.credential,
                 grants=list(passed.outcome.grants),
                 run=run,
+                **principal.proof._asdict(),
             )
 
     def served(self, upstream: Upstream) -> Served:

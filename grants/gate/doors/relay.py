@@ -10,7 +10,7 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from grants.gate.bounds.aside import dumped, parsed
-from grants.gate.bounds.callers import STRANGERS, Callers
+from grants.gate.bounds.callers import Callers
 from grants.gate.decision.bodies import dump
 from grants.gate.decision.kinds import Visible
 from grants.gate.decision.limits import Limits
@@ -119,9 +119,8 @@ class Relay:
 
     async def _said(self, number: int, raw: bytes) -> Goodbye | None:
         """What is looked into of all sockets of a caller counts together, and with the bodies of its calls."""
-        subject = self.call.principal.subject if self.call.principal is not None else STRANGERS
         try:
-            with self.callers.holding(subject, len(raw)):
+            with self.callers.holding(self.call.subject, len(raw)):
                 return await (self._sign_in(raw) if number == 1 else self._frame(number, raw))
         except CallRefused:
             return _refusing(AGAIN, "try again")
@@ -235,7 +234,7 @@ class Relay:
 
     def _count(self, code: str) -> None:
         assert self.call.principal is not None
-        self.usage.count(self.call.principal.credential, self.call.match.route.name, code)
+        self.usage.count(self.call.principal.proof, self.call.match.route.name, code)
 
 
 def _parted(kind: WSMsgType, code: Any, reason: str | None) -> Goodbye:

@@ -51,7 +51,7 @@ def _subject(watched: Watched) -> int | None:
 
 
 class _Opener(NamedTuple):
-    subject: int  # not a credential: of those one has as many as one likes
+    subject: int  # not what it has shown: one subject may have any number of credentials
     works: bool
 
 
@@ -108,9 +108,9 @@ class Sockets:
             raise CallRefused(error.refusal._replace(why=call.served.kind.sockets.anonymous)) from None
 
     def _count_recent(self, request: web.BaseRequest, call: Call, code: str) -> None:
-        """On the credential that called from there of late: the caller of this socket is not known."""
-        for credential in self.recent_callers.lately(request.remote):
-            self.usage.count(credential, call.match.route.name, code)
+        """On what the caller has shown that called from there of late: the caller of this socket is not known."""
+        for proof in self.recent_callers.lately(request.remote):
+            self.usage.count(proof, call.match.route.name, code)
 
     async def _connect(self, request: web.BaseRequest, call: Call) -> aiohttp.ClientWebSocketResponse[bool]:
         upstream, kind = call.served.upstream, call.served.kind

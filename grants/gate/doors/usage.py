@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import structlog
 
-from grants.gate.decision.types import Refusal, Snapshot, Upstream
+from grants.gate.decision.types import Proof, Refusal, Snapshot, Upstream
 from grants.gate.doors.authorizer import Call
 from grants.gate.doors.metrics import LOST, WAITING
 from grants.gate.feed.writes import Rejected, Unwritten, Writes
@@ -32,8 +32,8 @@ type Fact = int | str | bool | list[int] | None
 
 
 class _Counted(NamedTuple):
-    minute: str
-    credential: int
+    minute: int  # since 1970
+    proof: Proof
     route: str
     code: str
 
@@ -43,7 +43,7 @@ class _EqualRefusals(NamedTuple):
 
     connection: int
     subject: int | None
-    credential: int | None
+    proof: Proof | None
     route: str
     code: str
     need: str
@@ -59,10 +59,9 @@ class Usage:
         self._lost: Counter[str] = Counter()
         self._written = time.monotonic()
 
-    def count(self, credential: int, route: str, code: str) -> None:
-        """One call of a credential, let through ("ok") or refused."""
-        minute = datetime.now(UTC).replace(second=0, microsecond=0).isoformat()
-        key = _Counted(minute, credential, route, code)
+    def count(self, proof: Proof, route: str, code: str) -> None:
+        """Count one call, let through ("ok") or refused."""
+        key = _Counted(int(time.time()) // 60, proof, route, code)
         if key not in self._counts and len(self._counts) >= MOST_COUNTS:
             self._lose("counts", 1)
         else:
@@ -83,7 +82,7 @@ class Usage:
         key = _EqualRefusals(
             upstream.id if upstream else 0,
             principal.subject if principal else None,
-            principal.credential if principal else None,
+            principal.proof if principal else None,
             call.match.route.name if call else "",
             refusal.code,
             (refusal.ask.need.name or "").lower() if refusal.ask else "",
@@ -125,9 +124,9 @@ class Usage:
         for key, (since, n) in tuple(self._folds.items()):
             if everything or since <= due:
                 del self._folds[key]
-                self.event(
-                    "refused", **{name: value for name, value in key._asdict().items() if value not in (None, "")}, n=n
-                )
+                facts = key._asdict() | (key.proof._asdict() if key.proof else {})
+                del facts["proof"]
+                self.event("refused", **{name: fact for name, fact in facts.items() if fact not in (None, "")}, n=n)
 
     async def _write_events(self) -> None:
         while self._events:
@@ -152,8 +151,8 @@ class Usage:
         while self._counts:
             batch = dict(list(self._counts.items())[:BATCH])
             rows = [
-                {"minute": key.minute, "gate": self._name, "credential_id": key.credential, "route": key.route,
-                 "code": key.code, "n": n}
+                {"minute": datetime.fromtimestamp(key.minute * 60, UTC).isoformat(), "gate": self._name,
+                 "credential_id": key.proof.credential, "route": key.route, "code": key.code, "n": n}
                 for key, n in batch.items()
             ]  # fmt: skip
             try:

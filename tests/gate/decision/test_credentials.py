@@ -7,7 +7,7 @@ from base64 import b64encode
 import pytest
 
 from grants.gate.decision.credentials import COOKIE, authenticate, known_by
-from grants.gate.decision.types import Code, Principal, Refusal
+from grants.gate.decision.types import ByCredential, Code, Principal, Refusal
 from grants.tokens.mint import mint
 from tests.gate.worlds import HOUR, NOW, OTHER, UPSTREAM, Held, snapshot, token
 
@@ -50,13 +50,13 @@ def cookie(text: str) -> tuple[str, str]:
     ],
 )
 def test_a_service_token_in_any_of_three_places(header: tuple[str, str]) -> None:
-    assert who(header) == Principal(1, 7, frozenset({1}), NOW + HOUR, browser=False)
+    assert who(header) == Principal(1, ByCredential(7), frozenset({1}), NOW + HOUR, browser=False)
     assert who(header, method="POST") == who(header)  # a program needs no Origin
     assert who(header, ("Cookie", "of=another site"), method="WS") == who(header)
 
 
 def test_a_browsers_session() -> None:
-    assert who(cookie(SESSION.token)) == Principal(1, 8, None, NOW + HOUR, browser=True)
+    assert who(cookie(SESSION.token)) == Principal(1, ByCredential(8), None, NOW + HOUR, browser=True)
 
 
 ALMOST = TOKEN.token[:-1] + ("y" if TOKEN.token.endswith("x") else "x")

@@ -133,7 +133,7 @@ def test_a_key_on_http_alone_is_told_so() -> None:
                 ).encode(),
                 seconds=1,
             )
-            assert {(key.credential, key.route, key.code) for key in door.usage._counts} >= {
+            assert {(key.proof.credential, key.route, key.code) for key in door.usage._counts} >= {
                 (1, "WS /v9/things/{name}/talk", "key_only")
             }
 
@@ -153,7 +153,7 @@ def test_a_client_that_is_too_old_is_told_so_and_counted() -> None:
                     pass
             assert caught.value.status == 400
             assert counted._value.get() == before + 1, "counted although nobody knows who it is"
-            assert {(key.credential, key.code) for key in door.usage._counts} >= {(1, "old_client")}
+            assert {(key.proof.credential, key.code) for key in door.usage._counts} >= {(1, "old_client")}
 
     run(story())
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from grants.gate.decision.types import Code, Refusal
+from grants.gate.decision.types import ANY, ByCredential, Code, Principal, Refusal, Route, Upstream
 from grants.gate.doors import usage as usages
+from grants.gate.doors.authorizer import Call
 from grants.gate.doors.usage import Usage
 from grants.gate.feed.writes import Rejected, Unwritten, Writes
 from tests.gate.loop import run
 from tests.gate.views import Writer, database
+from tests.gate.worlds import NOW
 
 
 @pytest.fixture
@@ -34,14 +38,14 @@ def test_nothing_is_lost_while_the_database_is_away(writer: Writer) -> None:
         try:
             for turn in range(3):
                 for n in range(100):
-                    usage.count(n % 5, "GET /x", "ok")
+                    usage.count(ByCredential(n % 5), "GET /x", "ok")
                 usage.event("run_started", run=str(turn))
                 if turn == 1:  # it goes away in the middle, and the line that we have is dead
                     writer.connection.execute("ALTER FUNCTION gate_use(jsonb) RENAME TO away")
                     writer.connection.execute("ALTER FUNCTION gate_append(text, bytea) RENAME TO away_too")
                     with pytest.raises(Unwritten):
                         await usage.write(everything=True)
-                    usage.count(0, "GET /x", "ok")
+                    usage.count(ByCredential(0), "GET /x", "ok")
                     writer.connection.execute("ALTER FUNCTION away(jsonb) RENAME TO gate_use")
                     writer.connection.execute("ALTER FUNCTION away_too(text, bytea) RENAME TO gate_append")
                     writer.connection.execute(
@@ -82,7 +86,7 @@ def test_what_there_is_no_room_for_is_counted_and_said(monkeypatch: pytest.Monke
         away = Away(Unwritten("down"))
         usage = Usage(away, "here")  # type: ignore[arg-type]
         for n in range(25):
-            usage.count(n, "GET /x", "ok")
+            usage.count(ByCredential(n), "GET /x", "ok")
             usage.event("run_started", run=str(n))
         with pytest.raises(Unwritten):
             await usage.write(everything=True)
@@ -124,6 +128,27 @@ def test_refusals_fold_and_the_count_is_exact(monkeypatch: pytest.MonkeyPatch) -
         await usage.write()
         facts = [json.loads(values[1]) for _, values in away.took]
         assert {(one["code"], one["n"]) for one in facts} == {("unknown", 1000), ("expired", 1)}
+
+    run(story())
+
+
+def test_refusals_of_one_subject_are_recorded_by_what_it_has_shown() -> None:
+    """Fault: refusals are folded by the subject alone, so the record does not say with which credential."""
+
+    async def story() -> None:
+        away = Away(Unwritten("down"))
+        away.error = None
+        usage = Usage(away, "here")  # type: ignore[arg-type]
+        match: Any = SimpleNamespace(route=Route("GET", "/x", ANY))
+        upstream = Upstream("toy", "toy", "toy.example", "http://toy", "test", "", 7)
+        for credential in (1, 2, 2):
+            principal = Principal(5, ByCredential(credential), None, NOW)
+            call = Call(None, match, None, principal)  # type: ignore[arg-type] (nobody looks at them)
+            usage.refused(upstream, call, Refusal(403, Code.NO_GRANT), None)
+        await usage.write(everything=True)
+        said = {"connection": 7, "subject": 5, "route": "GET /x", "code": "no_grant"}
+        facts = [json.loads(values[1]) for _, values in away.took]  # type: ignore[arg-type]
+        assert facts == [{**said, "credential": 1, "n": 1}, {**said, "credential": 2, "n": 2}]
 
     run(story())
 

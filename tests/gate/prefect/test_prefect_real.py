@@ -22,7 +22,7 @@ from aiohttp import web
 from playwright.sync_api import sync_playwright
 
 from grants.catalog.levels import Key, Level
-from grants.gate.decision.types import Credential, Upstream
+from grants.gate.decision.types import ByCredential, Credential, Upstream
 from grants.gate.prefect.kind import PREFECT
 from grants.tokens.mint import mint
 from tests.gate.loop import run
@@ -173,7 +173,9 @@ def test_a_run_from_its_start_to_its_end(locked: PrefectServer, tmp_path: Path) 
                 lambda: tasks_of(direct, nightly) == [("extract", "COMPLETED"), ("load", "COMPLETED")],
                 why=lambda: str(door.usage._counts),
             )
-            refused = {key: n for key, n in door.usage._counts.items() if key.credential == 2 and key.code != "ok"}
+            refused = {
+                key: n for key, n in door.usage._counts.items() if key.proof == ByCredential(2) and key.code != "ok"
+            }
             assert not refused, "nothing that a worker does is refused"
             await door.usage.write(everything=True)
             events = [(values[0], json.loads(values[1])) for sql, values in door.writes.calls if "append" in sql]
