@@ -29,6 +29,39 @@ def test_many_who_ask_at_once_share_one_request_and_many_ids_go_together(prefect
     assert prefect.asked == ["POST /api/flow_runs/filter"] * 3  # of three rows each
 
 
+def test_the_histories_of_a_run_and_of_the_runs_above_it_are_asked_for_together(prefect: Prefect) -> None:
+    """Fault: each is asked for once the one below it has been answered. They are sent all at once, and once each."""
+    runs = [prefect.run(1, state_type="RUNNING", start_time="2026-01-01T10:00:00Z")]
+    for n in range(2, 6):
+        task = prefect.add("task_runs", 10 + n, flow_run_id=runs[-1])
+        runs.append(prefect.run(n, parent_task_run_id=task, state_type="RUNNING", start_time="2026-01-01T10:00:00Z"))
+    histories = sorted(f"GET /api/flow_run_states/?flow_run_id={run}" for run in runs)
+
+    def asked() -> list[str]:
+        return sorted(one for one in prefect.asked if "flow_run_states" in one)
+
+    async def story() -> None:
+        arrived, answered = asyncio.Event(), asyncio.Event()
+        lookups = Lookups("prod", prefect)
+        await lookups.resolve([Lookup("flow_run_place", runs[-1])])
+
+        def held() -> asyncio.Future[None]:
+            arrived.set()
+            return asyncio.ensure_future(_wait(answered))
+
+        prefect.delay = held
+        looking = asyncio.create_task(lookups.resolve([Lookup("flow_run", runs[-1])]))
+        await arrived.wait()
+        await asyncio.sleep(0.05)
+        assert asked() == histories, "before one of them was answered"
+        answered.set()
+        await looking
+        await lookups.resolve([Lookup("flow_run", run) for run in runs])
+        assert asked() == histories
+
+    asyncio.run(story())
+
+
 def test_one_who_leaves_takes_the_answer_from_nobody(prefect: Prefect) -> None:
     prefect.pool(1, "p")
 

@@ -211,8 +211,8 @@ class Lookups:
         return Known(place.lineage, {**facts, "started": await self._started(place.runs)} if exact else facts)
 
     async def _started(self, runs: tuple[Row, ...]) -> str | None:
-        begun = [await self._memory.get("begun", row["id"]) for row in runs if row["began"]]
-        return min((row["began"] for row in begun if row and row["began"]), default=None, key=datetime.fromisoformat)
+        begun = await self._rows("begun", [run["id"] for run in runs if run["began"]])
+        return min((row["began"] for row in begun.values() if row["began"]), default=None, key=datetime.fromisoformat)
 
     async def _task_run(self, task: str, *, exact: bool) -> Known | None:
         row = await self._memory.get("task_run", task)

@@ -197,7 +197,7 @@ class Rows:
         return _apart(one)
 
     async def _begun(self, key: str) -> Row:
-        """When a run first left SCHEDULED, by its history."""
+        """When a run first left SCHEDULED, by its history, which Prefect gives of one run at a time."""
         states = await self._get(f"/api/flow_run_states/?flow_run_id={key}")
         if not isinstance(states, list):
             raise LookupFailed("flow_run_states")
