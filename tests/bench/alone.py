@@ -11,7 +11,7 @@ from typing import Any
 from grants.catalog.levels import Key, Level
 from grants.gate.decision.check import check
 from grants.gate.decision.credentials import authenticate
-from grants.gate.decision.table import match
+from grants.gate.decision.table import RouteTable
 from grants.gate.decision.target import canonical
 from grants.gate.decision.types import (
     Allow,
@@ -26,7 +26,7 @@ from grants.gate.decision.types import (
     Upstream,
 )
 from grants.gate.prefect.guards.asks import asks, needs
-from grants.gate.prefect.routes.table import table
+from grants.gate.prefect.routes.table import ROUTES
 from grants.tokens.mint import mint
 from tests.bench.figures import say, spread
 
@@ -69,14 +69,14 @@ def _decision(
     snapshot: Snapshot, token: str, method: str, path: bytes, body: Any, known: Mapping[Lookup, Known]
 ) -> Callable[[], Allow | Any]:
     """All that the gateway does between a head (and a body) and a yes, but for asking Prefect."""
-    routes = table("prefect")
+    routes = RouteTable(ROUTES, "prefect")
     headers = [("Host", "prefect.test"), ("User-Agent", "prefect/3"), ("Authorization", f"Bearer {token}")]
     sent = json.dumps(body)
 
     def decide() -> Allow | Any:
         target = canonical(path)
         assert not isinstance(target, Refusal)
-        matched = match(routes, method, target)
+        matched = routes.match(method, target)
         assert isinstance(matched, Match)
         now = datetime.now(UTC)
         principal = authenticate(snapshot, UPSTREAM, headers, now, method=method, target=target)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from itertools import combinations, groupby
 from typing import NamedTuple
 
+from grants.gate.decision.ids import UUID
 from grants.gate.decision.limits import LARGE, LISTED
 from grants.gate.decision.types import ANY, Body, Code, Match, Refusal, Route, Scope, Target
 
 _PARAMETER = re.compile(r"\{(?P<name>\w+)(?::(?P<kind>str|uuid|path))?\}")
 _CONVERTER = re.compile(r":\w+}")
-_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
 class TwoLines(Exception):
@@ -76,6 +76,7 @@ class RouteTable:
         node.lines[route.method] = _Compiled(route, tuple(values))
 
     def match(self, method: str, target: Target) -> Match | Refusal:
+        """Find the one line that takes a call. `method` is WS for a socket. A call that no line takes is refused."""
         segments = target.path[1:].split("/")
         line = _find(self._root, method, segments, 0)
         if not isinstance(line, _Compiled):
@@ -84,11 +85,6 @@ class RouteTable:
         if line.rest is not None:
             params[line.rest[0]] = "/".join(segments[line.rest[1] :])
         return Match(line.route, params, target, self.connection)
-
-
-def match(table: RouteTable, method: str, target: Target) -> Match | Refusal:
-    """The one line that takes the call. `method` is WS for a socket. What no line takes is refused."""
-    return table.match(method, target)
 
 
 def _find(node: _Node, method: str, segments: Sequence[str], at: int) -> _Compiled | bool:
@@ -101,7 +97,7 @@ def _find(node: _Node, method: str, segments: Sequence[str], at: int) -> _Compil
     else:
         segment = segments[at]
         literal = node.literals.get(segment)
-        uuid = node.uuid if node.uuid is not None and _UUID.fullmatch(segment) else None
+        uuid = node.uuid if node.uuid is not None and UUID.fullmatch(segment) else None
         for child in (literal, uuid, node.any_segment if segment else None):
             if child is not None:
                 found = _find(child, method, segments, at + 1)

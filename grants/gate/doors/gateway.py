@@ -81,9 +81,7 @@ class Gateway:
         began, seen = time.perf_counter(), Seen()
         try:
             answer = await self._answer(request, seen)
-        except CallRefused as error:
-            answer = await self._refuse(request, seen, error.refusal)
-        except Unanswered as error:
+        except (CallRefused, Unanswered) as error:
             answer = await self._refuse(request, seen, error.refusal)
         except (ConnectionError, asyncio.CancelledError):
             raise  # the caller is gone

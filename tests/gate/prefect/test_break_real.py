@@ -10,13 +10,13 @@ import pytest
 
 from grants.catalog.levels import Key, Level
 from grants.gate.decision.check import check
-from grants.gate.decision.table import match
+from grants.gate.decision.table import RouteTable
 from grants.gate.decision.target import canonical
 from grants.gate.decision.types import Allow, Json, Match, Refusal
 from grants.gate.prefect.guards.asks import asks, needs
 from grants.gate.prefect.kind import PREFECT
 from grants.gate.prefect.lookups.visible_ids import Granted
-from grants.gate.prefect.routes.table import table
+from grants.gate.prefect.routes.table import ROUTES
 from tests.gate.prefect.world import Seen, World, leaked, running_world
 from tests.gate.worlds import NOW, grant, person, snapshot
 
@@ -30,6 +30,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
+TABLE = RouteTable(ROUTES, "prod")
+
 type May = Mapping[Level, tuple[str, str]]  # what somebody was granted, each on a kind and an id
 
 
@@ -37,7 +39,7 @@ def call(world: World, may: May, method: str, path: str, body: Json = None) -> S
     """As the gate handles it: judged by what Prefect says of all that is named, then sent, its answer heard."""
     target = canonical(f"/api{path}".encode())
     assert not isinstance(target, Refusal)
-    matched = match(table("prod"), method, target)
+    matched = TABLE.match(method, target)
     assert isinstance(matched, Match), matched
     wanted = needs(matched, body)
     if isinstance(wanted, Refusal):

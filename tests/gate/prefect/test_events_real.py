@@ -12,6 +12,7 @@ from websockets.sync.client import connect
 from grants.gate.decision.types import Json, Refusal, Send
 from grants.gate.prefect.lists.narrow import named, narrow
 from grants.gate.prefect.lookups.visible_ids import Granted
+from grants.gate.prefect.scopes import Scope
 from tests.gate.prefect.world import AUTH, NOTHING, World, leaked, match_of, token
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]
@@ -132,4 +133,4 @@ def subscription(world: World, visible: Granted, path: str, message: Json) -> ob
     if isinstance(wanted, Refusal):
         return wanted
     found = world.loop.run(world.lookups.resolve(wanted))
-    return narrow(match, message, world.loop.run(world.lookups.visible_ids(visible)), found)
+    return narrow(match, message, world.loop.run(world.lookups.visible_ids(visible, Scope.EVENTS_OUT)), found)

@@ -155,12 +155,12 @@ def test_without_the_auth_string_nothing_is_known(world: World) -> None:
         with pytest.raises(LookupFailed):
             world.loop.run(stranger.resolve([wanted]))
     with pytest.raises(LookupFailed):
-        world.loop.run(stranger.visible_ids(Granted(all=False, pools=frozenset({world.alpha.pool}))))
+        world.loop.run(stranger.visible_ids(Granted(all=False, pools=frozenset({world.alpha.pool})), Scope.FLOWS))
     upstream.http.close()
 
 
 def test_a_queue_and_its_pool_by_visible_ids(world: World) -> None:
-    shown = world.loop.run(world.lookups.visible_ids(world.sees(world.alpha)))
+    shown = world.loop.run(world.lookups.visible_ids(world.sees(world.alpha), Scope.WORK_QUEUES))
     assert shown.pools == {world.alpha.pool}
     assert world.alpha.queue in shown.queues
     assert world.bravo.queue not in shown.queues

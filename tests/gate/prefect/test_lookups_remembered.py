@@ -13,6 +13,7 @@ from grants.gate.decision.types import Lookup, Route
 from grants.gate.prefect.lookups.invalidation import moved
 from grants.gate.prefect.lookups.resolve import Lookups
 from grants.gate.prefect.lookups.visible_ids import Granted
+from grants.gate.prefect.scopes import Scope
 from tests.gate.prefect.answering import SERVER, Clock, Prefect, uid
 
 
@@ -221,17 +222,17 @@ def test_visible_ids_are_pools_deployments_and_queues_of_every_page(prefect: Pre
 
     async def story() -> None:
         lookups = Lookups("prod", prefect, clock)
-        shown = await lookups.visible_ids(visible)
+        shown = await lookups.visible_ids(visible, Scope.WORK_QUEUES)
         assert shown.pools == {pool}  # the other is gone
         assert shown.queues == {uid(60)}
         assert shown.deployments == {**{key: key for key in mine}, foreign: uid(90)}
         asked = len(prefect.asked)
-        assert await lookups.visible_ids(visible) is shown
+        assert await lookups.visible_ids(visible, Scope.WORK_QUEUES) is shown
         assert len(prefect.asked) == asked
         prefect.rows["deployments"].pop(mine[0])
         clock.now = 30
-        assert mine[0] not in (await lookups.visible_ids(visible)).deployments
-        assert (await lookups.visible_ids(Granted(all=True))).deployments == {}
+        assert mine[0] not in (await lookups.visible_ids(visible, Scope.WORK_QUEUES)).deployments
+        assert (await lookups.visible_ids(Granted(all=True), Scope.WORK_QUEUES)).deployments == {}
         assert shown.sees((Key("prod", "pool", pool),))
         assert not shown.sees((Key("prod", "pool", other), SERVER))
         assert not shown.sees((Key("prod", "block", pool), SERVER))
@@ -245,6 +246,6 @@ def test_visible_ids_that_cannot_be_made_out_is_a_failure(prefect: Prefect) -> N
 
     async def story() -> None:
         with pytest.raises(LookupFailed):
-            await Lookups("prod", prefect).visible_ids(Granted(all=False, pools=frozenset({pool})))
+            await Lookups("prod", prefect).visible_ids(Granted(all=False, pools=frozenset({pool})), Scope.FLOWS)
 
     asyncio.run(story())

@@ -10,14 +10,14 @@ import pytest
 
 from grants.catalog.levels import Key, Level
 from grants.gate.decision.check import check
-from grants.gate.decision.table import match
 from grants.gate.decision.target import canonical
 from grants.gate.decision.types import Allow, Code, Grant, Known, Lookup, Match, Refusal, Snapshot
 from grants.gate.prefect.guards.asks import asks, needs
-from grants.gate.prefect.routes.table import ROUTES, table
+from grants.gate.prefect.routes.table import ROUTES
 from tests.gate.prefect.escalation_calls import MALFORMED, MISSING, PASS_MORE
 from tests.gate.prefect.escalations import ESCALATIONS
 from tests.gate.prefect.matrix import CALLS, PASS, PRINCIPALS, Call
+from tests.gate.prefect.served import TABLE
 from tests.gate.worlds import NOW, SERVER, grant, person, snapshot
 
 SPACE = UUID("5a5a5a5a-5a5a-45a5-85a5-5a5a5a5a5a5a")
@@ -124,7 +124,7 @@ WORLDS: Mapping[str, Snapshot] = {name: snapshot(grants) for name, grants in _GR
 def judged(call: Call) -> tuple[Match, Any]:
     target = canonical(call.path.replace(" ", "%20").encode())
     assert not isinstance(target, Refusal), target
-    matched = match(table("prefect"), call.method, target)
+    matched = TABLE.match(call.method, target)
     assert isinstance(matched, Match), call
     wanted = needs(matched, call.body)
     if isinstance(wanted, Refusal):
@@ -193,7 +193,7 @@ def test_what_is_looked_up_is_known_before_it_is_asked() -> None:
         filled = call.filled(IDS)
         target = canonical(filled.path.encode())
         assert not isinstance(target, Refusal)
-        matched = match(table("prefect"), filled.method, target)
+        matched = TABLE.match(filled.method, target)
         assert isinstance(matched, Match)
         wanted = needs(matched, filled.body)
         if isinstance(wanted, Refusal):

@@ -26,8 +26,9 @@ from grants.gate.decision.types import (
     Send,
     Target,
 )
-from grants.gate.prefect.lists.narrow import named, narrow, reads_variables
+from grants.gate.prefect.lists.narrow import named, narrow
 from grants.gate.prefect.lookups.visible_ids import NOBODY, Granted, VisibleIds
+from grants.gate.prefect.reading.hydration import reads_variables
 from grants.gate.prefect.scopes import Scope
 from tests.gate.prefect.served import SCOPE_OF
 

@@ -9,6 +9,7 @@ import pytest
 from grants.gate.decision.types import Json
 from grants.gate.prefect.lookups.resolve import Lookups
 from grants.gate.prefect.lookups.visible_ids import Granted
+from grants.gate.prefect.scopes import Scope
 from tests.gate.prefect.world import HISTORY, Team, World, ids, leaked, match_of
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("world")]
@@ -194,12 +195,14 @@ def test_a_moved_deployment_moves(world: World) -> None:
     alpha, lookups = world.alpha, Lookups("prod", world.upstream)
     moving = world.make("/deployments/", name="moving", flow_id=world.flow, work_pool_name=alpha.pool_name)
     sees = world.sees(alpha)
-    assert moving in world.loop.run(lookups.visible_ids(sees)).deployments
+    assert moving in world.loop.run(lookups.visible_ids(sees, Scope.FLOWS)).deployments
     world.upstream.do("PATCH", f"/deployments/{moving}", {"work_pool_name": world.bravo.pool_name})
     lookups.wrote(match_of("POST", "/api/flows/filter", "/api/flows/filter"))
-    assert moving in world.loop.run(lookups.visible_ids(sees)).deployments  # remembered: nothing was written here
+    assert (
+        moving in world.loop.run(lookups.visible_ids(sees, Scope.FLOWS)).deployments
+    )  # remembered: nothing was written here
     patched = match_of("POST", "/api/flows/filter", "/api/flows/filter")
     patched = patched._replace(route=patched.route._replace(method="PATCH", template="/api/deployments/{id:uuid}"))
     lookups.wrote(patched)
-    assert moving not in world.loop.run(lookups.visible_ids(sees)).deployments
+    assert moving not in world.loop.run(lookups.visible_ids(sees, Scope.FLOWS)).deployments
     world.upstream.do("DELETE", f"/deployments/{moving}")

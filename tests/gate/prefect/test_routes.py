@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 
 from grants.catalog.levels import WORDS, Level
 from grants.gate.decision.limits import COMPUTED, LARGE, LISTED
-from grants.gate.decision.table import Boundless, RouteTable, TwoLines, match
+from grants.gate.decision.table import Boundless, RouteTable, TwoLines
 from grants.gate.decision.target import canonical
 from grants.gate.decision.types import ANY, Body, Code, Match, Refusal, Route
 from grants.gate.prefect.kind import PREFECT
-from grants.gate.prefect.routes.table import ROUTES, table
+from grants.gate.prefect.routes.table import ROUTES
 from grants.gate.prefect.scopes import Scope
 from tests.adapters.contract_files import description
+from tests.gate.prefect.served import TABLE
 from tests.gate.raw_targets import raw_targets
 from tests.real.prefect import PYTHON, missing
 
 UUID = "11111111-1111-4111-8111-111111111111"
-TABLE = table("prefect")
 CLASSES = {
     "public": None,
     "any": ANY,
@@ -54,7 +54,7 @@ REFUSED = {("POST", f"/api/admin/database/{what}") for what in ("create", "clear
 
 def line(method: str, path: str) -> Match | Refusal:
     target = canonical(path.encode())
-    return target if isinstance(target, Refusal) else match(TABLE, method, target)
+    return target if isinstance(target, Refusal) else TABLE.match(method, target)
 
 
 # The installed server.
@@ -207,7 +207,7 @@ def test_a_literal_beats_a_parameter() -> None:
         for path, wanted in (("/a/b", literal), ("/a/c", parameter)):
             target = canonical(path.encode())
             assert not isinstance(target, Refusal)
-            found = match(compiled, "GET", target)
+            found = compiled.match("GET", target)
             assert isinstance(found, Match)
             assert found.route is wanted
 
@@ -251,7 +251,7 @@ def judged_alike(raw: bytes, method: str) -> None:
     target = canonical(raw)
     if isinstance(target, Refusal):
         return
-    found = match(TABLE, method, target)
+    found = TABLE.match(method, target)
     wanted = [route for form, route in naive(method) if form.fullmatch(target.path)]
     if target.path.split("/")[1] in {"api", "docs", "redoc", "openapi.json", "ui-settings", "v2"}:  # not the UI's first
         wanted = [route for route in wanted if route.template != "/{path:path}"]

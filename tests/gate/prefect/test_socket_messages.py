@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from grants.gate.decision.table import match
 from grants.gate.decision.target import canonical
 from grants.gate.decision.types import Code, Match, Refusal
 from grants.gate.prefect.events.socket_messages import first, socket_asks, socket_needs, socket_sends
-from grants.gate.prefect.routes.table import table
 from tests.gate.prefect.escalation_calls import MALFORMED, NOBODY, PASS_MORE
 from tests.gate.prefect.escalations import ESCALATIONS
 from tests.gate.prefect.matrix import PRINCIPALS, Call
+from tests.gate.prefect.served import TABLE
 from tests.gate.prefect.test_matrix import FOUND, IDS, outcome
 
 EVENTS = [
@@ -28,7 +27,7 @@ RUN, FOREIGN = IDS["flow_run"], IDS["foreign_flow_run"]
 def socket(path: str) -> Match:
     target = canonical(path.encode())
     assert not isinstance(target, Refusal)
-    matched = match(table("prefect"), "WS", target)
+    matched = TABLE.match("WS", target)
     assert isinstance(matched, Match)
     return matched
 
@@ -236,7 +235,7 @@ def test_background_tasks_are_the_servers(number: int, message: Any, fine: bool)
 
 
 def test_every_socket_has_its_frames() -> None:
-    sockets = [route for route in table("prefect").routes if route.method == "WS"]
+    sockets = [route for route in TABLE.routes if route.method == "WS"]
     assert len(sockets) == 5
     for route in sockets:
         path = Call("WS", route.template, "", route.template.replace("{work_pool_name}", "pool-a")).path

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from grants.catalog.levels import Level
+from grants.gate.decision.ids import UUID
 from grants.gate.decision.types import Ask, Found, Json, Lookup, Match
 from grants.gate.prefect.lists.filters import Unnarrowable, within_bounds
 from grants.gate.prefect.reading.finds import (
-    UUID,
     Malformed,
     a_list,
     an_object,

@@ -8,17 +8,17 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
+from grants.gate.decision.ids import canonical_id
 from grants.gate.decision.types import Json, Lookup, Match, Narrowed
 from grants.gate.prefect.lists.filters import MOST_NAMED, Filter, malformed, model, refuse_other_keys, shaped
 from grants.gate.prefect.lookups.visible_ids import NOBODY, ListCall
 from grants.gate.prefect.scopes import Scope
 
-_RUN = re.compile(r"prefect\.flow-run\.([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})")
+_RUN = "prefect.flow-run."
 _LONGEST_TOKEN = 1 << 20
 _PAGE = 50
 
@@ -36,7 +36,8 @@ def _filter_of(match: Match, body: Json) -> Filter:
 def _runs(filters: Filter) -> list[str]:
     involved = [part for name in ("any_resource", "related", "resource") for part in _some(filters, name)]
     ids = [item for part in involved for item in _listed(part, "id") if isinstance(item, str)]
-    runs = list(dict.fromkeys(run[1] for run in map(_RUN.fullmatch, ids) if run))
+    named = dict.fromkeys(item.removeprefix(_RUN) for item in ids if item.startswith(_RUN))
+    runs = [run for run in named if canonical_id(run) == run]
     if len(runs) > MOST_NAMED:
         raise malformed(f"At most {MOST_NAMED} ids can be named in one call.")
     return runs
@@ -61,9 +62,9 @@ def _within(call: ListCall, filters: Filter) -> Filter:
     ids = [
         *(f"prefect.work-pool.{key}" for key in sorted(call.visible_ids.pools)),
         *(f"prefect.deployment.{key}" for key in sorted(call.visible_ids.deployments)),
-        *(f"prefect.flow-run.{key}" for key in sorted(call.seen("flow_run_place", _runs(filters)))),
+        *(f"{_RUN}{key}" for key in sorted(call.seen("flow_run_place", _runs(filters)))),
     ]
-    bound = {"id": ids or [f"prefect.flow-run.{NOBODY}"]}
+    bound = {"id": ids or [f"{_RUN}{NOBODY}"]}
     # The next page's token repeats what was asked for.
     others = [part for part in _some(filters, "any_resource") if _told(part) != bound]
     return {**filters, "any_resource": [*others, bound]}

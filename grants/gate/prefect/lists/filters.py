@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
+from grants.gate.decision.ids import canonical_id
 from grants.gate.decision.types import Code, Json, Refusal
-from grants.gate.prefect.lookups.rows import uuid
 from grants.gate.prefect.lookups.visible_ids import NOBODY
 
 MOST_NAMED = 200  # ids that one call may name, each of which is looked up
@@ -106,7 +106,7 @@ def ids(value: Json) -> list[str]:
     """A list of ids in their one spelling."""
     if not isinstance(value, list):
         raise malformed("A list of ids is expected.")
-    known = [uuid(item) for item in value]
+    known = [canonical_id(item) for item in value]
     if None in known:
         raise malformed("A list of ids holds something else.")
     return list(dict.fromkeys(item for item in known if item))

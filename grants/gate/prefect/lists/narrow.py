@@ -27,6 +27,7 @@ from grants.gate.prefect.lists.filters import (
 )
 from grants.gate.prefect.lookups.visible_ids import Granted, ListCall, VisibleIds
 from grants.gate.prefect.reading.finds import OVERFLOWN, Malformed, an_object
+from grants.gate.prefect.reading.hydration import reads_variables
 from grants.gate.prefect.reading.schemas import checked_by
 from grants.gate.prefect.scopes import Scope, scope_of
 
@@ -301,20 +302,6 @@ def _schema_values(call: ListCall) -> Narrowed:
         return call.sent({"schema": checked_by(body.get("schema"), values), "values": values})
     except Malformed as why:
         return Refusal(400, Code.BODY, why=str(why))
-
-
-def reads_variables(body: Json) -> bool:
-    """Whether Prefect would put a variable's value somewhere into this."""
-    left = [body]
-    while left:
-        part = left.pop()
-        if isinstance(part, dict):
-            if part.get("__prefect_kind") == "workspace_variable":
-                return True
-            left += part.values()
-        elif isinstance(part, list):
-            left += part
-    return False
 
 
 def _graph(call: ListCall) -> Narrowed:

@@ -33,10 +33,11 @@ from typing import NamedTuple
 
 from grants.catalog.levels import Key
 from grants.gate.decision import types
+from grants.gate.decision.ids import canonical_id
 from grants.gate.decision.lookup import Asked, LookupFailed, RowCache
 from grants.gate.decision.types import Found, Known, Lookup, Match
 from grants.gate.prefect.lookups.invalidation import moved
-from grants.gate.prefect.lookups.rows import Row, Rows, uuid
+from grants.gate.prefect.lookups.rows import Row, Rows
 from grants.gate.prefect.lookups.visible_ids import Granted, VisibleIds
 from grants.gate.prefect.scopes import NEEDS_QUEUES
 
@@ -78,9 +79,9 @@ class Lookups:
             if not isinstance(answer, BaseException)
         }
 
-    async def visible_ids(self, visible: Granted, scope: types.Scope | None = None) -> VisibleIds:
-        """What `visible` comes to. Queues are only looked up where `scope` needs them, or is not known."""
-        queues = scope is None or scope in NEEDS_QUEUES
+    async def visible_ids(self, visible: Granted, scope: types.Scope) -> VisibleIds:
+        """What `visible` comes to. Queues are only looked up where `scope` needs them."""
+        queues = scope in NEEDS_QUEUES
         if visible.all:
             return VisibleIds(visible)
         held = self._visible.get((visible, queues))
@@ -128,7 +129,7 @@ class Lookups:
         if kind == "server":
             return Known((self._server,), {})
         if kind in _IDS:
-            known_id = uuid(key)
+            known_id = canonical_id(key)
             if known_id is None:
                 return None
             key = known_id

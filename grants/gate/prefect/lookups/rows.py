@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID
 
+from grants.gate.decision.ids import canonical_id
 from grants.gate.decision.lookup import Asked, LookupFailed, RowSource
 from grants.gate.decision.types import Json
 
@@ -22,7 +22,6 @@ type Fetch = Callable[[Sequence[str]], Awaitable[Mapping[str, Row]]]
 MOST_PAGES = 500
 MOST_CHILDREN = 1_000  # of one run; the oldest show
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 _NAME = re.compile(r"[^/\\;#%?<>&\x00-\x1f\x7f]{1,500}")
 
 _TOGETHER = 8
@@ -30,11 +29,6 @@ _TOGETHER = 8
 _BRIEF = 1.0  # of what is about to change
 _SHORT = 15.0  # of what may move; two of them follow each other (deployment -> pool), which makes 30 s
 _LONG = 300.0  # of what never changes of a run
-
-
-def uuid(text: object) -> str | None:
-    """The one spelling of an id; None for what is none."""
-    return str(UUID(text)) if isinstance(text, str) and _UUID.fullmatch(text) else None
 
 
 def segment(name: str) -> str | None:
@@ -173,11 +167,11 @@ class Rows:
     async def _flow_deployment(self, key: str) -> Row | None:
         """The deployment that a POST of this flow and name, "flow id/name", would change instead of making one."""
         flow, _, name = key.partition("/")
-        if uuid(flow) is None:
+        if canonical_id(flow) is None:
             return None
         body = {"flows": {"id": {"any_": [flow]}}, "deployments": {"name": {"any_": [name]}}}
         rows = [_deployment(row) for row in await self._list("/api/deployments/filter", body)]
-        return next((row for row in rows if (row["flow_id"], row["name"]) == (uuid(flow), name)), None)
+        return next((row for row in rows if (row["flow_id"], row["name"]) == (canonical_id(flow), name)), None)
 
     async def _queues(self, key: str) -> Row | None:
         """The queues of a pool that is given as "id/name": a namesake's are left out."""
@@ -242,7 +236,7 @@ def _maybe_id(body: Json, name: str) -> str | None:
     value = _field(body, name, str)
     if value is None:
         return None
-    known = uuid(value)
+    known = canonical_id(value)
     if known is None:
         raise LookupFailed(f"{name} is no id")
     return known

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from grants.adapters.orchestrators.prefect import SERVER
 from grants.catalog.levels import Key, Level
+from grants.gate.decision.ids import UUID
 from grants.gate.decision.types import ANY, Ask, Code, Found, Json, Lookup, Match, Refusal
 
-UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _NAME = re.compile(r"[^/%&<>\x00-\x1f\x7f]{1,500}")  # what Prefect takes as a name, and what fits in a path
 
 # Kinds whose id is a name that people type: what does not exist must look like what is not granted.

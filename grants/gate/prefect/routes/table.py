@@ -5,17 +5,8 @@ A test compares these lines with what the installed server registers, and has th
 
 from __future__ import annotations
 
-from functools import cache
-
-from grants.gate.decision.table import RouteTable
 from grants.gate.prefect.routes import deployments as routes_deployments
 from grants.gate.prefect.routes import runs as routes_runs
 from grants.gate.prefect.routes import server as routes_server
 
 ROUTES = (*routes_runs.ROUTES, *routes_deployments.ROUTES, *routes_server.ROUTES)
-
-
-@cache
-def table(connection: str) -> RouteTable:
-    """The compiled table of one connection, by its slug."""
-    return RouteTable(ROUTES, connection)
