@@ -27,12 +27,6 @@ _LONGEST = 255  # of a role's name at Keycloak
 
 _SHORTENED = re.compile(r"~[0-9a-f]{16}\Z")
 
-# A binding belongs to the grants of its role, by the identity that it is about.
-JOIN_GRANTS = """
-    JOIN accounts_identity i ON i.idp_id = b.idp_id AND i.external_id = b.external_id
-    JOIN grants_grant g ON g.beneficiary_id = i.subject_id AND g.idp_id = b.idp_id AND g.role = b.role
-"""
-
 
 def identity_for_roles(subject_id: int) -> Identity | None:
     """The identity at which this person can be given roles; None: their access lives at the gate alone."""
@@ -65,6 +59,15 @@ def want(grants: Sequence[Grant]) -> None:
     due_now(grants, Urgency.WANTED)
 
 
+# A binding belongs to the grants of its role, by the identity that it is about. They are locked by id: two actions that
+# share roles would otherwise wait for each other.
+_LOCK = """
+SELECT b.id FROM grants_rolebinding b
+    JOIN accounts_identity i ON i.idp_id = b.idp_id AND i.external_id = b.external_id
+    JOIN grants_grant g ON g.beneficiary_id = i.subject_id AND g.idp_id = b.idp_id AND g.role = b.role
+WHERE g.id = ANY (%s) ORDER BY b.id FOR NO KEY UPDATE OF b
+"""
+
 # What was owed already waits no longer than it did. A lease stays: whoever is at it loses the confirmation to the new
 # generation, and gives it back as due.
 _DUE_NOW = """
@@ -81,12 +84,7 @@ def due_now(grants: Sequence[Grant], urgency: Urgency = Urgency.ENDED) -> None:
     if not ids:
         return
     with connection.cursor() as cursor:
-        # Locked by id: two actions that share roles would otherwise wait for each other.
-        cursor.execute(
-            f"SELECT b.id FROM grants_rolebinding b {JOIN_GRANTS} WHERE g.id = ANY (%s)"  # noqa: S608 (ours)
-            " ORDER BY b.id FOR NO KEY UPDATE OF b",
-            [ids],
-        )
+        cursor.execute(_LOCK, [ids])
         cursor.execute(_DUE_NOW, [urgency, urgency, [pk for (pk,) in cursor.fetchall()]])
 
 
