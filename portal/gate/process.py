@@ -24,6 +24,7 @@ from grants.gate.doors.upstream import Client
 from grants.gate.doors.usage import Usage
 from grants.gate.doors.watchdog import watch
 from grants.gate.feed.beat import Beat
+from grants.gate.feed.locks import Locks
 from grants.gate.feed.memory import Memory
 from grants.gate.feed.snapshot import Feed
 from grants.gate.feed.writes import Unwritten, Writes
@@ -58,7 +59,8 @@ class Gate:
         # A connection of its own: who enters does not queue behind counts.
         self.tickets = Writes(database)
         enter = Enter(self.feed, self.tickets, portal=env.public_url, limits=self.limits, addresses=self.addresses)
-        self.gateway = Gateway(self.feed, kinds, self.client, self.usage, enter, self.limits)
+        self.locks = Locks(Writes(database), self.limits.turn)
+        self.gateway = Gateway(self.feed, kinds, self.client, self.usage, enter, self.limits, self.locks)
         self.stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -138,6 +140,7 @@ class Gate:
             log.error("gate_lost", waiting=self.usage.waiting)
         await self.writes.close()
         await self.tickets.close()
+        await self.locks.close()
 
     def _remember(self) -> None:
         try:

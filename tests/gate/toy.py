@@ -46,6 +46,7 @@ from grants.gate.doors.enter import Enter
 from grants.gate.doors.gateway import Gateway
 from grants.gate.doors.upstream import Client
 from grants.gate.doors.usage import Usage
+from grants.gate.feed.locks import Locks
 from grants.gate.feed.snapshot import Feed
 from grants.tokens.mint import mint
 
@@ -279,6 +280,14 @@ class Kept:
     async def close(self) -> None: ...
 
 
+class NoOtherGate:
+    """The locks of a gate that is the only one."""
+
+    @asynccontextmanager
+    async def held(self, name: str) -> AsyncIterator[None]:
+        yield
+
+
 class Gate:
     """A gate that runs in this process, on a port of its own."""
 
@@ -337,6 +346,7 @@ async def gate(
     portal: str = "https://stint.test",
     scheme: str = "https",
     addresses: Addresses | None = None,
+    locks: Locks | None = None,
 ) -> AsyncIterator[Gate]:
     limits = limits or Limits()
     writes = Kept()
@@ -344,7 +354,7 @@ async def gate(
     usage = Usage(writes, "test")  # type: ignore[arg-type]
     enter = Enter(feed, writes, portal=portal, limits=limits, addresses=addresses)  # type: ignore[arg-type]
     async with Client(limits, scheme=scheme) as client:
-        gateway = Gateway(feed, {papers.upstream.kind: kind}, client, usage, enter, limits)
+        gateway = Gateway(feed, {papers.upstream.kind: kind}, client, usage, enter, limits, locks or NoOtherGate())  # type: ignore[arg-type]
         server = Server(gateway, limits=limits, addresses=addresses)
         listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         watch = asyncio.create_task(gateway.sockets.watch())

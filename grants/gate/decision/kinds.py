@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -110,7 +110,7 @@ class Kind(NamedTuple):
     # What a call asks for.
     needs: Callable[[Match, Json], tuple[Lookup, ...] | Refusal]
     asks: Callable[[Match, Json, Found], tuple[Ask, ...] | Refusal]
-    alone: Callable[[Match], Hashable | None]  # calls that name the same, if anything, go up one after the other
+    alone: Callable[[Match], str | None]  # calls that give the same text, if any, go up one after the other
     may_finish: Callable[[Match, Collection[Lookup], Found, Drain], bool]  # in the drain of an access that has ended
     # What lists show.
     visible: Callable[[Sequence[Grant]], Visible]  # by grants that are live

@@ -48,6 +48,7 @@ from grants.gate.doors.narrowing import narrowed
 from grants.gate.doors.sockets import Sockets
 from grants.gate.doors.upstream import Asking, Client, Orchestrator, Served, Unanswered, whole
 from grants.gate.doors.usage import Usage
+from grants.gate.feed.locks import Locks
 from grants.gate.feed.snapshot import Feed, now_of
 
 log = structlog.get_logger(__name__)
@@ -67,9 +68,17 @@ class Seen:
 
 class Gateway:
     def __init__(
-        self, feed: Feed, kinds: Mapping[str, Kind], client: Client, usage: Usage, enter: Enter, limits: Limits
+        self,
+        feed: Feed,
+        kinds: Mapping[str, Kind],
+        client: Client,
+        usage: Usage,
+        enter: Enter,
+        limits: Limits,
+        locks: Locks,
     ) -> None:
         self.feed, self.client, self.usage, self.enter, self.limits = feed, client, usage, enter, limits
+        self.locks = locks
         self.authorizer = Authorizer(feed, scheme=client.scheme)
         self.callers = Callers(limits)
         self.sockets = Sockets(self.authorizer, client, usage, limits, self.callers)
@@ -129,12 +138,17 @@ class Gateway:
                 return await self._judged(request, call, body)
 
     async def _judged(self, request: web.BaseRequest, call: Call, body: Json) -> web.StreamResponse:
-        """What is judged by what is there waits for who changes that: two at once would not see each other."""
+        """A call that is judged by what it changes waits for the others that change it, at this gate and at others.
+
+        Two at once would each be judged without the other.
+        """
         alone = call.served.kind.alone(call.match)
         if alone is None:
             return await self._passed(request, call, body)
-        await self.authorizer.decide(call, body)  # who would be refused keeps nobody waiting
-        async with self._turns.of((call.served.upstream.slug, alone)):
+        await self.authorizer.decide(call, body)  # a caller who would be refused keeps nobody waiting
+        name = f"{call.served.upstream.slug} {alone}"
+        async with self._turns.of(name), self.locks.held(name):
+            call.served.lookups.wrote(call.match)  # what was asked for before may have been changed by another gate
             # What goes on at the orchestrator goes on without its caller, and so does the turn.
             return await to_its_end(self._passed(request, call, body), self.limits.answer)
 

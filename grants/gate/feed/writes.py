@@ -51,7 +51,9 @@ class Writes:
                 autocommit=True,
                 connect_timeout=2,
                 application_name="stint gate writes",
-                options="-c statement_timeout=4s -c lock_timeout=2s",
+                # The server notices a gate that is cut off, and releases its locks.
+                options="-c statement_timeout=4s -c lock_timeout=2s"
+                " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=2",
                 tcp_user_timeout=4000,
             )
         return self._connection

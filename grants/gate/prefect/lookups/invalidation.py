@@ -7,7 +7,8 @@ from collections.abc import Collection
 from grants.gate.decision.table import plain
 from grants.gate.decision.types import Route
 
-_DEPLOYMENTS = ("deployment", "deployment_name", "flow_deployment", "pool_deployments", "flow_deployments")
+_SCHEDULES = ("deployment_schedules",)
+_DEPLOYMENTS = ("deployment", "deployment_name", "flow_deployment", "pool_deployments", "flow_deployments", *_SCHEDULES)
 _POOLS = ("pool", "pool_id", "pool_queues", "pool_deployments", "deployment", "deployment_name", "flow_deployment",
           "flow_deployments")  # fmt: skip
 _QUEUES = ("queue", "pool_queue", "pool_queues")
@@ -32,6 +33,9 @@ _UNDER = {
 _ALSO = {
     ("POST", "/api/work_pools/{work_pool_name}/queues"): _QUEUES,
     ("POST", "/api/deployments/bulk_delete"): _DEPLOYMENTS,
+    ("POST", "/api/deployments/{id}/schedules"): _SCHEDULES,
+    ("PATCH", "/api/deployments/{id}/schedules/{schedule_id}"): _SCHEDULES,
+    ("DELETE", "/api/deployments/{id}/schedules/{schedule_id}"): _SCHEDULES,
     ("POST", "/api/flows/bulk_delete"): _FLOWS,
     ("POST", "/api/flow_runs/bulk_delete"): _RUNS,
     ("POST", "/api/flow_runs/bulk_set_state"): _RUNS,
@@ -44,8 +48,6 @@ _STILL = {
     ("PATCH", "/api/flow_runs/{id}/labels"),
     ("PATCH", "/api/task_runs/{id}"),
     ("DELETE", "/api/flow_runs/{id}/input/{key}"),
-    ("PATCH", "/api/deployments/{id}/schedules/{schedule_id}"),
-    ("DELETE", "/api/deployments/{id}/schedules/{schedule_id}"),
     ("DELETE", "/api/work_pools/{work_pool_name}/workers/{name}"),
     ("POST", "/api/flows/"),
     ("POST", "/api/artifacts/"),
@@ -58,6 +60,6 @@ def moved(route: Route) -> Collection[str]:
     parts = route.template.removeprefix("/api/").strip("/").split("/")
     if line in _STILL or route.method in {"GET", "WS"}:
         return ()
-    if route.method == "POST" and len(parts) > 1:
-        return _ALSO.get(line, ())
-    return _UNDER.get(parts[0], ())
+    if line in _ALSO:
+        return _ALSO[line]
+    return () if route.method == "POST" and len(parts) > 1 else _UNDER.get(parts[0], ())

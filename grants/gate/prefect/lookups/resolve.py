@@ -44,6 +44,7 @@ from grants.gate.prefect.scopes import NEEDS_QUEUES
 _DEEPEST = 32  # sub-flows in sub-flows; deeper ones belong to the server alone
 _VISIBLE_SECONDS = 15.0  # on top of the 15 that its rows may be old
 _MOST_VISIBLE = 2_000
+_MAKE_VISIBLE = frozenset({"pool_id", "deployment", "pool_deployments", "pool_queues"})  # what _look() reads
 
 _IDS = frozenset({
     "flow_run", "flow_run_place", "flow_run_children", "task_run", "task_run_place", "task_run_children", "deployment",
@@ -97,8 +98,10 @@ class Lookups:
 
     def wrote(self, match: Match) -> None:
         """Forget what a write may have moved. To be called once it was answered, whatever the answer."""
-        for kind in moved(match.route):
+        kinds = moved(match.route)
+        for kind in kinds:
             self._memory.forget(kind)
+        if not _MAKE_VISIBLE.isdisjoint(kinds):
             self._visible.clear()
 
     # What may be seen.
