@@ -7,6 +7,7 @@ be different on this machine is a table in first_start.py.
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import shutil
@@ -20,10 +21,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from socket import gethostname
-from typing import override
+from typing import Any, override
 
 import httpx
 import pytest
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from portal.demo import keycloak as server
 from portal.demo.process import Parts, base_env, listens
@@ -44,6 +47,7 @@ pytestmark = [
 ]
 AUTH = "stint:what-only-the-gate-knows-0123456789"
 WHY = "The nightly run died on the Adyen schema change; the fix is merged."
+GATE_HOST = HOSTS["prefect.example.org"]
 PAGE = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "none"}
 
 
@@ -117,6 +121,21 @@ class Person:
         """What Prefect, or the gate before it, answers to a run of it."""
         path = f"/api/deployments/{self.site.deployments[deployment]}/create_flow_run"
         return self.http.post(f"{self.site.gate}{path}", json={}, headers={"Origin": self.site.gate}).status_code
+
+    def hears(self) -> dict[str, Any]:
+        """The first event of deployments that they may see, over the socket that Prefect's pages open."""
+        cookies = "; ".join(f"{one.name}={one.value}" for one in self.http.cookies.jar if one.domain == GATE_HOST)
+        url = f"{self.site.gate.replace('https', 'wss', 1)}/api/events/out"
+        told = {"Cookie": cookies, "Origin": self.site.gate}
+        with connect(
+            url, ssl=self.site.trust, additional_headers=told, subprotocols=[Subprotocol("prefect")]
+        ) as socket:
+            socket.send(json.dumps({"type": "auth", "token": None}))
+            assert json.loads(socket.recv(10)) == {"type": "auth_success"}
+            wanted = {"event": {"prefix": ["prefect.deployment."]}}
+            socket.send(json.dumps({"type": "filter", "filter": wanted, "backfill": True}))
+            event: dict[str, Any] = json.loads(socket.recv(10))["event"]
+            return event
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +245,7 @@ def test_it_ends_with_a_sign_in_and_a_grant_that_opens_prefect(site: Site) -> No
     for _ in range(4):  # nginx asks one after the other
         ada.page("/access")
         assert ada.run("nightly") == 201
+    assert ada.hears()["resource"]["prefect.resource.name"] == "nightly"  # by an upgrade, through nginx
 
     # And the other way round, as while it is updated.
     site.machine.systemctl("start", "stint-web@1", "stint-gate@2")
