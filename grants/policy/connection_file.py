@@ -1,4 +1,4 @@
-"""connections.yaml into specs; every problem is told at once, with line and column. Django-free."""
+"""Read connections.yaml into specs and report all problems at once, with line and column. Free of Django."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HOST = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?$"
 
 
 def _without_password(url: object) -> object:
-    """Comes before every other judgement: those show what they refuse, on a terminal and in logs."""
+    """Checked before everything else, because other checks print the value on a terminal and in logs."""
     if isinstance(url, str) and "@" in url:
         raise refused("A password in an address ends up in logs: put it into `secret`, as env:NAME or file:/path.")
     return url
@@ -30,7 +30,7 @@ def _may_be_called(url: str) -> str:
 
 
 def _bad_url(url: str) -> str:
-    """Why Stint must not call this address; "" when it may."""
+    """Say why Stint must not call this address; "" when it may."""
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname or "", parts.port
@@ -99,5 +99,5 @@ def parse_connections(text: str) -> list[ConnectionSpec]:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of the file, for editors."""
+    """Return the JSON Schema of the file, for editors."""
     return json_schema(_File, "Stint connections")

@@ -1,4 +1,4 @@
-"""What changes between two policies, in words for the person who is about to apply one. Django-free."""
+"""Say what changes between two policies, for the person who is about to apply one. Free of Django."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from grants.policy.language import TERMS, Policy, Rule, parse_policy
 
 
 def differences(old: Policy | None, new: Policy) -> Iterator[str]:
-    """One sentence a change. Nothing when the policies say the same."""
+    """Yield one sentence for each change; none when the policies say the same."""
     if old is None:
         yield "the first policy: nothing was in force"
         old = parse_policy("{version: 1, rules: []}")

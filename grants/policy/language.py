@@ -1,5 +1,5 @@
-"""The language of policy.yaml: each key is a field with a type, which reads it and refuses what is wrong, and a Term,
-which says it in words and knows the strictest of several values. Django-free."""
+"""The language of policy.yaml. Each key is a field with a type, which reads the value and reports mistakes, and a Term,
+which puts it into words and selects the strictest of several values. Free of Django."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from grants.policy.values import (
 )  # fmt: skip
 from grants.policy.yaml_marks import Place
 
-DRAIN = timedelta(minutes=15)  # unless a rule says otherwise: enough for most runs to end and say so
+DRAIN = timedelta(minutes=15)  # unless a rule says otherwise; most runs end and report their end in this time
 
 
 class Term(NamedTuple):
-    """What a rule says under one key: how it is called, how its value is said, which of several values counts."""
+    """The meaning of a key: its name, how to say its value, and which of several values counts."""
 
     name: str
     say: Callable[[Any], str]
-    strictest: Callable[..., Any] | None = None  # None: all of them count, each in its way
+    strictest: Callable[..., Any] | None = None  # None: all of them count
 
 
 def _not_by(match: ResourceMatch, what: str, *keys: str) -> Iterator[Mistake]:
@@ -44,7 +44,7 @@ def _not_by(match: ResourceMatch, what: str, *keys: str) -> Iterator[Mistake]:
 
 
 class _OwnerEntry(TeamOrPerson):
-    """Whose the resources are that match: of a team, or of a person."""
+    """The owner of the resources that match: a team or a person."""
 
     match: ResourceMatch
 
@@ -73,7 +73,7 @@ type _OwnerLine = Annotated[
 
 
 class RoleLine(Strict):
-    """Which existing role of the IdP stands for what; without one, Stint makes its own."""
+    """The existing role of the provider for what matches; without such a line Stint makes its own role."""
 
     match: ResourceMatch
     role: Annotated[
@@ -90,14 +90,14 @@ class RoleLine(Strict):
 
 
 class Duration(Strict):
-    """How long access lasts, unless said otherwise and at most."""
+    """How long access lasts by default, and at most."""
 
     default: Annotated[Length, Term("default", wording.length, min)]
     longest: Annotated[Length, Term("longest", wording.length, min)]
 
 
 class StageRule(Strict):
-    """So many distinct people from these sources must say yes."""
+    """A stage of approval: `need` different people from these sources must approve."""
 
     need: int = Field(ge=1, le=10)
     sources: tuple[Approver, ...] = Field(alias="from", min_length=1, max_length=20)
@@ -107,7 +107,7 @@ class StageRule(Strict):
 
 
 class Reason(Strict):
-    """How much must be said about why, in characters."""
+    """The least length of a reason, in characters."""
 
     min: Annotated[int, Field(ge=1, le=1000), Term("reason", "{} characters".format, max)]
 
@@ -121,7 +121,7 @@ def _askers(sources: Sequence[Source] | None) -> str:
 
 
 class Rule(Strict):
-    """Who may ask for how much of what, for how long, and who decides."""
+    """A rule: who may ask for which levels of what, for how long, and who decides."""
 
     name: Annotated[
         str, Field(pattern="^[a-z0-9][a-z0-9-]{0,60}$"), Hint("a rule's name has small letters, digits and hyphens")
@@ -151,7 +151,7 @@ def _terms(model: type[Strict], path: str = "") -> Iterator[tuple[Term, Callable
             yield from _terms(field.annotation, f"{path}{name}.")
 
 
-TERMS = tuple(_terms(Rule))  # each with what reads it from a rule, in the order of the language
+TERMS = tuple(_terms(Rule))  # each with the function that reads it from a rule, in the order of the file
 
 
 def _once(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -180,9 +180,9 @@ class _Document(Strict):
 
 
 class Policy(_Document):
-    """A whole policy. `number` is of the version that it is in force as, 0 while it is only a text.
+    """A whole policy. `number` is the number of its version, 0 while it is only a text.
 
-    One is a key, by identity: what is worked out of it is kept with it (rules).
+    Compared by identity, because grants.policy.rules caches what it computes for each policy object.
     """
 
     people: tuple[tuple[str, Place], ...]  # "idp:username" of everybody named, and where
@@ -201,13 +201,13 @@ class Policy(_Document):
 
 
 def parse_policy(text: str) -> Policy:
-    """Read a policy. People are "idp:username" until with_people(). Raises PolicyErrors."""
+    """Read a policy. People stay "idp:username" until with_people() replaces them. Raises PolicyErrors."""
     document, value, _ = read(_Document, text)
     return Policy.model_construct(**dict(document), people=tuple(_people(value, ())))
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of the file, for editors."""
+    """Return the JSON Schema of the file, for editors."""
     return json_schema(_Document, "Stint policy")
 
 
@@ -224,9 +224,9 @@ def _people(value: Any, place: Place) -> Iterator[tuple[str, Place]]:
 
 
 def with_people(policy: Policy, people: dict[str, str]) -> Policy:
-    """The policy with every "idp:username" replaced by what `people` says ("idp:external id").
+    """Return the policy with every "idp:username" replaced by "idp:external id", by the ids in `people`.
 
-    A name that is not in `people` becomes nobody: it can't match anyone.
+    A name that is not in `people` is replaced by "", which matches nobody.
     """
 
     def key(named: str) -> str:
@@ -237,7 +237,7 @@ def with_people(policy: Policy, people: dict[str, str]) -> Policy:
 
 
 def each_person(policy: Policy, say: Callable[[str], str]) -> Policy:
-    """The policy with `say` of every person that it names."""
+    """Return the policy with every person key replaced by `say` of it."""
 
     def each(sources: Sequence[Source]) -> tuple[Source, ...]:
         return tuple(Source("person", say(one.value)) if one.kind == "person" else one for one in sources)

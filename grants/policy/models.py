@@ -14,7 +14,7 @@ class PolicyVersion(models.Model):
     sha256 = models.TextField()
     text = models.TextField()
     # "idp:username" -> external id of every person the text names, fixed when it was applied, so
-    # that an account re-created under an old name inherits nothing.
+    # that an account that is created again under an old name inherits nothing.
     people = models.JSONField()
     applied_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True)  # null: the command line
     applied_at = models.DateTimeField()
@@ -28,13 +28,13 @@ class PolicyVersion(models.Model):
 
 
 class RuleSet(models.Model):
-    """The rules of one version that reach a resource of some kind: many resources share one."""
+    """A set of rules of one version that reaches resources of one kind; many resources share a row."""
 
     id = models.BigAutoField(primary_key=True)
     policy_version = models.ForeignKey(PolicyVersion, models.PROTECT, db_constraint=False, db_index=False)
     kind = models.TextField()
     rules = ArrayField(models.TextField())  # names, in the order of the file
-    digest = models.TextField()  # of kind and rules: names of many rules are too long for an index
+    digest = models.TextField()  # of kind and rules, because the names of many rules are too long for an index
     hidden = models.BooleanField()  # one of them is `discoverable: false`
 
     class Meta:
@@ -44,7 +44,7 @@ class RuleSet(models.Model):
 
 
 class PolicyRefusal(models.Model):
-    """A policy file that was refused, and why: shown to admins until a good one is applied."""
+    """A policy file that was refused, with its errors; shown to admins until a good one is applied."""
 
     id = models.BigAutoField(primary_key=True)
     sha256 = models.TextField()

@@ -1,4 +1,4 @@
-"""Who answers for which resource, and who is kept from seeing one, by the policy in force."""
+"""Who owns a resource, and who may see it, by the policy in force."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grants.policy.versions import in_force
 
 
 def facts_of(resource: Resource) -> Facts:
-    """A resource as the rules see it."""
+    """Return the facts about a resource that the rules use."""
     return Facts(
         id=resource.pk,
         connection=resource.connection.slug,
@@ -26,22 +26,22 @@ def facts_of(resource: Resource) -> Facts:
 
 
 def owns(subject: Subject, resource: Resource) -> bool:
-    """Does this person answer for this resource, by the policy in force?"""
+    """Does this person own this resource, by the policy in force?"""
     policy, person = in_force(), person_of(subject)
     return bool(policy and person and rules.owns(policy, facts_of(resource), person))
 
 
 def may_see(subject: Subject, resource: Resource) -> bool:
-    """Does the policy let this person see this resource? As not_hidden_from(), judged by the rules themselves."""
+    """May this person see this resource? Judged by the rules; agrees with not_hidden_from()."""
     policy, person = in_force(), person_of(subject)
     if not resource.hidden:
         return True
-    judged = resource.rules_id is not None  # else hidden from everybody, until it is
+    judged = resource.rules_id is not None  # a resource that was not judged yet is hidden from everybody
     return bool(policy and person and judged and rules.may_see(policy, facts_of(resource), person))
 
 
 def owned_by(subject: Subject) -> QuerySet[Resource]:
-    """The resources that this person answers for, retired ones included."""
+    """Return the resources that this person owns, retired ones included."""
     policy, person = in_force(), person_of(subject)
     if policy is None or person is None:
         return Resource.objects.none()
@@ -49,6 +49,6 @@ def owned_by(subject: Subject) -> QuerySet[Resource]:
 
 
 def not_hidden_from(subject: Subject) -> Q:
-    """The resources that the policy does not hide from this person."""
+    """Return the condition for the resources that the policy does not hide from this person."""
     policy = in_force()
     return reach.visible(policy, person_of(subject)) if policy else Q(hidden=False)

@@ -1,4 +1,4 @@
-"""People as the rules see them, read from accounts: who asks, who could approve, and what they are called."""
+"""Read people from accounts for the rules: the person who asks, those who could approve, and their names."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from grants.policy.rulings import Person, Source
 
 
 def person_of(subject: Subject) -> Person | None:
-    """A person as the rules see them; None for who is switched off, a machine, or unknown to every IdP."""
+    """Return a person for the rules; None for people who are switched off or have no identity, and for machines."""
     mine = profile.of(subject)
     return Person(subject.pk, mine.idp, mine.external_id, frozenset(mine.teams)) if mine and mine.idp else None
 
 
 def asker_of(subject: Subject) -> Person | None:
-    """Who benefits from an ask, as the rules see them: a person, or an identity with its owning team.
+    """Return the beneficiary of a request for the rules: a person, or a service identity with its owning team.
 
-    What a team's identity holds, everybody on the team can use: so it may be asked for what the team may ask for.
+    Everybody on the team can use the identity's access, so the team's rights to ask apply to it.
     """
     if subject.kind != Subject.Kind.SERVICE:
         return person_of(subject)
@@ -35,7 +35,7 @@ def asker_of(subject: Subject) -> Person | None:
 
 
 class PeopleAsked(rules.People):
-    """Who could be asked to approve, read source by source: of everybody there is, a request's stages name a few."""
+    """The people who could approve, read when a stage names them: a request's stages name few of all people."""
 
     def __init__(self) -> None:
         self._read: set[Source] = set()
@@ -54,7 +54,7 @@ class PeopleAsked(rules.People):
 
 
 def _people_of(sources: Collection[Source]) -> Iterator[Person]:
-    """Those whom teams or names stand for, by their first identity, with those of these teams that they are in."""
+    """The people of these sources, by their first identity, each with those of these teams that they are in."""
     slugs = [source.value for source in sources if source.kind == "team"]
     in_them = Membership.objects.filter(team__slug__in=slugs)
     called = Q(subject__in=in_them.values("subject"))
@@ -76,7 +76,7 @@ def _people_of(sources: Collection[Source]) -> Iterator[Person]:
 
 
 def named(policy: Policy, *, keys: bool = False) -> Policy:
-    """The policy with people by name (and by key, where one must be told from a namesake): to read, not to judge by."""
+    """Return the policy with names in place of keys (with `keys`: beside them), for people to read, not for rules."""
     met: set[str] = set()
 
     def meet(key: str) -> str:
@@ -94,7 +94,7 @@ def named(policy: Policy, *, keys: bool = False) -> Policy:
 
 
 def names_of(people: Collection[str]) -> dict[str, str]:
-    """ "idp:external id" -> name, of those who are known."""
+    """Map each known "idp:external id" to the person's name."""
     if not people:
         return {}
     called = _called(ids=[person.partition(":")[2] for person in people])

@@ -1,6 +1,6 @@
-"""What the policy in force says of each resource, kept beside it: its owner, who is kept from seeing it, its rules.
+"""Store with each resource what the policy in force says about it: its owner, whether it is hidden, its rules.
 
-Lists, search and visibility read these columns. Who may ask or decide is always judged by the rules themselves.
+Lists, search and visibility read these columns. Whether a person may ask or decide is always judged by the rules.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _FACTS = (
     "pk", "connection__slug", "connection__environment", "kind", "name", "tags", "connection__owner_team",
 )  # fmt: skip
 
-# Apart: each version of a policy has sets of its own, so the first is written for every resource, each time. PostgreSQL
-# works the generated `words` out anew for whatever an UPDATE that names an owner's column touches: that takes a second
-# for two thousand.
+# Two statements: every version of a policy has its own rule sets, so the first one writes every resource each time. An
+# UPDATE that names an owner's column makes PostgreSQL compute the generated `words` of every row again, which takes a
+# second for two thousand.
 _WRITE = """
 UPDATE grants_resource r SET hidden = j.hidden, rules_id = j.rules
 FROM unnest(%s::bigint[], %s::bool[], %s::bigint[]) AS j (id, hidden, rules)
@@ -37,42 +37,42 @@ UPDATE grants_resource r SET owner_team = j.team, owner_person = j.person
 FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS j (id, team, person)
 WHERE r.id = j.id AND (r.owner_team, r.owner_person) IS DISTINCT FROM (j.team, j.person)
 """
-MOST = 5_000  # in one statement, which has ten seconds
+MOST = 5_000  # rows in one statement, because a statement has ten seconds
 
 
 def lock() -> None:
-    """Lock all connections, as each sync and each change of connections locks its own.
+    """Lock all connections; a sync, or a change of a connection, locks its own.
 
-    Whoever puts a policy in force does so first: nobody judges by the version before meanwhile, and of two policies
-    the one that was written later is the one that is judged by.
+    The action that puts a policy in force locks first: then nothing is judged by the previous version meanwhile, and
+    of two policies the later one is the one by which resources are judged.
     """
     list(Connection.objects.order_by("pk").select_for_update(no_key=True).values_list("pk"))
 
 
-def keep_all(policy: Policy) -> None:
-    """Bring the columns of every resource to this policy, in the transaction that puts it in force, after lock()."""
-    _keep(policy, Resource.objects.all())
+def store_all(policy: Policy) -> None:
+    """Judge every resource by this policy, in the transaction that puts it in force, after lock()."""
+    _store(policy, Resource.objects.all())
     RuleSet.objects.filter(policy_version__lt=policy.number, resources=None).delete()
 
 
-def keep_stale(policy: Policy | None) -> None:
-    """Bring to this policy, after lock(), what another version judged, or none yet."""
-    keep(policy, Connection.objects.values_list("pk", flat=True), changed=())
+def store_stale(policy: Policy | None) -> None:
+    """Judge by this policy, after lock(), the resources that no version or another version has judged."""
+    store_changed(policy, Connection.objects.values_list("pk", flat=True), changed=())
 
 
-def keep(policy: Policy | None, connections: Iterable[int], changed: Collection[int] | None) -> None:
-    """The same for what has `changed` of these connections, which the caller has locked; for all of it with None.
+def store_changed(policy: Policy | None, connections: Iterable[int], changed: Collection[int] | None) -> None:
+    """Judge the `changed` resources of these connections, which the caller has locked; all of them with None.
 
-    What another version judged, or none yet, is brought up to date besides. No policy at all hides nothing.
+    Also judges the resources that no version or another version has judged. Without a policy nothing is hidden.
     """
     here = Resource.objects.filter(connection__in=connections)
     if changed is not None:
         current = Q(rules__policy_version=policy.number) if policy else Q(rules=None, hidden=False)
         here = here.filter(Q(pk__in=changed) | ~current)
-    _keep(policy, here)
+    _store(policy, here)
 
 
-def _keep(policy: Policy | None, resources: QuerySet[Resource]) -> None:
+def _store(policy: Policy | None, resources: QuerySet[Resource]) -> None:
     facts = [
         Facts(pk, connection, environment, kind, name, frozenset(tags), owner)
         for pk, connection, environment, kind, name, tags, owner in resources.values_list(*_FACTS)
@@ -95,7 +95,7 @@ def _keep(policy: Policy | None, resources: QuerySet[Resource]) -> None:
 
 
 def _sets(policy: Policy, reaches: Iterable[Reach]) -> dict[str, int]:
-    """Digest of each set of rules -> its row, made where it is new."""
+    """Map the digest of each set of rules to its row; insert the new ones."""
     wanted = {_digest(reach): reach for reach in reaches}
     RuleSet.objects.bulk_create(
         [
@@ -118,26 +118,26 @@ def _digest(reach: Reach) -> str:
 
 
 def owned(person: Person) -> Q:
-    """The resources that this person answers for, by themselves or with a team."""
+    """Return the condition for the resources that this person owns, alone or with a team."""
     theirs = Q(owner_team__in=sorted(person.teams - {""}))
     return theirs | Q(owner_person=person.key) if person.key else theirs
 
 
 def owned_by_given() -> Q:
-    """As owned(), in a query that is Written: of who is in these `teams` and is called this `key`, which may be ""."""
+    """Return the same condition for a Written query: for a person of these `teams` with this `key`, which may be ""."""
     by_team = Q(among("owner_team", texts("teams"))) & ~Q(owner_team="")
     return by_team | Q(owner_person=a_text("key")) & ~Q(owner_person="")
 
 
 def visible(policy: Policy, person: Person | None) -> Q:
-    """The resources that the policy does not hide from this person, as rules.may_see() has it."""
+    """Return the condition for the resources that this person may see; agrees with rules.may_see()."""
     if person is None:
         return Q(hidden=False)
     return Q(hidden=False) | owned(person) | Q(rules__in=_may_ask(policy, person, _hidden_sets_of))
 
 
 def askable(policy: Policy, person: Person) -> Q:
-    """The resources of which this person may ask for something."""
+    """Return the condition for the resources of which this person may ask for some level."""
     return Q(rules__in=_may_ask(policy, person, _sets_of))
 
 

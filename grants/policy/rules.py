@@ -1,7 +1,7 @@
-"""The rules themselves: pure, and closed when in doubt.
+"""Judge what a person may ask for, and who decides, by the rules of a policy. Pure functions; an error denies.
 
-A rule applies when its `match` holds. Of the rules that apply, the strictest value of each field wins: who asks
-must be among those who may by every one of them, and all their stages are gone through in order.
+A rule applies when its `match` holds. Of the rules that apply, the strictest value of each field counts: the person
+must be allowed to ask by every one of them, and a request passes the stages of all of them in order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from grants.catalog.levels import LEVELS_OF, SERVICES_ONLY, Level
 from grants.policy.language import TERMS, OwnerLine, Policy, RoleLine, Rule
-from grants.policy.lines import MatchIndex, any_glob
+from grants.policy.match_index import MatchIndex, any_glob
 from grants.policy.rulings import (
     Allowed,
     Candidates,
@@ -51,27 +51,27 @@ def _compiled(policy: Policy) -> _CompiledPolicy:
 
 
 def owner_of(policy: Policy, facts: Facts) -> Owner:
-    """The first glob that matches, else the resource's tag (where tags count), else the connection's owner."""
-    for entry in _compiled(policy).owners.near(facts):
+    """Return the owner by the first matching line, else by the resource's tag if tags count, else the connection's."""
+    for entry in _compiled(policy).owners.possible(facts):
         if _matches(entry.match, facts, level=None, owner=None):
             return entry.owner
     if policy.owner_tags:
         tagged = sorted(tag.removeprefix(OWNER_TAG) for tag in facts.tags if tag.startswith(OWNER_TAG))
-        if len(tagged) == 1:  # two owners by tag are ambiguous: neither
+        if len(tagged) == 1:  # two owner tags are ambiguous, so neither counts
             return Owner(team=tagged[0])
     return Owner(team=facts.connection_owner)
 
 
 def role_of(policy: Policy, facts: Facts, level: str) -> str | None:
-    """The existing role of the IdP that the policy maps this to: of the first entry that matches, or None."""
-    for entry in _compiled(policy).roles.near(facts):
+    """Return the provider's role to which the first matching line maps this level of the resource; None without one."""
+    for entry in _compiled(policy).roles.possible(facts):
         if _matches(entry.match, facts, level=level, owner=None):
             return entry.role
     return None
 
 
 def rule_on(policy: Policy, facts: Facts, asker: Person, level: str) -> Ruling:
-    """May this person ask for this much of this resource, and on which terms?"""
+    """Judge whether this person may ask for this level of this resource, and on which terms."""
     where = f"{facts.name} ({facts.connection}, {facts.environment})"
     refused = _not_for_them(facts, level, asker)
     if refused:
@@ -106,7 +106,7 @@ def rule_on(policy: Policy, facts: Facts, asker: Person, level: str) -> Ruling:
 
 
 def rule_on_all(policy: Policy, items: Sequence[tuple[Facts, str]], asker: Person) -> Ruling:
-    """A whole request: any item denied denies it; terms are the strictest, stages of all apply in order."""
+    """Judge a whole request: one denied item denies it; the strictest terms count, the stages of all apply in order."""
     rulings: list[Allowed] = []
     for facts, level in items:
         ruling = rule_on(policy, facts, asker, level)
@@ -124,7 +124,7 @@ def rule_on_all(policy: Policy, items: Sequence[tuple[Facts, str]], asker: Perso
 
 
 def may_see(policy: Policy, facts: Facts, asker: Person) -> bool:
-    """Rules with `discoverable: false` hide a resource from who neither owns it nor may ask for it."""
+    """Is the resource visible? `discoverable: false` hides it from people who neither own it nor may ask for it."""
     reach = reach_of(policy, facts)
     if not reach.hidden or owns(policy, facts, asker):
         return True
@@ -133,15 +133,15 @@ def may_see(policy: Policy, facts: Facts, asker: Person) -> bool:
 
 
 def reach_of(policy: Policy, facts: Facts) -> Reach:
-    """The owner, and the rules that reach the resource, whatever the level: what may_see() and may_ask() stand on."""
+    """Return the owner of the resource and the rules that reach it at any level; may_see() and may_ask() use these."""
     owner = owner_of(policy, facts)
-    reaching = [rule for rule in _compiled(policy).rules.near(facts) if _reaches(rule.match, facts, owner)]
+    reaching = [rule for rule in _compiled(policy).rules.possible(facts) if _reaches(rule.match, facts, owner)]
     hidden = any(not rule.discoverable for rule in reaching)
     return Reach(owner, facts.kind, tuple(rule.name for rule in reaching), hidden)
 
 
 def may_ask(policy: Policy, kind: str, names: Sequence[str], asker: Person) -> bool:
-    """May this person ask for any level of a resource of this kind that these rules reach? As rule_on() has it."""
+    """May this person ask for any level of a resource of this kind that these rules reach? Agrees with rule_on()."""
     by_name = _compiled(policy).by_name
     reaching = [by_name[name] for name in names]
     return any(
@@ -156,13 +156,13 @@ def _all_allow(applying: Sequence[Rule], level: str, asker: Person) -> bool:
 
 
 def owns(policy: Policy, facts: Facts, person: Person) -> bool:
-    """Is this person the resource's owner, or on the team that is?"""
+    """Does this person own the resource, alone or as a member of the owning team?"""
     owner = owner_of(policy, facts)
     return bool((owner.team and owner.team in person.teams) or (owner.person and owner.person == person.key))
 
 
 class People:
-    """Who could be asked, by what stages and owners name them by: made once for many questions."""
+    """The people who could approve, indexed by team and by key; built once for many questions."""
 
     def __init__(self, people: Iterable[Person]) -> None:
         self._named: dict[str, set[int]] = {}
@@ -176,12 +176,12 @@ class People:
                 self._teams.setdefault(team, set()).add(person.id)
 
     def of(self, source: Source) -> set[int]:
-        """A team's people, or the one who is named; nobody for owners, who are owners of something."""
+        """Return the people of a team, or the named person; none for `owners`, which depend on a resource."""
         known = {"team": self._teams, "person": self._named}.get(source.kind, {})
         return known.get(source.value, set())
 
     def owning(self, owner: Owner) -> set[int]:
-        """Like owns(), for all at once."""
+        """Return everybody for whom owns() holds."""
         team = self.of(Source("team", owner.team)) if owner.team else set[int]()
         return team | self.of(Source("person", owner.person)) if owner.person else team
 
@@ -189,9 +189,9 @@ class People:
 def candidates(
     policy: Policy, stage: Stage, facts: Mapping[int, Facts], people: People, excluded: frozenset[int]
 ) -> Candidates:
-    """Who can decide this stage now: never the asker or who benefits (`excluded`).
+    """Return the people who can decide this stage now, without the requester and the beneficiary (`excluded`).
 
-    The fallback joins only when too few others qualify.
+    The fallback is added only when too few others qualify.
     """
     found = _who(policy, stage, stage.sources, facts, people) - excluded
     if len(found) >= stage.need:
@@ -201,7 +201,7 @@ def candidates(
 
 
 def named_by(policy: Policy, stages: Iterable[Stage], facts: Mapping[int, Facts]) -> set[Source]:
-    """The teams and people whom candidates() of these stages may look at, owners among them."""
+    """Return the teams and people, owners included, whom candidates() may look up for these stages."""
     named: set[Source] = set()
     for stage in stages:
         sources = {*stage.sources, *stage.fallback}
@@ -213,9 +213,9 @@ def named_by(policy: Policy, stages: Iterable[Stage], facts: Mapping[int, Facts]
 
 
 def fillable(stages: Sequence[tuple[int, Iterable[int]]]) -> list[bool]:
-    """Can each stage (so many needed, of these people) be filled when a person counts once per request?
+    """Say of each stage (number needed, people able) whether it can be filled; a person counts once per request.
 
-    Distinct people for all stages are a matching; Kuhn's augmenting paths find the largest.
+    Distinct people for all stages are a bipartite matching; Kuhn's algorithm finds the largest.
     """
     people = [sorted(set(able)) for _, able in stages]
     seats = [number for number, (need, _) in enumerate(stages) for _ in range(need)]
@@ -247,23 +247,23 @@ def _not_for_them(facts: Facts, level: str, asker: Person) -> Denied | None:
 
 
 def _applying(policy: Policy, facts: Facts, level: str) -> tuple[list[Rule], str]:
-    """The rules that apply, and the name of one that could not be judged."""
+    """The rules that apply, and the name of a rule that raised an error ("" without one)."""
     applying: list[Rule] = []
     try:
-        owner, near = owner_of(policy, facts), _compiled(policy).rules.near(facts)
-    except Exception:  # noqa: BLE001 (as below)
+        owner, possible = owner_of(policy, facts), _compiled(policy).rules.possible(facts)
+    except Exception:  # noqa: BLE001 (any error denies)
         return [], "owners"
-    for rule in near:
+    for rule in possible:
         try:
             if _matches(rule.match, facts, level=level, owner=owner):
                 applying.append(rule)
-        except Exception:  # noqa: BLE001 (whatever a rule trips over, it denies)
+        except Exception:  # noqa: BLE001 (any error denies)
             return [], rule.name
     return applying, ""
 
 
 def _counted(rule: Rule, *, drains: bool) -> Mapping[str, Counted]:
-    """What a rule gives; a drain only to what machines do."""
+    """The values of a rule by term; a drain only for levels of machines."""
     return {
         term.name: Counted(of(rule), rule.name)
         for term, of in TERMS
@@ -272,7 +272,7 @@ def _counted(rule: Rule, *, drains: bool) -> Mapping[str, Counted]:
 
 
 def _strictest(given: Sequence[Mapping[str, Counted]]) -> Mapping[str, Counted]:
-    """Of each term the strictest; of equal ones the first."""
+    """The strictest value of each term; the first of equal ones."""
     strictest: dict[str, Counted] = {}
     for term, _ in TERMS:
         if term.strictest and (values := [terms[term.name] for terms in given if term.name in terms]):
@@ -293,7 +293,7 @@ def _is(source: Source, person: Person) -> bool:
 
 
 def _matches(match: ResourceMatch, facts: Facts, *, level: str | None, owner: Owner | None) -> bool:
-    """Every key that is given must hold; within one key any of its values may."""
+    """Does every given key match? Within a key, one matching value is enough."""
     return _about(match, level) and _reaches(match, facts, owner)
 
 
@@ -322,14 +322,14 @@ def _who(
 
 
 def _owners(policy: Policy, stage: Stage, facts: Mapping[int, Facts], people: People) -> set[int]:
-    """An owner must own all that the stage is about, and all of it must be known."""
+    """The people who own every resource of the stage; nobody when one of them is unknown."""
     if not stage.resources or any(pk not in facts for pk in stage.resources):
         return set()
     return set.intersection(*(people.owning(owner_of(policy, facts[pk])) for pk in stage.resources))
 
 
 def _merged(stages: Sequence[Stage], owner: Callable[[int], Owner | None]) -> tuple[Stage, ...]:
-    """Equal stages become one; owners' stages are equal only when the owner is."""
+    """Merge equal stages; owners' stages are equal only when the owner is the same."""
     merged: dict[object, Stage] = {}
     for stage in stages:
         whose = owner(stage.resources[0]) if any(source.kind == "owners" for source in stage.sources) else None

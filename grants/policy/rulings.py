@@ -1,4 +1,4 @@
-"""What the rules are asked about, and what they answer. Values without behaviour; no Django."""
+"""The values that the rules take and return. Free of Django."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 
 class Person(NamedTuple):
-    """Somebody who could ask or approve. `external_id` is what the IdP never changes.
+    """A person who could ask or approve; `external_id` never changes at the provider.
 
-    A service identity can be asked for, too: it is of its owning team alone, and no policy names it as a person.
+    Also a service identity, for which its team asks: its only team is the owning one, and no policy names it.
     """
 
     id: int
@@ -26,7 +26,7 @@ class Person(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """A resource, as far as rules look at it."""
+    """The facts about a resource that rules use."""
 
     id: int
     connection: str
@@ -38,23 +38,23 @@ class Facts(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """Who answers for a resource: a team, a person ("idp:external id"), or nobody when both are empty."""
+    """The owner of a resource: a team, a person ("idp:external id"), or nobody when both are empty."""
 
     team: str = ""
     person: str = ""
 
 
 class Reach(NamedTuple):
-    """What a policy says of a resource before anybody asks: all that visibility needs to know of it."""
+    """What a policy says about a resource before anybody asks; visibility is decided by it."""
 
     owner: Owner
     kind: str
-    rules: tuple[str, ...]  # names of those that reach it, whatever the level, in the order of the file
+    rules: tuple[str, ...]  # names of the rules that reach it at any level, in the order of the file
     hidden: bool  # one of them is `discoverable: false`
 
 
 class Source(NamedTuple):
-    """Where approvers come from."""
+    """Where people come from who may approve or ask."""
 
     kind: Literal["owners", "team", "person"]
     value: str = ""  # team slug, or "idp:external id"
@@ -62,7 +62,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """So many distinct people from these sources must say yes, about these resources."""
+    """A stage of approval: `need` different people from these sources must approve."""
 
     need: int
     sources: tuple[Source, ...]
@@ -72,13 +72,13 @@ class Stage:
 
     @property
     def title(self) -> str:
-        """In words: "1 of the owners", "2 of team sre"."""
+        """The stage in words: "1 of the owners", "2 of team sre"."""
         words = {"owners": "the owners", "team": "team {}", "person": "the people named"}
         named = dict.fromkeys(words[source.kind].format(source.value) for source in self.sources)
         return f"{self.need} of {' or '.join(named)}"
 
     def to_json(self) -> dict[str, Any]:
-        """As it is frozen on the request."""
+        """The form in which the request stores it."""
         return {
             "need": self.need,
             "from": [source._asdict() for source in self.sources],
@@ -99,7 +99,7 @@ class Stage:
 
 
 class Counted(NamedTuple):
-    """A value that counts, and the rule that gave it."""
+    """The value of a term that counts, and the rule that gave it."""
 
     value: Any
     rule: str
@@ -107,7 +107,7 @@ class Counted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """It may be asked for, under these terms: each the strictest of those that the rules give under its name."""
+    """The person may ask, on these terms: of each the strictest value of all rules that apply."""
 
     terms: Mapping[str, Counted]
     stages: tuple[Stage, ...]
@@ -125,24 +125,24 @@ class Allowed:
 
     @property
     def reason_min(self) -> int:
-        """In characters."""
+        """The shortest reason, in characters."""
         least: int = self.terms["reason"].value
         return least
 
     @property
     def drain(self) -> timedelta | None:
-        """How long `work` may finish reporting after its end; None: nothing does."""
+        """How long `work` may report after its end; None when the level has no drain."""
         return self.terms["drain"].value if "drain" in self.terms else None
 
     @property
     def because(self) -> Mapping[str, str]:
-        """The rule, or the rules, that gave each."""
+        """The rule or rules that gave each value."""
         return {**{name: counted.rule for name, counted in self.terms.items()}, **self.by}
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """It may not, and why, in a sentence for the person who asked."""
+    """The person may not ask; `reason` says why, in a sentence for them."""
 
     code: str
     reason: str
@@ -152,7 +152,7 @@ type Ruling = Allowed | Denied
 
 
 class Candidates(NamedTuple):
-    """Who can decide a stage now; `fallback` when too few others qualified and the fallback was added."""
+    """The people who can decide a stage now; `fallback`: too few others qualified, so the fallback was added."""
 
     people: tuple[int, ...]
     fallback: bool

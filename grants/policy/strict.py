@@ -1,4 +1,4 @@
-"""Models that read files strictly: every mistake is told at once, with line and column. Django-free."""
+"""Models that read files strictly and report all mistakes at once, with line and column. Free of Django."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ _TYPES = {
 
 
 class Mistake(NamedTuple):
-    """What is wrong, and where, seen from the value that is looked at."""
+    """What is wrong, and its place relative to the value that is validated."""
 
     place: Place
     message: str
 
 
 class Strict(BaseModel):
-    """Part of a file: nothing is converted, what is not known is refused, nothing changes afterwards."""
+    """A part of a file: values are not converted, unknown keys are refused, instances are immutable."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     @model_validator(mode="wrap")
     @classmethod
     def _tell(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Say mistakes where it is known what could stand here."""
+        """Put mistakes into words here, where the possible keys are known."""
         try:
             return handler(value)
         except ValidationError as error:
             if error.errors()[0]["type"] == "model_type":
-                raise  # it is told where it is known what it was to be
+                raise  # the enclosing model reports it; only that one knows what is expected here
             known = [field.alias or name for name, field in cls.model_fields.items()]
             raise wrong(*_told(error.errors(include_url=False), sorted(known))) from None
 
 
 def refused(message: str) -> PydanticCustomError:
-    """What a validator raises for the value that it was given."""
+    """Return the error that a validator raises for its own value."""
     return PydanticCustomError("told", "{message}", {"message": message})
 
 
 def wrong(*mistakes: Mistake) -> ValidationError:
-    """What a validator raises for what is further down, or for several mistakes."""
+    """Return the error that a validator raises for values inside its own, or for several mistakes."""
     return ValidationError.from_exception_data("wrong", [
         InitErrorDetails(type=refused(message), loc=place, input=None)
         for place, message in mistakes
@@ -94,9 +94,9 @@ def _given(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What to write here: said to people instead of what a type says, and to editors as the description.
+    """Says what to write here: shown to people instead of the type's message, and to editors as the description.
 
-    Mistakes further down, which have a place of their own, are said as they are.
+    Mistakes in values inside this one keep their own messages.
     """
 
     text: str
@@ -117,7 +117,7 @@ class Hint:
 
 
 def read[Model: Strict](model: type[Model], text: str) -> tuple[Model, Any, Marks]:
-    """Read a file: the model, the plain values that it was made of, and where each stands. Raises PolicyErrors."""
+    """Read a file; return the model, the plain values and the place of each. Raises PolicyErrors."""
     value, marks = load(text)
     try:
         return model.model_validate(value), value, marks
@@ -127,7 +127,7 @@ def read[Model: Strict](model: type[Model], text: str) -> tuple[Model, Any, Mark
 
 
 class _Plain(GenerateJsonSchema):
-    """Without the titles that are the keys once more."""
+    """Leaves out the titles, which only repeat the keys."""
 
     @override
     def field_title_should_be_set(self, schema: Any) -> bool:
@@ -139,6 +139,6 @@ class _Plain(GenerateJsonSchema):
 
 
 def json_schema(model: type[Strict], title: str) -> dict[str, Any]:
-    """What an editor checks such a file against."""
+    """Return the JSON Schema by which an editor checks such a file."""
     schema = model.model_json_schema(schema_generator=_Plain)
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": title}

@@ -1,4 +1,4 @@
-"""What single values of policy.yaml are: lengths of time, words, matches, people. Django-free."""
+"""The types of single values in policy.yaml: lengths of time, words, matches, people. Free of Django."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _kind(word: str) -> str:
 
 
 class _OrOne:
-    """A list, or one value in its place."""
+    """Accepts a list, or one value in its place."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
@@ -94,7 +94,7 @@ type Some[T] = Annotated[tuple[T, ...], Field(min_length=1, max_length=50), _OrO
 
 
 class ResourceMatch(Strict):
-    """Which resources, and levels of them; a key that is left out matches anything."""
+    """Which resources and levels a line is about; a key that is left out matches anything."""
 
     connection: Some[Text] = ()
     environment: Some[Text] = ()
@@ -105,7 +105,7 @@ class ResourceMatch(Strict):
     level: Some[LevelWord] = ()
 
     def words(self) -> str:
-        """ "environment production, kind pool or deployment"."""
+        """Say the match in words: "environment production, kind pool or deployment"."""
         return ", ".join(f"{key} {' or '.join(values)}" for key, values in self if values) or "everything"
 
 
@@ -113,7 +113,7 @@ class ResourceMatch(Strict):
 
 
 class NamedPerson(Strict):
-    """Somebody by the user name that they have at an identity provider."""
+    """A person, named by their user name at an identity provider."""
 
     idp: str = Field(min_length=1, max_length=50, pattern="^[^:]+$")
     username: str = Field(min_length=1, max_length=200)
@@ -127,7 +127,7 @@ _NOBODY = NamedPerson.model_construct(idp="", username="")
 
 
 class TeamOrPerson(Strict):
-    """A team or a person, in so many words."""
+    """Either a team or a person."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["team"]}, {"required": ["person"]}]})
     team: Team = ""

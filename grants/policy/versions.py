@@ -1,4 +1,4 @@
-"""Which policy is in force, what another would change, and putting it in force."""
+"""Read the policy in force, say what another one would change, and put it in force."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from grants.policy.models import PolicyRefusal, PolicyVersion
 from grants.policy.people import named
 from grants.policy.yaml_marks import PolicyErrors, Problem, load
 
-JUDGE = "judge"  # the due row that a migration leaves
-IN_FORCE = "policy in force"  # what the id of its row is kept as while a page is read
+JUDGE = "judge"  # the name of the due row that migration 0018 inserts
+IN_FORCE = "policy in force"  # the key of its id in the request cache
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What applying a text would change, in words; no lines: it is in force already."""
+    """What applying a text would change, in words; without lines the text is in force already."""
 
     lines: tuple[str, ...]
 
 
 def in_force_row() -> PolicyVersion | None:
-    """The version with the greatest number."""
+    """Return the version with the greatest number."""
     return once_per_request("policy in force: row", PolicyVersion.objects.order_by("-id").first)
 
 
 def in_force() -> Policy | None:
-    """The policy in force, or None: there is none, or its text can no longer be read (in_force_problem())."""
+    """Return the policy in force; None when there is none, or when this release cannot read it (in_force_problem())."""
     newest = _newest()
     return _read(newest)[0] if newest else None
 
 
 def in_force_problem() -> str:
-    """Why the version in force can't be read by this release; "" when it can."""
+    """Say why this release cannot read the version in force; "" when it can."""
     newest = _newest()
     return _read(newest)[1] if newest else ""
 
@@ -62,7 +62,7 @@ def newest_id() -> QuerySet[PolicyVersion, int]:
 
 @lru_cache(maxsize=4)
 def _read(version: int) -> tuple[Policy | None, str]:
-    # Versions are never changed, so what was read once stays right. (Tests that roll back ask again: by text.)
+    # Versions are never changed, so a version that was read once stays right.
     row = PolicyVersion.objects.get(pk=version)
     try:
         policy = with_people(parse_policy(row.text), row.people)
@@ -72,7 +72,7 @@ def _read(version: int) -> tuple[Policy | None, str]:
 
 
 def plan(text: str) -> Plan:
-    """The difference to what is in force. Raises PolicyErrors, people who can't be found included."""
+    """Say what this text would change. Raises PolicyErrors, also for people who cannot be found."""
     policy, people = _resolved(text)
     row = in_force_row()
     if row and row.text == text and row.people == people:
@@ -82,9 +82,9 @@ def plan(text: str) -> Plan:
 
 
 def apply(text: str, *, by: Subject | None) -> PolicyVersion:
-    """Put a policy in force; the same one again changes nothing and answers with the version in force.
+    """Put a policy in force. The same text again changes nothing and returns the version in force.
 
-    Raises PolicyErrors: a broken text changes nothing, and admins see why until a good one is applied.
+    Raises PolicyErrors: a broken text changes nothing, and admins see the errors until a good one is applied.
     """
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     actor = by or "cli"
@@ -106,36 +106,38 @@ def apply(text: str, *, by: Subject | None) -> PolicyVersion:
         row = PolicyVersion.objects.create(
             sha256=sha256, text=text, people=people, applied_by=by, applied_at=clock.now()
         )
-        reach.keep_all(with_people(policy, people).numbered(row.pk))
+        reach.store_all(with_people(policy, people).numbered(row.pk))
         if policy.roles:
             for slug in settings.ENV.providers:
-                due.hurry(sync_job(slug))  # which looks at the roles that are mapped
+                due.hurry(sync_job(slug))  # the sync also inspects the mapped roles
         record(Verb.POLICY_APPLIED, by=actor, policy=row.pk, sha256=sha256)
     return row
 
 
 def mapped_roles(policy: Policy | None = None) -> list[str]:
-    """The existing roles of the provider that this policy, or the one in force, stands on."""
+    """Return the existing roles of the provider that this policy, or the one in force, maps to."""
     policy = policy or in_force()
     return sorted({entry.role for entry in policy.roles}) if policy else []
 
 
 def refusal_since(row: PolicyVersion | None) -> PolicyRefusal | None:
-    """The newest file that was refused after this version was applied."""
+    """Return the newest refusal of a file after this version was applied."""
     refusals = PolicyRefusal.objects.order_by("-id")
     return (refusals.filter(at__gt=row.applied_at) if row else refusals).first()
 
 
 def judge_anew(*, connections: Collection[int], changed: Collection[int] | None, **_: object) -> None:
-    """Receive catalog.changes.judged_anew."""
+    """Judge these resources again; receives catalog.changes.judged_anew."""
     policy = in_force()
-    if policy or in_force_row() is None:  # what this release can't read stays as it was judged
-        reach.keep(policy, connections, changed)
+    if (
+        policy or in_force_row() is None
+    ):  # under a policy that this release cannot read, resources keep their last judgement
+        reach.store_changed(policy, connections, changed)
 
 
 @due.job(JUDGE)
 def judge_stale(_which: str = "") -> timedelta | None:
-    """Judge, by the policy in force, what it has not judged yet: without a sync, which may never come."""
+    """Judge the resources that the policy in force has not judged yet, without waiting for a sync."""
     with transaction.atomic():
         reach.lock()
         _judge_stale()
@@ -145,11 +147,11 @@ def judge_stale(_which: str = "") -> timedelta | None:
 def _judge_stale() -> None:
     policy = in_force()
     if policy or in_force_row() is None:  # as above
-        reach.keep_stale(policy)
+        reach.store_stale(policy)
 
 
 def _resolved(text: str) -> tuple[Policy, dict[str, str]]:
-    """The policy of a text, and the external id of everybody it names. Raises PolicyErrors."""
+    """The policy of a text, and the external id of everybody whom it names. Raises PolicyErrors."""
     policy = parse_policy(text)
     resolved: dict[str, str] = {}
     problems: list[Problem] = []

@@ -1,4 +1,4 @@
-"""What a policy says, in words for people. Django-free."""
+"""Put values of a policy into words for people. Free of Django."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from grants.policy.rulings import Owner, Source
 
 
 def sources(sources: Sequence[Source]) -> str:
-    """Where approvers come from."""
+    """Say where people come from: "the owners or team sre"."""
     words = {"owners": "the owners", "team": "team {}", "person": "{}"}
     return " or ".join(words[source.kind].format(source.value) for source in sources) or "nobody"
 
 
 def owner(owner: Owner) -> str:
-    """Who owns something."""
+    """Say who the owner is."""
     return f"team {owner.team}" if owner.team else owner.person or "nobody"
 
 
 def length(length: timedelta) -> str:
-    """As the policy file would say it, with a blank: "8 h"."""
+    """Say a duration as the policy file writes it, with a blank: "8 h"."""
     minutes = int(length.total_seconds()) // 60
     if not minutes:
         return "none"

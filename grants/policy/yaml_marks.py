@@ -1,4 +1,4 @@
-"""YAML with the line and column of every value, and the problems that are said with them. Django-free."""
+"""Read YAML with the line and column of every value, and report problems with them. Free of Django."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ type Place = tuple[str | int, ...]
 
 
 class Problem(NamedTuple):
-    """What is wrong, where (from 1), and what to do."""
+    """What is wrong, where (counted from 1), and what to do."""
 
     line: int
     column: int
@@ -25,7 +25,7 @@ class Problem(NamedTuple):
 
 
 class PolicyErrors(Exception):
-    """Everything that is wrong with a file, by line."""
+    """All problems of a file, sorted by line."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = sorted(problems)
@@ -33,17 +33,17 @@ class PolicyErrors(Exception):
 
 
 class Marks(dict[Place, tuple[int, int]]):
-    """Place in the document -> line and column, from 1."""
+    """Maps a place in the document to its line and column, counted from 1."""
 
     def problem(self, place: Place, message: str) -> Problem:
-        """A problem at this place, or at the nearest one around it that is in the file."""
+        """Return a problem at this place, or at the nearest enclosing place that is in the file."""
         while place and place not in self:
             place = place[:-1]
         return Problem(*self.get(place, (1, 1)), message)
 
 
 def load(text: str) -> tuple[Any, Marks]:
-    """The document's plain values (its lists are tuples), and where each stands. Raises PolicyErrors."""
+    """Return the document's plain values (lists as tuples) and the place of each. Raises PolicyErrors."""
     if len(text) > SIZE_MAX:
         raise PolicyErrors([Problem(1, 1, f"The file is over {SIZE_MAX // 1024} KB.")])
     marks = Marks()
@@ -62,7 +62,7 @@ def load(text: str) -> tuple[Any, Marks]:
 
 
 def _refuse_aliases(text: str) -> None:
-    """Aliases make a small file huge; a policy has no use for them."""
+    """Refuse aliases, which can make a small file huge and which a policy does not need."""
     depth = 0
     for count, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
         if isinstance(event, yaml.AliasEvent):

@@ -1,4 +1,4 @@
-"""The lines of a policy by what they could match: a long policy is not walked for each resource. Django-free."""
+"""Index the lines of a policy by what they can match, so that a long policy is not walked for each resource."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class MatchIndex[Line]:
 
     def __init__(self, lines: Iterable[Line], match: Callable[[Line], ResourceMatch]) -> None:
         self._lines = [(match(line), line) for line in lines]
-        self._places: dict[tuple[str, str, str], _Place] = {}
+        self._indexes: dict[tuple[str, str, str], _PrefixIndex] = {}
 
-    def near(self, facts: Facts) -> Iterator[Line]:
-        """Every line that matches the resource is among these, in order; whether one does is for who asks to judge."""
+    def possible(self, facts: Facts) -> Iterator[Line]:
+        """Yield, in order, every line that can match the resource; the caller checks whether it does."""
         key = (facts.connection, facts.environment, facts.kind)
-        place = self._places.get(key)
-        if place is None:
+        index = self._indexes.get(key)
+        if index is None:
             here = [n for n, (match, _) in enumerate(self._lines) if _here(match, *key)]
-            place = self._places[key] = _Place((n, self._lines[n][0].name) for n in here)
-        return (self._lines[n][1] for n in place.named(facts.name))
+            index = self._indexes[key] = _PrefixIndex((n, self._lines[n][0].name) for n in here)
+        return (self._lines[n][1] for n in index.named(facts.name))
 
 
-class _Place:
-    """The lines that a connection and a kind leave, by how the names begin that they match."""
+class _PrefixIndex:
+    """The lines that one connection and kind leave, by the beginning of the names that they match."""
 
     def __init__(self, lines: Iterable[tuple[int, Sequence[str]]]) -> None:
         self._by_beginning: dict[str, list[int]] = {}
@@ -45,7 +45,7 @@ class _Place:
 
 
 def _beginning(glob: str) -> str:
-    """What every name begins with that the glob matches: up to its first special character."""
+    """The beginning of every name that the glob matches: the part before its first special character."""
     special = _SPECIAL.search(glob)
     return glob[: special.start()] if special else glob
 
@@ -59,5 +59,5 @@ def _here(match: ResourceMatch, connection: str, environment: str, kind: str) ->
 
 
 def any_glob(globs: Sequence[str], value: str) -> bool:
-    """No glob at all matches anything."""
+    """Does a glob match the value? Without any glob everything matches."""
     return not globs or any(fnmatchcase(value, glob) for glob in globs)
