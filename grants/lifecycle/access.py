@@ -1,4 +1,4 @@
-"""The access itself: opened by the last approval, ended by the clock, its holder, an owner or an admin."""
+"""Open access with the last approval, and end it: by the clock, its holder, an owner or an admin."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ EndReason = Grant.EndReason
 
 
 def open_grants(request: Request, *, now: datetime, drain: timedelta | None) -> list[Grant]:
-    """One grant an item, from now for as long as was asked. The caller records them with the approval.
+    """Open one grant per item, from now, for the requested duration. The caller records them with the approval.
 
-    Only what machines do drains, for as long as the policy that approved it says.
-
-    Where the provider gives roles, each grant pins the name of its role, and the role is due at once.
+    Only levels of machines have a drain, as long as the policy of the approval says. When the provider gives roles,
+    each grant keeps the name of its role, and the role is due at once.
     """
     ends_at = now + request.duration
     identity = bindings.identity_for_roles(request.beneficiary_id)
@@ -54,7 +53,7 @@ def open_grants(request: Request, *, now: datetime, drain: timedelta | None) -> 
     return grants
 
 
-DELIVERY = "token"  # the kind of the due rows that deliver
+DELIVERY = "token"  # the kind of the due rows that deliver tokens
 
 
 def token_job(subject_id: int) -> str:
@@ -63,37 +62,37 @@ def token_job(subject_id: int) -> str:
 
 
 def give_back(grant: Grant, *, by: Subject) -> Grant:
-    """The holder, or the team of an identity, is done early. Raises NotAllowed for others, Conflict when over."""
+    """End a grant early for its holder, or its team. Raises NotAllowed for others, Conflict when it is over."""
     if not service_identities.acts_for(by, grant.beneficiary):
         raise NotAllowed(Says.NOT_HELD)
     return _end(grant, EndReason.GIVEN_BACK, Verb.GRANT_GIVEN_BACK, by)
 
 
 def revoke(grant: Grant, *, by: Subject) -> Grant:
-    """An owner or an admin takes the access back. Raises NotAllowed, or Conflict when it is over already."""
+    """End a grant early for an owner or an admin. Raises NotAllowed for others, Conflict when it is over."""
     if not may_revoke(grant, by):
         raise NotAllowed(Says.NOT_REVOCABLE)
     return _end(grant, EndReason.REVOKED, Verb.GRANT_REVOKED, by)
 
 
 def may_revoke(grant: Grant, subject: Subject) -> bool:
-    """Owners of the resource and portal admins, whoever holds it."""
+    """May this person revoke the grant? Owners of the resource and admins may, also their own."""
     return roles.is_admin(subject) or ownership.owns(subject, grant.resource)
 
 
 def close_elapsed(*, limit: int = 50) -> int:
-    """Close what is over; access ended at its time already, this only tidies. Returns how many."""
+    """Close grants whose time is over; return how many. Their access ended on time without this."""
     due = Grant.objects.alias(until=Coalesce("ended_at", "ends_at")).filter(until__lte=StintNow())
     return _close(due, EndReason.ELAPSED, Verb.GRANT_ELAPSED, limit)
 
 
 def close_left(*, limit: int = 50) -> int:
-    """End what people hold who left. Returns how many."""
+    """End the grants of people who left; return how many."""
     return _close(Grant.objects.filter(beneficiary__active=False), EndReason.LEFT, Verb.GRANT_LEFT, limit)
 
 
 def close_of(*, subjects: Sequence[Subject], **_: Any) -> list[Grant]:
-    """Receive accounts.signals.coming_back: end what they have open still, rows that the caller records."""
+    """End the open grants of these subjects; the caller records them. Receives accounts.signals.coming_back."""
     mine = Grant.objects.filter(beneficiary__in=subjects, closed_at=None).order_by("pk")
     grants = list(mine.select_for_update(no_key=True, of=("self",)))
     _shut(grants, EndReason.LEFT, clock.now())
@@ -101,20 +100,20 @@ def close_of(*, subjects: Sequence[Subject], **_: Any) -> list[Grant]:
 
 
 def close_retired(*, limit: int = 50) -> int:
-    """End what is held on resources that are gone. Returns how many."""
+    """End the grants on retired resources; return how many."""
     gone = Grant.objects.filter(resource__retired_at__isnull=False)
     return _close(gone, EndReason.RETIRED, Verb.GRANT_RETIRED, limit)
 
 
 def end_restored(grants: Sequence[Grant], now: datetime) -> list[Event]:
-    """End what a restored backup revived, rows that the caller has locked; returns the events, for it to record."""
+    """End grants that a restored backup revived, which the caller has locked; return the events for it to record."""
     _shut(grants, EndReason.REVOKED, now)
     return [Event(Verb.GRANT_REVOKED, {"grant": grant.pk}, [grant]) for grant in grants]
 
 
 def _end(grant: Grant, reason: Grant.EndReason, verb: Verb, by: Subject) -> Grant:
     with transaction.atomic():
-        # Locked first: an UPDATE that waited for a mere lock does not look at the clock again.
+        # Locked before the clock is read: an UPDATE that waited for a lock does not read the clock again.
         grant = Grant.objects.select_for_update(no_key=True, of=("self",)).get(pk=grant.pk)
         now = clock.now()
         if grant.closed_at or grant.over_at <= now:
@@ -127,7 +126,7 @@ def _end(grant: Grant, reason: Grant.EndReason, verb: Verb, by: Subject) -> Gran
 
 
 def _close(due: QuerySet[Grant], reason: Grant.EndReason, verb: Verb, limit: int) -> int:
-    """Close a batch in one transaction, an event a row; what another worker holds is left to it."""
+    """Close a batch in one transaction with one event per row; skip rows that another worker has locked."""
     with transaction.atomic():
         open_due = due.filter(closed_at=None).order_by("pk")
         grants = list(open_due.select_for_update(no_key=True, skip_locked=True, of=("self",))[:limit])
@@ -139,11 +138,11 @@ def _close(due: QuerySet[Grant], reason: Grant.EndReason, verb: Verb, limit: int
 
 
 def _shut(grants: Sequence[Grant], reason: Grant.EndReason, now: datetime) -> None:
-    """Close rows that the caller has locked, and records."""
+    """Close rows that the caller has locked and will record."""
     rows = Grant.objects.filter(pk__in=[grant.pk for grant in grants], closed_at=None)
     if reason == EndReason.ELAPSED:
-        rows.update(closed_at=now, end_reason=reason)  # its roles are due by the clock already
+        rows.update(closed_at=now, end_reason=reason)  # the clock made its roles due already
     else:
-        # What had elapsed a moment ago keeps its end.
+        # A grant that has elapsed keeps its end.
         rows.update(closed_at=now, end_reason=reason, ended_at=Least(Coalesce("ended_at", "ends_at"), now))
         bindings.due_now(grants)

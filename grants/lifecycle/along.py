@@ -1,4 +1,4 @@
-"""What is read along with requests: people, what was asked for, what was decided. One query each, none for nothing."""
+"""Read the people, items and decisions of several requests with one query each, and attach them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grants.lifecycle.models import Decision, Grant, Request, RequestItem
 
 
 def people_of(requests: Collection[Request]) -> None:
-    """Who asked, and for whom, with the teams of machines."""
+    """Attach requester and beneficiary, with the teams of service identities."""
     ids = {pk for one in requests for pk in (one.requester_id, one.beneficiary_id)}
     people = {one.pk: one for one in _people(ids=sorted(ids))} if ids else {}
     for one in requests:
@@ -20,7 +20,7 @@ def people_of(requests: Collection[Request]) -> None:
 
 
 def items_of(requests: Collection[Request]) -> None:
-    """What was asked for, with where it is."""
+    """Attach the items with their resources and connections."""
     found: dict[int, list[RequestItem]] = {one.pk: [] for one in requests}
     for item in _items(ids=sorted(found)) if found else ():
         found[item.request_id].append(item)
@@ -29,7 +29,7 @@ def items_of(requests: Collection[Request]) -> None:
 
 
 def decisions_of(requests: Collection[Request]) -> None:
-    """The decisions with who decided, in their order."""
+    """Attach the decisions with their approvers, in order, to requests that do not have them yet."""
     found: dict[int, list[Decision]] = {one.pk: [] for one in requests if not has_read(one, "decisions")}
     for decision in _decisions(ids=sorted(found)) if found else ():
         found[decision.request_id].append(decision)
@@ -39,7 +39,7 @@ def decisions_of(requests: Collection[Request]) -> None:
 
 
 def grants_of(requests: Collection[Request]) -> list[Grant]:
-    """The grants of these."""
+    """Return the grants of these requests."""
     approved = [one.pk for one in requests if one.state == Request.State.APPROVED]
     return _grants(ids=approved) if approved else []
 

@@ -1,4 +1,4 @@
-"""Ask for access. What the form shows before sending and what sending does are one evaluation."""
+"""Ask for access. preview() and ask() share one evaluation, so that the form shows what sending it does."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What would happen if this were sent now."""
+    """What would happen if the request were sent now."""
 
     ruling: Ruling
     stages: tuple[StageView, ...]
     duration: timedelta | None
     ends_at: datetime | None  # if approved at once
-    drain_until: datetime | None  # until when `work` may still report; None: nothing does
+    drain_until: datetime | None  # until when `work` may still report; None without a drain
     lapses_at: datetime
     policy_version: int  # 0: none is in force
-    refusal: NotAllowed | None  # why it can't be sent
+    refusal: NotAllowed | None  # why it cannot be sent; None when it can
 
     @property
     def problem(self) -> str:
-        """The same in a sentence; "" when it can be sent."""
+        """The refusal in a sentence; "" when the request can be sent."""
         return self.refusal.reason if self.refusal else ""
 
 
 def preview(
     items: Sequence[Wanted], *, by: Subject, beneficiary: Subject | None = None, duration: timedelta | None = None
 ) -> Preview:
-    """Judge an ask by the policy in force, for oneself or for a service identity of a team of one's own.
+    """Judge a request by the policy in force, for oneself or for a service identity of one of one's teams.
 
-    Without a duration, the rules' default is taken.
+    Without a duration, the default of the rules is used.
     """
     now = clock.of_page()
     approvers = Approvers.now()
@@ -92,10 +92,10 @@ def ask(
     reason: str,
     idempotency_key: str,
 ) -> Request:
-    """File a request, for oneself or for a service identity of a team of one's own.
+    """File a request, for oneself or for a service identity of one of one's teams.
 
-    The same key with the same contents answers with the same request. Raises NotAllowed (the policy, the reason's
-    length, a pending ask for the same thing) or Conflict (the key was used for something else).
+    The same key with the same contents returns the same request. Raises NotAllowed (the policy, the length of the
+    reason, a pending request for the same thing) or Conflict (the key was used for something else).
     """
     asked = _Asked(items, by, beneficiary or by, duration, reason.strip(), idempotency_key)
     if sent := _sent_before(asked):
@@ -103,7 +103,7 @@ def ask(
     seen = preview(items, by=by, beneficiary=beneficiary, duration=duration)
     if seen.refusal:
         raise seen.refusal
-    assert isinstance(seen.ruling, Allowed)  # else it is refused
+    assert isinstance(seen.ruling, Allowed)  # otherwise there is a refusal
     if not seen.ruling.reason_min <= len(asked.reason) <= REASON_MAX:
         raise NotAllowed(Says.REASON_LENGTH, least=seen.ruling.reason_min, most=REASON_MAX, has=len(asked.reason))
     try:
@@ -184,7 +184,7 @@ def _file(asked: _Asked, seen: Preview, ruling: Allowed) -> Request:
         duration=asked.duration,
         idempotency_key=asked.key,
     )
-    # In one order, so that two asks for the same things queue instead of deadlocking.
+    # Always in this order, so that two requests for the same things queue instead of deadlocking.
     for item in sorted(asked.items, key=lambda item: (item.resource.pk, item.level)):
         RequestItem.objects.create(
             request=request, beneficiary=asked.beneficiary, resource=item.resource, level=item.level
@@ -200,7 +200,7 @@ def _file(asked: _Asked, seen: Preview, ruling: Allowed) -> Request:
     if ruling.stages:
         record(Verb.REQUEST_ASKED, by=asked.by, **facts)
         return request
-    # The policy says, in so many words, that nobody needs to be asked.
+    # The policy says explicitly that no approval is needed (`stages: []`).
     move(request, State.APPROVED, now=now)
     opened = access.open_grants(request, now=now, drain=ruling.drain)
     record(Verb.REQUEST_APPROVED, by=asked.by, on=opened, **facts)

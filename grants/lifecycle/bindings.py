@@ -1,6 +1,6 @@
-"""What is wanted at the identity provider: which role stands for a grant, and which bindings its moves concern.
+"""Say which roles live grants need at the identity provider, and make their bindings due when a grant changes.
 
-Nothing here calls a provider. It says what is due; `provisioning` makes it so, from the sweeper.
+Nothing here calls a provider. grants.provisioning gives and takes the roles that are due, from the sweeper.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from grants.lifecycle.models import Grant, RoleBinding
 from grants.policy import ownership, rules, versions
 
 Urgency = RoleBinding.Urgency
-OVERDUE = timedelta(seconds=10)  # later than this, people are told
-_LONGEST = 255  # of a role's name at Keycloak
+OVERDUE = timedelta(seconds=10)  # a role that is later than this is reported to people
+_LONGEST = 255  # characters of a role's name at Keycloak
 
 _SHORTENED = re.compile(r"~[0-9a-f]{16}\Z")
 
 
 def identity_for_roles(subject_id: int) -> Identity | None:
-    """The identity at which this person can be given roles; None: their access lives at the gate alone."""
+    """Return the identity through which this person can get roles; None when their access exists at the gate only."""
     return Identity.objects.filter(subject_id=subject_id, idp__kind__in=GIVE_ROLES).order_by("idp_id").first()
 
 
 def role_of(resource: Resource, level: str) -> str:
-    """The name of the role for this much of this resource: mapped by the policy in force, else Stint's own."""
+    """Return the name of the role for this level of this resource: the one that the policy maps, else Stint's own."""
     policy = versions.in_force()
     mapped = rules.role_of(policy, ownership.facts_of(resource), level) if policy else None
     if mapped:
         return mapped
     name = f"{resource.connection.slug}:{resource.kind}:{resource.name}"
     whole = f"{name}:{level}"
-    if len(whole) <= _LONGEST and not _SHORTENED.search(name):  # else a short name could be called like a long one's
+    if len(whole) <= _LONGEST and not _SHORTENED.search(name):  # otherwise a short name could equal a shortened one
         return whole
-    digest = hashlib.sha256(name.encode()).hexdigest()[:16]  # so that two long names stay two
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]  # so that two long names stay different
     return f"{name[: _LONGEST - len(level) - 18]}~{digest}:{level}"
 
 
 def want(grants: Sequence[Grant]) -> None:
-    """These grants have just opened: what they need is due now."""
+    """Make the roles due that these newly opened grants need."""
     keys = (
         Identity.objects.filter(subject__grants__in=[grant.pk for grant in grants if grant.role])
         .filter(idp=F("subject__grants__idp"))
@@ -59,8 +59,8 @@ def want(grants: Sequence[Grant]) -> None:
     due_now(grants, Urgency.WANTED)
 
 
-# A binding belongs to the grants of its role, by the identity that it is about. They are locked by id: two actions that
-# share roles would otherwise wait for each other.
+# The bindings of these grants, by the identity and the role. They are locked in the order of their ids, because two
+# actions that share roles would otherwise deadlock.
 _LOCK = """
 SELECT b.id FROM grants_rolebinding b
     JOIN accounts_identity i ON i.idp_id = b.idp_id AND i.external_id = b.external_id
@@ -68,8 +68,8 @@ SELECT b.id FROM grants_rolebinding b
 WHERE g.id = ANY (%s) ORDER BY b.id FOR NO KEY UPDATE OF b
 """
 
-# What was owed already waits no longer than it did. A lease stays: whoever is at it loses the confirmation to the new
-# generation, and gives it back as due.
+# A binding that was due keeps the time since when it is owed. A lease stays: its worker cannot confirm the old
+# generation, and gives the binding back as due.
 _DUE_NOW = """
 UPDATE grants_rolebinding b SET generation = b.generation + 1, due_at = stint_now(),
     owed_since = coalesce(b.owed_since, stint_now()), attempts = 0,
@@ -79,7 +79,7 @@ WHERE b.id = ANY (%s)
 
 
 def due_now(grants: Sequence[Grant], urgency: Urgency = Urgency.ENDED) -> None:
-    """Something about what these grants want has changed: their bindings are looked at at once."""
+    """Make the bindings of these grants due now, because what the grants need has changed."""
     ids = [grant.pk for grant in grants if grant.role]
     if not ids:
         return
@@ -89,14 +89,14 @@ def due_now(grants: Sequence[Grant], urgency: Urgency = Urgency.ENDED) -> None:
 
 
 def all_due_now() -> None:
-    """Nothing that is known of the provider is believed any more: every binding is looked at at once."""
+    """Make every binding due now, because what is stored about the provider is no longer reliable."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM grants_rolebinding ORDER BY id FOR NO KEY UPDATE")
         cursor.execute(_DUE_NOW, [Urgency.ELAPSED, Urgency.ELAPSED, [pk for (pk,) in cursor.fetchall()]])
 
 
 def of(grant: Grant) -> RoleBinding | None:
-    """The binding that this grant wants or wanted; None where its access lives at the gate alone."""
+    """Return the binding that this grant needs or needed; None when its access exists at the gate only."""
     if not grant.role:
         return None
     return next(iter(_binding(who=grant.beneficiary_id, idp=grant.idp_id, role=grant.role)), None)
@@ -110,7 +110,7 @@ def _binding() -> QuerySet[RoleBinding]:
 
 
 def beside(grant: Grant, now: datetime) -> list[Grant]:
-    """Others of the same person that are live, and are of its resource or of its role."""
+    """Return other live grants of the same person with the same resource or the same role."""
     given = {"resource": grant.resource_id, "idp": grant.idp_id or 0, "role": grant.role or ""}
     return _beside(who=grant.beneficiary_id, but=grant.pk, now=now, **given)
 
@@ -123,13 +123,13 @@ def _beside() -> QuerySet[Grant]:
 
 
 def also_wants(grant: Grant, beside: Sequence[Grant]) -> Grant | None:
-    """Of these the one that keeps the same role: of several the one that lasts longest."""
+    """Return the one of these grants that needs the same role; of several the one that lasts longest."""
     same = [one for one in beside if grant.role and (one.idp_id, one.role) == (grant.idp_id, grant.role)]
     return max(same, key=lambda one: one.over_at, default=None)
 
 
 def outlived_by(grant: Grant, now: datetime) -> Grant | None:
-    """The grant with whose end the role was really due to go: others of it adjoined this one, and are over by now."""
+    """Return the later grant whose end made the role due to be taken, if grants of the same role adjoined this one."""
     last: Grant | None = None
     while grant.role and (last or grant).over_at < now:
         given = {"idp": grant.idp_id, "role": grant.role, "over": (last or grant).over_at, "now": now}
@@ -148,12 +148,12 @@ def _adjoining() -> QuerySet[Grant]:
 
 
 def overdue(now: datetime) -> QuerySet[RoleBinding]:
-    """What is owed at a provider for longer than OVERDUE, whoever is at it; oldest first."""
+    """Return the bindings that are owed for longer than OVERDUE, leased or not; the oldest first."""
     owed = owed_before(now - OVERDUE).alias(since=Coalesce("owed_since", "due_at"))
     return owed.select_related("idp").order_by("since", "pk")
 
 
 def owed_before(late: datetime | Expression) -> QuerySet[RoleBinding]:
-    """What has been owed since before then."""
+    """Return the bindings that are owed since before `late`."""
     owed = RoleBinding.objects.filter(due_at__isnull=False).alias(since=Coalesce("owed_since", "due_at"))
     return owed.filter(since__lt=late)

@@ -1,4 +1,4 @@
-"""Decide on a request: approve, deny, withdraw, or let it lapse. One click, one transaction, one event."""
+"""Decide on a request: approve, deny or withdraw it, or let it lapse; each in one transaction with one event."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def approve(request: Request, *, by: Subject, note: str = "") -> Request:
 
 
 def deny(request: Request, *, by: Subject, note: str = "") -> Request:
-    """Say no; one is enough. An approver of an earlier stage may still change their mind. Raises as approve()."""
+    """Deny a request; one approver is enough, also one who approved an earlier stage. Raises as approve() does."""
     with transaction.atomic():
         request, now = _lock(request)
         approvers = Approvers.now()
@@ -75,7 +75,7 @@ def deny(request: Request, *, by: Subject, note: str = "") -> Request:
 
 
 def withdraw(request: Request, *, by: Subject) -> Request:
-    """Take a pending request back. Raises NotAllowed for anybody but the one who asked, Conflict when decided."""
+    """Withdraw a pending request. Raises NotAllowed for anybody but the requester, Conflict when it is decided."""
     if by.pk != request.requester_id:
         raise NotAllowed(Says.NOT_YOURS_TO_WITHDRAW)
     with transaction.atomic():
@@ -86,7 +86,7 @@ def withdraw(request: Request, *, by: Subject) -> Request:
 
 
 def lapse(*, limit: int = 50) -> int:
-    """Close requests that nobody decided in time, oldest first; returns how many. For the sweeper."""
+    """Close requests that nobody decided in time, the oldest first; return how many. Called by the sweeper."""
     with transaction.atomic():
         now = clock.now()
         due = Request.objects.filter(state=State.PENDING, lapses_at__lte=now).order_by("pk")
@@ -99,19 +99,19 @@ def lapse(*, limit: int = 50) -> int:
 
 
 def lapse_restored(requests: Sequence[Request], now: datetime) -> list[Event]:
-    """Close requests that a restored backup made pending again, rows that the caller has locked; returns the events."""
+    """Close requests that a restored backup made pending again, which the caller has locked; return the events."""
     for request in requests:
         move(request, State.LAPSED, now=now)
     return [Event(Verb.REQUEST_LAPSED, {"request": request.pk}) for request in requests]
 
 
 def stages_of(request: Request) -> tuple[StageView, ...]:
-    """The stages, with who can decide each now and who did."""
+    """Return the stages with the people who can decide each now and those who did."""
     return Approvers.now().of(request)
 
 
 def why_not(request: Request, subject: Subject, approvers: Approvers) -> str:
-    """Why this person can't decide this request, in a sentence; "" when they can."""
+    """Say in a sentence why this person cannot decide this request; "" when they can."""
     try:
         _open(request, clock.of_page())
         _stage_for(approvers, request, subject)
@@ -121,7 +121,7 @@ def why_not(request: Request, subject: Subject, approvers: Approvers) -> str:
 
 
 def waiting_for(subject: Subject) -> list[Request]:
-    """The pending requests that this person can decide now, oldest first; with their items and votes."""
+    """Return the pending requests that this person can decide now, the oldest first, with items and votes."""
     return once_per_request(("waiting for", subject.pk), lambda: _waiting_for(subject))
 
 
@@ -140,7 +140,7 @@ def _waiting_for(subject: Subject) -> list[Request]:
 
 
 def _with(items: list[Any]) -> Request:
-    """The request of these items, with them and its votes."""
+    """The request of these items, with the items and its votes attached."""
     request: Request = items[0].request
     read_along(request, "items", items)
     read_along(request, "decisions", [Decision(request=request, **vote) for vote in items[0].votes])
@@ -149,8 +149,9 @@ def _with(items: list[Any]) -> Request:
 
 @Written
 def _may_be_asked() -> QuerySet[Any, Any]:
-    """Pending requests, by their ids, whose stages name somebody in one way or another; whether they are asked now is
-    judged besides. By indexes of what is pending: its stages, and what it is about.
+    """The ids of pending requests with a stage that can include the person; the rules judge whether one does.
+
+    Two indexes on pending requests find them: on the stages, and on the resources.
     """
     about_owners = Q(stages__contains=[{"from": [{"kind": "owners"}]}])
     about_owners |= Q(stages__contains=[{"fallback": [{"kind": "owners"}]}])
@@ -164,7 +165,7 @@ def _may_be_asked() -> QuerySet[Any, Any]:
 
 @Written
 def _items() -> QuerySet[RequestItem]:
-    """The items of those requests that are pending and others' own, and the votes on them."""
+    """The items of these requests that are pending and are not the person's own, with the votes on them."""
     votes = Decision.objects.filter(request=OuterRef("request")).order_by("pk")
     vote = JSONObject(pk="pk", approver_id="approver_id", stage="stage", verdict="verdict", superseded="superseded")
     theirs = Q(request__requester=a_row("who")) | Q(request__beneficiary=a_row("who"))
@@ -178,12 +179,12 @@ def _items() -> QuerySet[RequestItem]:
 
 
 def has_voted(request: Request, subject: Subject) -> bool:
-    """Whether a vote of theirs counts for this request."""
+    """Has this person approved or denied this request, and does that vote still count?"""
     return any(vote.approver_id == subject.pk and not vote.superseded for vote in request.decisions.all())
 
 
 def _lock(request: Request) -> tuple[Request, datetime]:
-    """Lock the request (votes queue here), then look at the clock."""
+    """Lock the request, on which simultaneous votes queue, and then read the clock."""
     locked = Request.objects.select_for_update(of=("self",)).get(pk=request.pk)
     now = clock.now()
     _open(locked, now)
@@ -200,7 +201,7 @@ def _open(request: Request, now: datetime) -> None:
 
 
 def _stage_for(approvers: Approvers, request: Request, by: Subject) -> StageView:
-    """The stage this person may decide now. Raises NotAllowed, or Conflict for who has approved, with the reason."""
+    """The stage that this person may decide now. Raises NotAllowed, or Conflict when they have approved already."""
     if by.pk == request.requester_id:
         raise NotAllowed(Says.OWN_REQUEST)
     if by.pk == request.beneficiary_id:
@@ -216,7 +217,7 @@ def _stage_for(approvers: Approvers, request: Request, by: Subject) -> StageView
 
 
 def _still_allowed(approvers: Approvers, request: Request) -> Allowed:
-    """The policy may have changed since the asking; what it forbids now is not granted."""
+    """Judge the request by the policy in force now, which may have changed since. Raises NotAllowed."""
     beneficiary = request.beneficiary
     items = list(request.items.select_related("resource__connection"))
     gone = [item.resource.name for item in items if item.resource.retired_at]

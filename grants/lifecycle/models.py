@@ -1,4 +1,4 @@
-"""Requests, decisions, grants. The database keeps what these say: migration 0002 has the keys and triggers."""
+"""Requests, decisions, grants and role bindings. Triggers and composite keys are in migrations (docs/schema.sql)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEVEL_CHOICES = [(word, word) for word in WORDS]
 
 
 class Request(models.Model):
-    """What somebody asked for: one or more items, one reason, one duration, decided whole."""
+    """A request: one or more items, one reason and one duration, decided as a whole."""
 
     class State(models.TextChoices):
         PENDING = "pending", "Pending"
@@ -38,7 +38,7 @@ class Request(models.Model):
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="requests_for", db_index=False
     )
     state = models.TextField(choices=State, default=State.PENDING)
-    stages = models.JSONField()  # frozen at asking: [{"need": 1, "from": […], "resources": […], "rules": […]}]
+    stages = models.JSONField()  # fixed when somebody asks: [{"need": 1, "from": […], "resources": […], "rules": […]}]
     policy_version = models.ForeignKey(PolicyVersion, models.PROTECT, db_index=False)
     reason = models.TextField()
     asked_at = models.DateTimeField()
@@ -83,7 +83,7 @@ class Request(models.Model):
 
 
 class RequestItem(models.Model):
-    """One resource at one level. Its state is the request's, kept so by a cascading key."""
+    """One resource at one level. A cascading key keeps its state equal to the request's."""
 
     id = models.BigAutoField(primary_key=True)
     request = models.ForeignKey(Request, models.PROTECT, related_name="items", db_constraint=False, db_index=False)
@@ -116,7 +116,7 @@ class RequestItem(models.Model):
 
 
 class Decision(models.Model):
-    """One approver's word on a request."""
+    """One approver's decision on a stage of a request."""
 
     class Verdict(models.TextChoices):
         APPROVE = "approve"
@@ -132,7 +132,7 @@ class Decision(models.Model):
     )
     stage = models.IntegerField()
     approver = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="decisions")
-    # On whose behalf, when a delegate decides; `for` is a word of Python.
+    # On whose behalf a delegate decides; the column is for_id, but `for` is a keyword of Python.
     on_behalf = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.PROTECT,
@@ -179,12 +179,12 @@ class Decision(models.Model):
 
 class GrantQuerySet(models.QuerySet["Grant"]):
     def live_at(self, now: datetime | Expression) -> GrantQuerySet:
-        """Access exists: derived from the window, whatever a sweep has or has not done yet."""
+        """Return the grants that are live at `now`, by their window alone, whether a sweep has closed them or not."""
         return self.annotate(until=Coalesce("ended_at", "ends_at")).filter(starts_at__lte=now, until__gt=now)
 
 
 class Grant(models.Model):
-    """The access itself. Its window never moves; it can only end earlier."""
+    """Access to one resource at one level. Its window never moves; it can only end earlier."""
 
     class EndReason(models.TextChoices):
         ELAPSED = "elapsed", "on time"
@@ -251,7 +251,7 @@ class Grant(models.Model):
             models.Index(fields=["beneficiary", "-id"], name="grant_by_beneficiary"),
             models.Index(fields=["resource", "-id"], name="grant_by_resource"),
             models.Index(fields=["version"], name="grant_version"),
-            # Access exists by its window alone: what is live is among the few whose end is to come.
+            # For live_at(): live grants are among the few whose end is in the future.
             models.Index(Coalesce("ended_at", "ends_at"), name="grant_until"),
             models.Index(
                 fields=["end_reason", "-id"],
@@ -278,7 +278,7 @@ class Grant(models.Model):
 
     @property
     def drained_at(self) -> datetime:
-        """When its credentials stop working: `work` may finish reporting, unless it was taken away."""
+        """When its credentials stop working: after the drain, unless the access was revoked or its holder left."""
         taken = self.end_reason in (Grant.EndReason.REVOKED, Grant.EndReason.LEFT)
         return self.over_at if taken else self.over_at + (self.drain_until - self.ends_at)
 
@@ -287,9 +287,9 @@ class Grant(models.Model):
 
 
 class RoleBinding(models.Model):
-    """One role of one person at one provider: what is provisioned, whichever grants want it.
+    """One role of one person at one provider: the unit that is given and taken, whichever grants need it.
 
-    Its phases and their moves are MODEL §2's; a trigger allows no others.
+    docs/model.md lists the phases and their changes; a trigger refuses all others.
     """
 
     class Phase(models.TextChoices):
@@ -300,7 +300,7 @@ class RoleBinding(models.Model):
         KEPT = "kept", "kept: had it before"
 
     class Urgency(models.IntegerChoices):
-        """In which order what is due is taken up: first what lets somebody do what nobody wants any more."""
+        """The order in which due bindings are processed: access that should be gone comes first."""
 
         ENDED = 0, "ended early"  # revoked, left, given back, retired
         ELAPSED = 1, "elapsed"
@@ -312,22 +312,22 @@ class RoleBinding(models.Model):
     external_id = models.TextField()
     role = models.TextField()
     phase = models.TextField(choices=Phase, default=Phase.ABSENT, db_default=Phase.ABSENT)
-    # Was it there before Stint? Judged once, committed before the first call, never judged again.
+    # Did the person have the role before Stint? Decided once, committed before the first call, never decided again.
     found_before = models.BooleanField(null=True)
-    # The provider's, of what we are about to give or gave: its name may be another by the time it is taken.
+    # The provider's key of the role that is given; the role may be renamed before it is taken.
     role_key = models.TextField(blank=True, default="", db_default="")
-    # Grows with every intent and every change of what is wanted: a confirmation of something older is void.
+    # Grows with every intent and every change of what is needed, so that an older confirmation has no effect.
     generation = models.BigIntegerField(default=0, db_default=0)
     due_at = models.DateTimeField(null=True)
     urgency = models.SmallIntegerField(choices=Urgency, default=Urgency.WANTED, db_default=Urgency.WANTED)
-    owed_since = models.DateTimeField(null=True)  # when what is due now became due; NULL when nothing is owed
+    owed_since = models.DateTimeField(null=True)  # when the present work became due; NULL when nothing is owed
     lease = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
     attempts = models.IntegerField(default=0, db_default=0)
     last_error = models.TextField(blank=True, db_default="")
     recheck_at = models.DateTimeField(null=True)
-    given_at = models.DateTimeField(null=True)  # last read back as there, after we gave it
-    taken_at = models.DateTimeField(null=True)  # last read back as gone, after we took it
+    given_at = models.DateTimeField(null=True)  # when it was last read back as given, after Stint gave it
+    taken_at = models.DateTimeField(null=True)  # when it was last read back as gone, after Stint took it
 
     class Meta:
         constraints: ClassVar = [
@@ -362,5 +362,5 @@ class RoleBinding(models.Model):
 
     @property
     def owed_from(self) -> datetime | None:
-        """Since when something is to be done, or from when on; None when nothing is."""
+        """Since when work is owed, or from when on it will be; None when there is none."""
         return self.owed_since or self.due_at

@@ -1,4 +1,4 @@
-"""What this room says to the person whose action it refused, or would refuse."""
+"""The sentences of this package for a person whose action was refused, or would be."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Says(Sentence):
     INACTIVE = "{name} is switched off."
     ON_BEHALF = "You can ask for yourself, and for service identities of your own teams."
     NO_POLICY = "No policy is in force, so nothing can be asked for. Tell an admin."
-    DENIED = "{reason}"  # by a rule, which says it: `why` is its code
+    DENIED = "{reason}"  # the sentence of a rule; `why` is its code
     TOO_SHORT = "Ask for one minute or more."
     TOO_LONG = "The longest here is {longest}, by rule {rule}: choose that or less."
     TOO_FEW_FOR_ALL = (
@@ -60,5 +60,5 @@ class Says(Sentence):
 
 
 def denied(sentence: Says, **params: object) -> Denied:
-    """A ruling that comes before any rule."""
+    """Return a ruling that is made before any rule is judged."""
     return Denied(sentence.code, sentence.say(**params))

@@ -1,6 +1,6 @@
-"""A request's stages as of now: which are met, which is next, and who can decide it.
+"""The stages of a request at this moment: which are complete, which is next, and who can decide it.
 
-Stages are frozen at asking; who qualifies is judged by the policy in force and by today's teams.
+Stages are fixed when somebody asks; who qualifies follows from the policy in force and the teams at this moment.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class StageView:
     number: int  # from 0
     stage: Stage
     approvers: tuple[Subject, ...]
-    fallback: bool  # they are the fallback, because too few others qualify
-    short: bool  # even so, too few: a person counts once per request, whatever stages they qualify for
+    fallback: bool  # the fallback was added, because too few others qualify
+    short: bool  # too few even so; a person counts once per request, however many stages they qualify for
     given: tuple[Decision, ...] = ()
 
     @property
@@ -39,11 +39,11 @@ class StageView:
 
 @dataclass(frozen=True, slots=True)
 class Approvers:
-    """What judging needs to know, read once: the policy in force and everybody who could be asked."""
+    """The policy in force and the people who could approve, read once for many requests."""
 
     policy: Policy | None
     people: PeopleAsked
-    subjects: dict[int, Subject] = field(default_factory=dict)  # of the approvers met so far
+    subjects: dict[int, Subject] = field(default_factory=dict)  # the rows of approvers that were read so far
 
     @classmethod
     def now(cls) -> Approvers:
@@ -90,15 +90,16 @@ class Approvers:
         )
 
     def meet(self, requests: Iterable[Request]) -> None:
-        """Read, at once, everybody whom the stages of these requests may be open to."""
+        """Read with one query everybody who may be able to decide one of these requests."""
         if self.policy:
             each = [rules.named_by(self.policy, _stages_of(one), facts_of(one)) for one in requests]
             self.people.read(set().union(*each))
 
     def asked_among(self, requests: Sequence[Request], person: Person) -> list[Request]:
-        """Those of these requests whose first stage that is not met this person can decide.
+        """Return the requests whose first incomplete stage this person can decide.
 
-        Whom a stage names is asked, whoever else is; only where somebody stands in, all must be known.
+        A person named by the stage itself can decide it whoever else can. Only for a person of the fallback do the
+        others have to be read, because the fallback is added when too few of them qualify.
         """
         alone, asked, standing_in = rules.People([person]), set[int](), []
         for request in requests:
@@ -117,14 +118,14 @@ class Approvers:
         return [request for request in requests if request.pk in asked]
 
     def _open_to(self, request: Request) -> tuple[int, ...]:
-        """Who can decide the first stage that is not met, by their ids."""
+        """The ids of the people who can decide the first incomplete stage."""
         stage = _open_stage(request)
         if stage is None or self.policy is None:
             return ()
         return rules.candidates(self.policy, stage, facts_of(request), self.people, excluded_from(request)).people
 
     def of(self, request: Request) -> tuple[StageView, ...]:
-        """The stages of a request that exists, its votes counted; who could decide is read while it can be decided."""
+        """Return the stages of a filed request with its votes; approvers are read only while it is pending."""
         stages = _stages_of(request)
         if request.state != Request.State.PENDING:
             return replace(self, policy=None).views(stages, {}, frozenset(), request.decisions.all())
@@ -141,7 +142,7 @@ def _stages_of(request: Request) -> list[Stage]:
 
 
 def _open_stage(request: Request) -> Stage | None:
-    """The first that is not met; stages go in order."""
+    """The first incomplete stage; stages are decided in order."""
     given = Counter(
         vote.stage
         for vote in request.decisions.all()
@@ -156,10 +157,10 @@ def facts_of(request: Request) -> dict[int, Facts]:
 
 
 def excluded_from(request: Request) -> frozenset[int]:
-    """Nobody approves for themselves, neither who asks nor who benefits."""
+    """Return the people who must not approve: nobody approves for themselves, so the requester and the beneficiary."""
     return frozenset({request.requester_id, request.beneficiary_id})
 
 
 def current(views: Sequence[StageView]) -> StageView | None:
-    """The first stage that is not met; stages go in order."""
+    """Return the first incomplete stage; stages are decided in order."""
     return next((view for view in views if not view.met), None)

@@ -1,4 +1,4 @@
-"""The moves of a request, and how one is made. Everything unlisted is illegal (MODEL §2)."""
+"""The state changes of a request, and the one function that makes them. All others are illegal (docs/model.md)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def closed(request: Request, by: str = "") -> Conflict:
 
 
 def move(request: Request, to: Request.State, *, now: datetime) -> None:
-    """Move a request by one conditional UPDATE. Raises Conflict when it is not where `to` can be reached from."""
+    """Change the state by one conditional UPDATE. Raises Conflict when `to` cannot be reached from the present one."""
     origins = [state for state, targets in MOVES.items() if to in targets]
     moved = Request.objects.filter(pk=request.pk, state__in=origins).update(state=to, closed_at=now)
     if not moved:

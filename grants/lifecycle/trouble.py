@@ -1,4 +1,4 @@
-"""Whether something needs an admin's look now: asked at once; what it is, is read where there is something."""
+"""Say whether something needs an admin's attention, with one query; pages read the details only when it does."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from grants.policy.models import PolicyRefusal, PolicyVersion
 
 
 class AdminAlerts(NamedTuple):
-    roles: bool  # that are overdue
-    connections: bool
-    providers: bool
-    policies: bool  # one was refused since
-    worker: datetime | None  # was heard last
+    roles: bool  # a role is overdue
+    connections: bool  # a sync failed, or resources are held
+    providers: bool  # the last read of people failed or found something wrong
+    policies: bool  # a file was refused after the policy in force was applied
+    worker: datetime | None  # the last sign of life of any worker
 
 
 def at(now: datetime, viewer: Subject) -> AdminAlerts:
@@ -29,12 +29,12 @@ def at(now: datetime, viewer: Subject) -> AdminAlerts:
 
 
 def connections() -> QuerySet[Connection]:
-    """Whose last sync failed, or that lost too much at once."""
+    """Return the connections whose last sync failed, or of which too many resources vanished at once."""
     return Connection.objects.filter(~Q(error="") | Q(held__gt=0)).order_by("slug")
 
 
 def providers() -> QuerySet[IdP]:
-    """Whose people could not be read, or that show something else that is wrong."""
+    """Return the providers whose people could not be read, or with another problem."""
     return IdP.objects.exclude(error="").order_by("slug")
 
 
@@ -43,7 +43,7 @@ def _asked() -> QuerySet[Any, Any]:
     since = PolicyVersion.objects.filter(applied_at__gte=OuterRef("at"))
     return Subject.objects.filter(
         pk=a_row("who")
-    ).values_list(  # one row, whatever there is
+    ).values_list(  # always one row
         Exists(bindings.owed_before(a_time("late"))),
         Exists(connections()),
         Exists(providers()),

@@ -1,4 +1,4 @@
-"""Who sees what: admins and auditors everything, others their own and what they own or decide."""
+"""What a person may see: admins and auditors everything; others their own, what they own and what they decide."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ from grants.policy import ownership, versions
 from grants.policy.people import person_of
 from grants.policy.reach import owned_by_given
 
-NOBODYS = 2**63 - 1  # the greatest id that the database could hold, which no row will ever have
-CLOSED = 6  # of what is over, on the first page
-LAST = 20  # of what somebody held
-BEFORE = 3  # earlier asks for the same things, beside a decision
-ASKED = 8  # who asked for one resource
+NOBODYS = 2**63 - 1  # the greatest id that a column can hold; no row has it
+CLOSED = 6  # closed items on the home page
+LAST = 20  # earlier grants of a person
+BEFORE = 3  # earlier requests for the same things, shown to an approver
+ASKED = 8  # requests shown on a resource's page
 DECIDED = 26  # one more than a page lists
 
 
 def visible_items(subject: Subject) -> list[QuerySet[RequestItem]]:
-    """The items of these requests in parts, each with an index of its own: what is newest of all is among the newest
-    of each. An item can be in several."""
+    """Return the items that this person may see, as several querysets that each use an index of their own.
+
+    The newest of all are among the newest of each. An item can be in several querysets.
+    """
     items = RequestItem.objects.all()
     if roles.sees_all(subject):
         return [items]
@@ -46,14 +48,19 @@ def visible_items(subject: Subject) -> list[QuerySet[RequestItem]]:
 
 
 def _among(column: str, rows: QuerySet[Any, Any]) -> Func:
-    """Like `in`, but the rows are read first: else, where one is looked for among many, PostgreSQL reads what it orders
-    by from its end until it has met enough, which is all of it for who has decided nothing."""
+    """Like `in`, but PostgreSQL reads the rows first.
+
+    Otherwise it walks the index of the order until it has found enough: all of it for a person without any.
+    """
     return among(column, ArraySubquery(rows))
 
 
 def request_of(subject: Subject, pk: int) -> Request | None:
-    """This request with its people and items, if this person may see it: asked by or for them or
-    their teams' machines, decided by or waiting for them, about what they own."""
+    """Return this request with its people and items, if this person may see it.
+
+    They may when it is by or for them or a service identity of their teams, when they decided it or can decide it, and
+    when they own one of its resources.
+    """
     waiting = {one.pk: one for one in decide.waiting_for(subject)}
     asked = next(iter(_one_request(pk=min(pk, NOBODYS), **_called(subject))), None)
     if asked and pk in waiting:
@@ -64,33 +71,36 @@ def request_of(subject: Subject, pk: int) -> Request | None:
 
 
 def before(subject: Subject, asked: Request) -> list[RequestItem]:
-    """What the same person asked before of the same things, the newest first, as far as `subject` sees that."""
+    """Return earlier items for the same person and resources that `subject` may see, the newest first."""
     things = [item.resource_id for item in asked.items.all()]
     return _before(asked=asked.pk, beneficiary=asked.beneficiary_id, things=things, **_called(subject))
 
 
 def asked_of(subject: Subject, thing: Resource) -> list[RequestItem]:
-    """Who asked for this resource, the newest first, as far as `subject` sees that."""
+    """Return the items for this resource that `subject` may see, the newest first."""
     return _asked_of(thing=thing.pk, **_called(subject))
 
 
 def grant_of(subject: Subject, pk: int) -> Grant | None:
-    """This grant with its people, if this person may see it: it is theirs or one of their teams' machines', they
-    decided on it or own what it is for."""
+    """Return this grant with its people, if this person may see it.
+
+    They may when it is for them or a service identity of their teams, when they decided its request, and when they own
+    its resource.
+    """
     grant = next(iter(_one_grant(ids=[min(pk, NOBODYS)], **_called(subject))), None)
     if grant:
-        grant.request.beneficiary = grant.beneficiary  # a composite key keeps them the same
+        grant.request.beneficiary = grant.beneficiary  # equal, by a composite key
     return grant
 
 
 def shown(subject: Subject, grants: Collection[Grant]) -> list[Grant]:
-    """Those of these that this person may see, as grant_of() says of one."""
+    """Return those of these grants that this person may see, by the rule of grant_of()."""
     seen = set(_seen(ids=[grant.pk for grant in grants], **_called(subject))) if grants else ()
     return [grant for grant in grants if (grant.pk,) in seen]
 
 
 def _called(subject: Subject) -> dict[str, Any]:
-    """What the written queries below are given of who looks."""
+    """The values about the viewer for the Written queries below."""
     policy, person = versions.in_force(), person_of(subject)
     judged = person if policy else None
     return {
@@ -104,7 +114,7 @@ def _called(subject: Subject) -> dict[str, Any]:
 
 
 def _theirs(beneficiary: str) -> Q:
-    """For who is given, or a machine of their teams."""
+    """Is it for the viewer, or for a service identity of their teams?"""
     services = Subject.objects.filter(kind=Subject.Kind.SERVICE, team__memberships__subject=a_row("who"))
     machines = Q(_given("active")) & Q(**{f"{beneficiary}__in": services})
     return Q(_given("sees_all")) | Q(**{beneficiary: a_row("who")}) | machines
@@ -115,7 +125,7 @@ def _given(name: str) -> Given:
 
 
 def _seen_requests(request: str, requester: str) -> Q:
-    """What request_of() says, of rows that know their request by these names."""
+    """The condition of request_of(), for rows that name their request and requester by these columns."""
     decided = Exists(Decision.objects.filter(request=OuterRef(request), approver=a_row("who")))
     owned = Resource.objects.filter(owned_by_given())
     about = Exists(RequestItem.objects.filter(request=OuterRef(request), resource__in=owned))
@@ -159,7 +169,7 @@ def _seen() -> QuerySet[Any, Any]:
 
 
 def held_by(subject: Subject) -> list[Grant]:
-    """What somebody holds now, the first to end first."""
+    """Return the live grants of a person, the first to end first."""
     return once_per_request(
         ("held by", subject.pk),
         lambda: sorted(_held(who=subject.pk, now=clock.of_page()), key=lambda grant: (grant.over_at, grant.pk)),
@@ -167,37 +177,37 @@ def held_by(subject: Subject) -> list[Grant]:
 
 
 def held_last(subject: Subject) -> list[Grant]:
-    """The LAST grants that somebody held and holds no more, the newest first."""
+    """Return the LAST grants of a person that are no longer live, the newest first."""
     held = [grant.pk for grant in held_by(subject)]
     return _begun(who=subject.pk, now=clock.of_page(), held=held)
 
 
 def decided_by(subject: Subject, before: int | None) -> list[Decision]:
-    """What somebody decided, with what that was for, before this decision; the newest first."""
+    """Return the decisions of a person before this one, with the items of their requests, the newest first."""
     found = _decided(who=subject.pk, before=NOBODYS if before is None else before)
     along.items_of([one.request for one in found])
     return found
 
 
 def awaited_by(subject: Subject, most: int | None = None) -> list[Request]:
-    """What somebody asked, or is to have, and nobody has decided; the newest first, with what that is for."""
+    """Return the pending requests by or for a person, with their items, the newest first."""
     found = _awaited(who=subject.pk, now=clock.of_page())[:most]
     along.items_of(found)
     return found
 
 
 def items_awaited_by(subject: Subject, now: datetime) -> list[RequestItem]:
-    """What somebody is to have, and nobody has decided, the oldest first."""
+    """Return the pending items for a person, the oldest first."""
     return _items_awaited(who=subject.pk, now=now)
 
 
 def closed_of(subject: Subject) -> list[RequestItem]:
-    """What was decided or ended of one's own, latest first."""
+    """Return the items of a person's latest closed requests, the latest first."""
     return _closed(who=subject.pk)
 
 
 def asked_by(subject: Subject) -> list[Request]:
-    """What somebody asked and nobody has decided, with what it is for, the newest first."""
+    """Return the pending requests by a person, with their items, the newest first."""
     found = _asked(who=subject.pk, now=clock.of_page())
     along.items_of(found)
     return found
@@ -229,7 +239,7 @@ def _items_awaited() -> QuerySet[RequestItem]:
 
 @Written
 def _closed() -> QuerySet[RequestItem]:
-    # Both people stand on the request, so two indexes give these few; over items it would be all that there ever were.
+    # The request has both people, so two indexes find these few; by items it would read all that ever existed.
     closed = Request.objects.filter(Q(requester=a_row("who")) | Q(beneficiary=a_row("who"))).exclude(state="pending")
     latest = closed.order_by("-closed_at", "pk").values("pk")[:CLOSED]
     items = RequestItem.objects.filter(request__in=latest).select_related("request", "resource__connection")
@@ -248,7 +258,7 @@ def _held() -> QuerySet[Grant]:
 
 
 def resource_of(subject: Subject, pk: int) -> Resource | None:
-    """This resource, with what it runs on, each if the policy does not hide it from this person."""
+    """Return this resource with its parent, each only if this person may see it."""
     thing = resources_of(subject, [pk]).get(pk)
     if thing and thing.parent and not _may_see(subject, thing.parent):
         thing.parent = None
@@ -256,7 +266,7 @@ def resource_of(subject: Subject, pk: int) -> Resource | None:
 
 
 def resources_of(subject: Subject, ids: Collection[int]) -> dict[int, Resource]:
-    """Those of these resources that the policy does not hide from this person, by their ids."""
+    """Return those of these resources that this person may see, by their ids."""
     if not ids:
         return {}
     found = _resources(ids=[min(pk, NOBODYS) for pk in ids])
@@ -273,7 +283,7 @@ def _resources() -> QuerySet[Resource]:
 
 
 def visible_resources(subject: Subject) -> QuerySet[Resource]:
-    """The catalog, without what the policy hides from who neither owns it nor may ask for it."""
+    """Return the catalog without the resources that the policy hides from this person."""
     resources = Resource.objects.select_related("connection")
     if roles.sees_all(subject):
         return resources
