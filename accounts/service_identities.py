@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 
-from accounts import roles
+from accounts import roles, typed
 from accounts.errors import NotAllowed
 from accounts.models import Subject, Team
 from accounts.people import one_line
@@ -109,7 +109,9 @@ def _team_of(service: Subject) -> Team:
 
 
 def _named(name: str) -> str:
-    if not one_line(name):
+    if hidden := typed.hidden_in(name.strip()):
+        raise NotAllowed(Says.NAME_HIDES, character=hidden)
+    if not typed.seen_in(name):
         raise NotAllowed(Says.NO_NAME)
     return one_line(name)
 

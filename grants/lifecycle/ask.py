@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from accounts import service_identities
+from accounts import service_identities, typed
 from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
 from grants import clock
@@ -94,7 +94,7 @@ def ask(
 ) -> Request:
     """File a request, for oneself or for a service identity of one of one's teams.
 
-    The same key with the same contents returns the same request. Raises NotAllowed (the policy, the length of the
+    The same key with the same contents returns the same request. Raises NotAllowed (the policy, the text of the
     reason, a pending request for the same thing) or Conflict (the key was used for something else).
     """
     asked = _Asked(items, by, beneficiary or by, duration, reason.strip(), idempotency_key)
@@ -104,8 +104,11 @@ def ask(
     if seen.refusal:
         raise seen.refusal
     assert isinstance(seen.ruling, Allowed)  # otherwise there is a refusal
-    if not seen.ruling.reason_min <= len(asked.reason) <= REASON_MAX:
-        raise NotAllowed(Says.REASON_LENGTH, least=seen.ruling.reason_min, most=REASON_MAX, has=len(asked.reason))
+    if hidden := typed.hidden_in(asked.reason):
+        raise NotAllowed(Says.REASON_HIDES, character=hidden)
+    has = typed.seen_in(asked.reason)
+    if has < seen.ruling.reason_min or len(asked.reason) > REASON_MAX:
+        raise NotAllowed(Says.REASON_LENGTH, least=seen.ruling.reason_min, most=REASON_MAX, has=has)
     try:
         with transaction.atomic():
             return _file(asked, seen, seen.ruling)

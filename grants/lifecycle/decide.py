@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import JSONField, OuterRef, Q, QuerySet
 from django.db.models.functions import JSONObject
 
+from accounts import typed
 from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
 from accounts.request_cache import once_per_request
@@ -246,6 +247,8 @@ def _decide(
     now: datetime,
 ) -> Decision:
     note = note.strip()
+    if hidden := typed.hidden_in(note):
+        raise NotAllowed(Says.NOTE_HIDES, character=hidden)
     if len(note) > NOTE_MAX:
         raise NotAllowed(Says.NOTE_LENGTH, most=NOTE_MAX, has=len(note))
     return Decision.objects.create(

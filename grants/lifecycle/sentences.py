@@ -31,7 +31,8 @@ class Says(Sentence):
         "Only {can} of the {need} needed can approve this now ({stage}). "
         "Tell an admin: the policy or the teams must change."
     )
-    REASON_LENGTH = "Say why in {least} to {most} characters; this has {has}."
+    REASON_LENGTH = "Say why in {least} to {most} characters that can be seen; this has {has}."
+    REASON_HIDES = "The reason has a character that cannot be seen ({character}). Delete it, or type the words again."
     SENT_BEFORE = "This form was sent already, as {request}, with other contents. Open a new one."
     YOU_ASKED_ALREADY = "You asked for {level} on {name} already: {request} is pending."
     TEAM_ASKED_ALREADY = "Your team asked for {level} on {name} already: {request} is pending."
@@ -52,6 +53,7 @@ class Says(Sentence):
     SWITCHED_OFF_THERE = "{name} is switched off at the identity provider."
     POLICY_CHANGED = "The policy has changed since this was asked: {reason}"
     POLICY_SHORTER = "The policy has changed since this was asked: it is longer than a rule now allows."
+    NOTE_HIDES = "The note has a character that cannot be seen ({character}). Delete it, or type the words again."
     NOTE_LENGTH = "A note has {most} characters at most; this has {has}."
     # Ending.
     NOT_HELD = "Only who holds an access can give it back."

@@ -56,6 +56,29 @@ def test_the_whole_story(cast: Cast, at: Move) -> None:
     assert verbs(start) == ["request.asked", "request.approved", "grant.elapsed"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("a" + " " * 20 + "b", "reason_length"),
+        ("\u3164" * 20, "reason_length"),
+        ("a long \u202e reason", "reason_hides"),
+    ],
+)
+def test_a_reason_can_be_seen(cast: Cast, reason: str, code: str) -> None:
+    """Fault: twenty blanks are a reason of twenty characters."""
+    with pytest.raises(NotAllowed) as refused:
+        cast.asks(reason=reason)
+    assert refused.value.code == code
+    assert not Request.objects.exists()
+
+
+def test_a_note_hides_nothing(cast: Cast) -> None:
+    request = cast.asks()
+    with pytest.raises(NotAllowed, match=r"U\+2066"):
+        decide.approve(request, by=cast.chiara, note="fine \u2066by me")
+    assert decide.waiting_for(cast.chiara)
+
+
 def test_preview_promises_what_ask_does(cast: Cast) -> None:
     wanted = [Wanted(cast.deployment, "run"), Wanted(cast.deployment, "operate")]
     seen = preview(wanted, by=cast.ada, duration=timedelta(hours=1))

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from accounts import service_identities
+from accounts import service_identities, typed
 from accounts.errors import Conflict, UserError
 from accounts.models import Subject
 from grants import clock
@@ -21,6 +21,7 @@ from grants.lifecycle import visibility
 from grants.lifecycle.ask import Preview, Wanted, ask, preview
 from grants.lifecycle.models import Request
 from grants.lifecycle.options import Asker, Option, first_choice
+from grants.lifecycle.sentences import Says
 from grants.policy.rulings import Allowed
 from grants.web import words
 from grants.web.params import row_id
@@ -118,9 +119,11 @@ def _send(sheet: Sheet) -> Request | None:
         sheet.problem = "Something was left out above: look again, then send."
     if seen and sheet.allowed:
         reason = form.cleaned_data.get("reason", "")
-        if "reason" not in form.errors and len(reason) < sheet.allowed.reason_min:
-            missing = f"Say why in {sheet.allowed.reason_min} characters or more; this has {len(reason)}."
-            form.add_error("reason", missing)
+        has = typed.seen_in(reason)
+        if hidden := typed.hidden_in(reason):
+            form.add_error("reason", Says.REASON_HIDES.say(character=hidden))
+        elif "reason" not in form.errors and has < sheet.allowed.reason_min:
+            form.add_error("reason", f"Say why in {sheet.allowed.reason_min} characters or more; this has {has}.")
         if sheet.duration is None and not form.errors.keys() & LENGTH_FIELDS:
             form.add_error("length", "Choose for how long.")
     if sheet.problem or form.errors or sheet.duration is None:

@@ -95,6 +95,9 @@ def test_things_are_added_and_dropped_and_nothing_typed_is_lost(cast: Cast, sign
 BAD = [
     ({"reason": "too short"}, "reason-error", "Say why in 10 characters or more; this has 9."),
     ({"reason": "   "}, "reason-error", "this has 0"),
+    ({"reason": "a          b"}, "reason-error", "this has 3"),
+    ({"reason": "\u3164" * 20}, "reason-error", "this has 0"),
+    ({"reason": "written \u202esdrawkcab, and long enough"}, "reason-error", "cannot be seen (U+202E)"),
     ({"reason": "x" * 4097}, "reason-error", "4096 characters at most"),
     ({"reason": "nul \x00 byte in it"}, "reason-error", "Null characters are not allowed."),
     ({"length": ""}, "length-error", "Choose for how long."),
