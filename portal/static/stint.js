@@ -26,22 +26,25 @@
     if (ms >= 60000 && ms < 300000) return `${Math.floor(ms / 60000)} min ${Math.floor(ms / 1000) % 60} s left`;
     return `${length(ms)} left`;
   };
-  const stateAt = (rest) => (rest <= 0 ? "ended" : rest < 1800000 ? "ending" : "granted");
+  const stateAt = (at, from, to) => {
+    const [rest, soon] = [to - at, Math.min(1800000, (to - from) / 4)];
+    return rest <= 0 ? "ended" : rest < soon ? "ending" : "granted";
+  };
   const put = (node, name, value) => { if (node && node.getAttribute(name) !== value) node.setAttribute(name, value); };
 
   const tick = () => {
     const at = now();
     for (const node of document.querySelectorAll("[data-until]")) {
-      const rest = Date.parse(node.dataset.until) - at;
-      const text = left(rest);
+      const until = Date.parse(node.dataset.until);
+      const text = left(until - at);
       if (node.textContent !== text) node.textContent = text;
-      if (node.dataset.state) put(node, "data-state", stateAt(rest));
+      if (node.dataset.since) put(node, "data-state", stateAt(at, Date.parse(node.dataset.since), until));
     }
     for (const node of document.querySelectorAll(".span[data-from]")) {
       const [from, to] = [Date.parse(node.dataset.from), Date.parse(node.dataset.to)];
       if (at < from) continue;
       const past = Math.min(100, ((at - from) / (to - from)) * 100);
-      put(node, "data-state", stateAt(to - at));
+      put(node, "data-state", stateAt(at, from, to));
       put(node.querySelector(".span-past"), "width", `${past.toFixed(2)}%`);
       put(node.querySelector(".span-left"), "x", `${past.toFixed(2)}%`);
       put(node.querySelector(".span-left"), "width", `${(100 - past).toFixed(2)}%`);
@@ -61,7 +64,7 @@
   // Counts what is typed where the field says how much is needed.
   for (const node of document.querySelectorAll("[data-counts]")) {
     const field = document.getElementById(node.dataset.counts);
-    const count = () => { node.textContent = `${field.value.trim().length} so far.`; };
+    const count = () => { node.textContent = `${field.value.trim().replace(/\s+/g, " ").length} so far.`; };
     field.addEventListener("input", count);
     count();
   }

@@ -21,7 +21,7 @@ _COLUMNS = {
         WHEN g.id IS NULL THEN CASE WHEN r.state = 'pending' AND %(now)s >= r.lapses_at THEN 'lapsed' ELSE r.state END
         WHEN %(now)s < g.starts_at THEN 'scheduled'
         WHEN %(now)s >= over_at THEN coalesce(g.end_reason, 'elapsed')
-        WHEN over_at - %(now)s < %(ending)s THEN 'ending'
+        WHEN over_at - %(now)s < least(%(ending)s, (over_at - g.starts_at) / 4) THEN 'ending'
         ELSE 'granted' END""",
     "person": "b.name",
     "person_id": "'S-' || b.id",

@@ -315,8 +315,10 @@ def countdown(starts_at: datetime, over_at: datetime, now: datetime) -> SafeStri
             when(starts_at, now),
         )
     return format_html(
-        '<span class="countdown" data-state="{}" data-until="{}">{}</span><span class="countdown-end">{} {}</span>',
+        '<span class="countdown" data-state="{}" data-since="{}" data-until="{}">{}</span>'
+        '<span class="countdown-end">{} {}</span>',
         name,
+        starts_at.isoformat(),
         over_at.isoformat(),
         words.left(over_at, now),
         "ended" if name == "ended" else "ends",

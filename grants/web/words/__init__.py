@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-ENDING = timedelta(minutes=30)  # from here on a live grant reads "ending"
+ENDING = timedelta(minutes=30)  # before its end a live grant is "ending", or a quarter of its length if that is less
 
 
 class Mark(NamedTuple):
@@ -26,7 +26,7 @@ STATES = {
     "lapsed": Mark("lapsed", "alarm-clock-off", "Lapsed"),
     "granted": Mark("granted", "circle-check", "Live"),
     "scheduled": Mark("scheduled", "calendar-clock", "Scheduled"),
-    "ending": Mark("ending", "timer", "Ending"),
+    "ending": Mark("ending", "timer", "Ends soon"),
     "ended": Mark("ended", "timer-off", "Ended"),
     "overdue": Mark("overdue", "triangle-alert", "Overdue"),
     "whole": Mark("granted", "shield-check", "Whole"),
@@ -149,4 +149,4 @@ def state_of(starts_at: datetime, over_at: datetime, now: datetime) -> str:
         return "scheduled"
     if now >= over_at:
         return "ended"
-    return "ending" if over_at - now < ENDING else "granted"
+    return "ending" if over_at - now < min(ENDING, (over_at - starts_at) / 4) else "granted"

@@ -55,7 +55,7 @@ def test_access_shows_what_is_left_and_when_it_ends_in_the_persons_zone(
     assert "You hold access to one resource" in page
     assert "22 min left" in page
     assert "15:00 today</time>" in page
-    assert 'data-state="ending"' in page
+    assert 'data-state="granted"' in page
     at(timedelta(minutes=22))
     assert "You hold no access" in client.get("/").text
 

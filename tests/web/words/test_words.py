@@ -54,16 +54,18 @@ def test_a_moment_is_said_by_the_wall_clock_of_the_reader(at: datetime, said: st
     assert words.when(at, NOW, BERLIN) == said
 
 
-def test_a_grant_is_what_its_window_says() -> None:
-    begin, hour = NOW, timedelta(hours=1)
+@pytest.mark.parametrize(("length", "soon"), [(24 * 60, 30), (120, 30), (60, 15), (30, 7.5), (5, 1.25)])
+def test_a_grant_is_what_its_window_says(length: float, soon: float) -> None:
+    """It ends soon for its last half hour, or the last quarter of a short one. Fault: half an hour is born alarmed."""
+    begin, end = NOW, NOW + timedelta(minutes=length)
     states = {
         begin - timedelta(seconds=1): "scheduled",
         begin: "granted",
-        begin + timedelta(minutes=30): "granted",
-        begin + timedelta(minutes=30, microseconds=1): "ending",
-        begin + hour: "ended",
+        end - timedelta(minutes=soon): "granted",
+        end - timedelta(minutes=soon) + timedelta(microseconds=1): "ending",
+        end: "ended",
     }
-    assert {at: words.state_of(begin, begin + hour, at) for at in states} == states
+    assert {at: words.state_of(begin, end, at) for at in states} == states
 
 
 def test_every_level_of_every_kind_has_words() -> None:
