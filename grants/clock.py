@@ -1,4 +1,4 @@
-"""The one clock: the database's. Moves use stint_now() in SQL; pages read it once and pass it on."""
+"""The one clock is the database's. State changes use stint_now() in SQL; a page reads it once and passes it on."""
 
 from datetime import datetime
 
@@ -9,5 +9,5 @@ __all__ = ["StintNow", "now", "of_page"]
 
 
 def of_page() -> datetime:
-    """The time that a page speaks of, the same for all of its parts; for whatever acts, the time it is."""
+    """Return the time that is the same for all parts of a page; for an action, the present time."""
     return once_per_request("now", now)

@@ -1,4 +1,4 @@
-"""What is due when, and which processes are alive: the rows the sweeper lives by."""
+"""Due jobs, the functions that do them, and the signs of life of processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEASE = timedelta(seconds=60)  # longer than any job's time limit
 class DueJob(models.Model):
     """A job that the sweeper publishes to Celery, or does in place, once it is due."""
 
-    name = models.TextField(primary_key=True)  # "mail", or "sync:prefect-prod": the kind, and which
+    name = models.TextField(primary_key=True)  # "mail" or "sync:prefect-prod": the kind, and which one
     due_at = models.DateTimeField()
     lease_until = models.DateTimeField(null=True)
 
@@ -33,16 +33,16 @@ class ProcessBeat(models.Model):
 
 
 class UnknownJob(Exception):
-    """No room has registered such a job: it is of another release."""
+    """No package has registered a job of this kind; another release has."""
 
 
 class Job(NamedTuple):
-    """Work that a room does whenever a row called `kind`, or `kind:which`, is due."""
+    """What a package does whenever a row named `kind` or `kind:which` is due."""
 
-    do: Callable[[str], timedelta | None]  # gets `which`; answers after how long it is due again, None: never
-    has_work: str  # SQL: a row that is due is left alone while this is false
-    in_place: bool  # by the sweeper itself, which publishes the others
-    standing: Callable[[], Iterable[str]]  # rows that every worker makes sure of
+    do: Callable[[str], timedelta | None]  # called with `which`; returns the time until it is due again, None for never
+    has_work: str  # SQL; a due row is left alone while this is false
+    in_place: bool  # done by the sweeper itself, which hands the others to Celery
+    standing: Callable[[], Iterable[str]]  # the names of rows that every worker inserts when they are missing
 
 
 JOBS: dict[str, Job] = {}
@@ -55,7 +55,7 @@ def job[Do: Callable[[str], timedelta | None]](
     in_place: bool = False,
     standing: Callable[[], Iterable[str]] = tuple,
 ) -> Callable[[Do], Do]:
-    """Register the decorated function as what does the jobs of this kind. `has_work` is a constant of the room."""
+    """Register the decorated function for the jobs of this kind. `has_work` is a constant, never input."""
 
     def register(do: Do) -> Do:
         assert kind not in JOBS, kind
@@ -66,9 +66,9 @@ def job[Do: Callable[[str], timedelta | None]](
 
 
 def do(name: str) -> timedelta | None:
-    """Do the job called `name`; returns after how long it is due again, or None: it was to be done once.
+    """Do the job of this name; return the time until it is due again, or None when it is done for good.
 
-    Raises whatever the room's function does, and UnknownJob.
+    Raises UnknownJob, and what the registered function raises.
     """
     kind, _, which = name.partition(":")
     if kind not in JOBS:
@@ -78,7 +78,7 @@ def do(name: str) -> timedelta | None:
 
 _KIND = "split_part(name, ':', 1)"
 _CLAIM = """
-WITH due AS MATERIALIZED (  -- else the planner may ask for them again and again, and take more than LIMIT
+WITH due AS MATERIALIZED (  -- otherwise the planner may repeat the subquery and take more than LIMIT
     SELECT name FROM grants_duejob
     WHERE due_at <= stint_now() AND (lease_until IS NULL OR lease_until < stint_now())
         AND ({kind} = ANY (%s)) = %s AND {wanted}
@@ -94,15 +94,12 @@ def _wanted() -> str:
 
 
 def wanted() -> models.QuerySet[DueJob, DueJob]:
-    """The jobs that are taken up once they are due: those for which there is something to do."""
-    return DueJob.objects.filter(RawSQL(_wanted(), [], models.BooleanField()))  # noqa: S611 (constants of the rooms)
+    """Return the jobs that have something to do, due or not."""
+    return DueJob.objects.filter(RawSQL(_wanted(), [], models.BooleanField()))  # noqa: S611 (constants)
 
 
 def claim(*, in_place: bool, limit: int = 20) -> list[str]:
-    """Take due jobs for a minute; nobody else gets them meanwhile, and after it they are due again.
-
-    Those that are done in place, or the others, which are published.
-    """
+    """Lease due jobs for a minute, those done in place or the others; after that they are due again."""
     here = [kind for kind, job in JOBS.items() if job.in_place]
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM.format(kind=_KIND, wanted=_wanted()), [here, in_place, limit, str(LEASE)])
@@ -110,19 +107,19 @@ def claim(*, in_place: bool, limit: int = 20) -> list[str]:
 
 
 def done(name: str, *, again: timedelta) -> None:
-    """Give a job back: due again after `again`; at once, if somebody hurried it after it was claimed."""
+    """Give a job back: due again after `again`, or now if hurry() was called after it was claimed."""
     hurried = Q(due_at__gt=F("lease_until") - LEASE)
     due_at = Case(When(hurried, then=F("due_at")), default=StintNow() + again)
     DueJob.objects.filter(name=name).update(due_at=due_at, lease_until=None)
 
 
 def ensure(name: str) -> None:
-    """Make a job known and due now, or leave it as it is."""
+    """Insert a job that is due now, unless it exists."""
     DueJob.objects.bulk_create([DueJob(name=name, due_at=StintNow())], ignore_conflicts=True)
 
 
 def ensure_standing() -> None:
-    """Make known what every worker sees to."""
+    """Insert the missing rows that every worker is responsible for."""
     for one in JOBS.values():
         for name in one.standing():
             ensure(name)
@@ -134,7 +131,7 @@ def is_known(name: str) -> bool:
 
 @contextmanager
 def alone(name: str) -> Iterator[bool]:
-    """Whether this job is ours alone for the block. Messages that were late come beside those that replaced them."""
+    """Hold this job alone for the block; yields False when another process has it, such as by a late message."""
     key = [f"job {name}"]
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key)
@@ -148,22 +145,22 @@ def alone(name: str) -> Iterator[bool]:
 
 
 def forget(name: str) -> None:
-    """A job that was to be done once is done."""
+    """Delete a job that is done for good."""
     DueJob.objects.filter(name=name).delete()
 
 
 def hurry(name: str) -> None:
-    """Make a known job due now."""
+    """Make an existing job due now."""
     DueJob.objects.filter(name=name).update(due_at=StintNow())
 
 
 def worker_beats() -> models.QuerySet[ProcessBeat, ProcessBeat]:
-    """Those of the Celery workers: what is due is done by nobody else."""
+    """Return the signs of life of Celery workers, the only processes that do due jobs."""
     return ProcessBeat.objects.filter(name__startswith="worker ")
 
 
 def beat(name: str, version: str) -> None:
-    """Say that this process is alive; forget those silent for a day."""
+    """Record that this process is alive; delete the rows of those silent for a day."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO grants_processbeat (name, at, version) VALUES (%s, stint_now(), %s)"

@@ -1,4 +1,4 @@
-"""After a backup was restored: nothing that it revived opens anything, and the record says what happened."""
+"""End what a restored backup revived, and record the restore."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from grants.lifecycle import access, bindings, decide
 from grants.lifecycle.models import Grant, GrantQuerySet, Request
 from grants.tokens.models import Credential
 
-JUMP = 1_000_000  # numbers that are left out after the last exported head: more than any gate has seen since
+JUMP = 1_000_000  # numbers that are skipped after the last exported head; more events than any gate has seen since
 CHUNK = 500  # credentials in one event
 
 
 @dataclass(frozen=True, slots=True)
 class RestoredState:
-    """What a restored database holds, before anything is done about it."""
+    """What a restored database contains before anything is ended."""
 
     now: datetime
     head: int
@@ -41,7 +41,7 @@ class RestoredState:
 
 
 def look() -> RestoredState:
-    """Raises HeadKeyError, OSError."""
+    """Return what the restored database contains. Raises HeadKeyError, OSError."""
     now, last = clock.now(), export.last_exported()
     return RestoredState(
         now=now,
@@ -57,11 +57,11 @@ def look() -> RestoredState:
 
 
 def declare(*, keep: Collection[int] = (), above: int = 0) -> int:
-    """End what the backup revived, but for the grants in `keep`, and mark the fork; returns the fork's number.
+    """End what the backup revived, except the grants in `keep`, and record the restore; return its event's number.
 
-    As the owner of the tables. `above`: a number that a gate has seen, where that is above the exported heads by
-    more than a million. All of it is one transaction, and so is what the heads file is told: a line without its
-    event harms nothing, and the next try is above it. Raises HeadKeyError, OSError.
+    Only the owner of the tables may do this. `above`: the number of an event that a gate has seen, if it is more than a
+    million above the exported heads. All of it is one transaction. The line in the heads file is written in it, too: a
+    line without its event does no harm, and the next try uses a higher number. Raises HeadKeyError, OSError.
     """
     last = export.last_exported()
     with transaction.atomic():
@@ -98,7 +98,7 @@ def declare(*, keep: Collection[int] = (), above: int = 0) -> int:
 
 
 def _open(now: datetime) -> GrantQuerySet:
-    """What is or will be live: what is over by now is the sweeper's to close."""
+    """Grants that are or will be live; the sweeper closes those that are over."""
     return (
         Grant.objects.annotate(until=Coalesce("ended_at", "ends_at"))
         .filter(closed_at=None, until__gt=now)

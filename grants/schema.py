@@ -1,4 +1,4 @@
-"""The schema as the database has it: tables with their rights, functions and views. Read from its catalogs alone."""
+"""Print the schema from the database's catalogs: tables with their rights, functions and views."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ WHERE r.rolname = ANY (%s) ORDER BY 1
 
 
 class Made(NamedTuple):
-    """A function or a view; its definition is a file of grants/sql."""
+    """A function or a view; grants/sql has a file with its definition."""
 
     signature: str
     name: str
@@ -70,7 +70,7 @@ class Made(NamedTuple):
 
 
 def dump(cursor: Any) -> str:
-    """The tables, their constraints, indexes, triggers and rights, and what else there is by name."""
+    """Return the tables with constraints, indexes, triggers and rights, and the names of functions and views."""
     cursor.execute(_TABLES)
     tables = cursor.fetchall()
     parts = [HEAD, *("\n".join(_table(cursor, oid, name)) + "\n" for oid, name in tables)]
@@ -79,7 +79,7 @@ def dump(cursor: Any) -> str:
 
 
 def made(cursor: Any) -> list[Made]:
-    """The functions and views of the schema."""
+    """Return the functions and views of the schema."""
     return [
         Made(signature, name, kind, oid, tuple(role for (role,) in _rows(cursor, _MAY, acl, list(ROLES))))
         for signature, name, kind, oid, acl in _rows(cursor, _MADE)
@@ -87,7 +87,7 @@ def made(cursor: Any) -> list[Made]:
 
 
 def definition(cursor: Any, one: Made) -> str:
-    """As PostgreSQL says it, in a form that can be executed again."""
+    """Return the definition as PostgreSQL prints it, in a form that can be executed again."""
     if one.kind == "function":
         ((text,),) = _rows(cursor, "SELECT pg_get_functiondef(%s)", one.oid)
         return f"{str(text).rstrip()};\n"

@@ -1,8 +1,8 @@
-"""The sweeper: in every Celery worker, does what must happen on time and publishes what is merely due.
+"""The sweeper: in every Celery worker, does the work that must happen on time and hands other due jobs to Celery.
 
-Three threads, so that neither a slow provider nor a frozen broker delays the others: one closes and exports, one
-gives and takes roles, both in place, woken by NOTIFY and at least twice a second; the third hands due jobs to Celery.
-None needs a message to arrive.
+It has three threads, so that neither a slow provider nor a frozen broker delays the others. One closes grants and
+exports heads, one gives and takes roles; NOTIFY wakes both, and they look at least twice a second. The third hands due
+jobs to Celery. None of them depends on a message.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from grants.tasks import run, settle
 log = structlog.get_logger(__name__)
 
 POLL = 0.5  # seconds; the most that a lost wake-up delays
-REST = 0.25  # seconds between two turns: whatever is recorded notifies, and hundreds of events need no turn each
+REST = 0.25  # seconds between two turns, because every event notifies and hundreds of them need no turn each
 BEAT = 5.0
 BATCH = 50
-LAST_TURN = 20.0  # seconds that the turns under way may still take when the worker is told to stop
+LAST_TURN = 20.0  # seconds for the turns in progress to end when the worker is told to stop
 NAME = f"worker {socket.gethostname()}:{os.getpid()}"
 
 
 def turn() -> int:
-    """Do once what is due on time; returns how many rows moved. Safe in any number of workers at once."""
+    """Do what is due once; return how many rows changed. Safe in any number of workers at once."""
     moved = access.close_elapsed(limit=BATCH) + access.close_left(limit=BATCH) + access.close_retired(limit=BATCH)
     moved += decide.lapse(limit=BATCH)
     for name in due.claim(in_place=True):
@@ -57,7 +57,7 @@ def turn() -> int:
 
 
 def publish() -> int:
-    """Hand due jobs to Celery; returns how many. What the broker does not take is due again in 2 s."""
+    """Hand due jobs to Celery; return how many. Jobs that the broker does not accept are due again in 2 s."""
     names = due.claim(in_place=False)
     for name in names:
         try:
@@ -92,13 +92,15 @@ class SweeperStep(bootsteps.StartStopStep):
         self.stopping.set()
         deadline = time.monotonic() + LAST_TURN
         for thread in self.threads:
-            thread.join(max(0.0, deadline - time.monotonic()))  # what is claimed is finished, not dropped
+            thread.join(max(0.0, deadline - time.monotonic()))  # claimed work is finished, not dropped
 
     def sweep(self) -> None:
         """Until stopping or an error: turn, then wait for a NOTIFY or the poll."""
         _listen()
         due.ensure_standing()
-        due.hurry(versions.JUDGE)  # which a worker of the release before may have put off: it did not know it
+        due.hurry(
+            versions.JUDGE
+        )  # a worker of the previous release, which did not know this job, may have postponed it
         beaten = 0.0
         while not self.stopping.is_set():
             if time.monotonic() - beaten >= BEAT:
@@ -122,14 +124,14 @@ class SweeperStep(bootsteps.StartStopStep):
             self.stopping.wait(POLL)
 
     def _keep(self, loop: Callable[[], None]) -> None:
-        """Run a loop for as long as the worker lives: the database may come and go."""
+        """Run a loop again after every error until the worker stops: the database may be away for a while."""
         while not self.stopping.is_set():
             try:
                 loop()
             except (DatabaseError, PostgresError) as error:
                 log.warning("sweeper_waits_for_database", loop=loop.__name__, error=str(error))
             except Exception:
-                # Whatever it was, the next turn must still close what is over.
+                # Whatever the error was, the next turn must still close grants that are over.
                 log.exception("sweeper_failed", loop=loop.__name__)
             connection.close()
             self.stopping.wait(POLL)
@@ -142,6 +144,6 @@ def _listen() -> None:
 
 
 def _wait(seconds: float) -> None:
-    """For a NOTIFY, no longer than this."""
+    """Wait for a NOTIFY, at most this long."""
     for _ in connection.connection.notifies(timeout=seconds, stop_after=1):
         pass

@@ -1,5 +1,4 @@
-"""Celery tasks. The sweeper runs `settle` in place, on time; ordinary work it publishes, a row's name the only
-argument."""
+"""Celery tasks. The sweeper runs `settle` itself, on time; other jobs it publishes as `run` with the row's name."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ from grants.provisioning.settle import settle as settle_due
 
 log = structlog.get_logger(__name__)
 
-SESSIONS = 1000  # that are over, forgotten in one go
+SESSIONS = 1000  # expired sessions that are deleted at once
 
 
 @shared_task(name="stint.settle")  # type: ignore[untyped-decorator]
@@ -37,9 +36,9 @@ def settle(more: Callable[[], bool] = lambda: False) -> int:
 
 @shared_task(name="stint.run")  # type: ignore[untyped-decorator]
 def run(name: str) -> None:
-    """Run the due job called `name`, and say when it is due next. Run twice, it does no harm; never twice at once.
+    """Run the due job of this name and set when it is due next. Safe to run twice; never runs twice at once.
 
-    The row is the truth: a message that was late, or that somebody else put into the broker, does nothing without it.
+    Only the row counts: a late message, or one that somebody else put into the broker, does nothing without it.
     """
     with due.alone(name) as ours:
         if ours and due.is_known(name):
@@ -56,10 +55,10 @@ def _run(name: str) -> None:
         log.error("unknown_job", job=name)
         again = timedelta(hours=1)
     except (AdapterError, OSError) as error:
-        # Kept on the row it concerns, for the status page; the next turn tries again.
+        # The job stored the error for the status page; the next turn tries again.
         log.warning("job_failed", job=name, error=str(error))
         again = timedelta(seconds=max(seconds, 15))
-    except DatabaseError as error:  # a lock or a statement took too long, say: the row is given back, not left leased
+    except DatabaseError as error:  # such as a time-out: the row is given back instead of staying leased
         log.warning("job_failed", job=name, error=str(error))
         connection.close_if_unusable_or_obsolete()
         again = timedelta(seconds=15)
@@ -69,7 +68,7 @@ def _run(name: str) -> None:
         due.done(name, again=again)
 
 
-# The jobs that no single room could do; the others are where what they do is.
+# Jobs that need several packages; the others are in the package that does them.
 
 
 def _directories() -> list[str]:
@@ -78,7 +77,7 @@ def _directories() -> list[str]:
 
 @due.job("directory", standing=_directories)
 def _sync_directory(slug: str) -> timedelta | None:
-    """Of the people, with the roles that the policy maps."""
+    """Sync people and teams, and inspect the roles that the policy maps."""
     if slug not in settings.ENV.providers:
         return None
     directory.sync_directory(providers.named(slug), mapped=mapped_roles())
@@ -86,8 +85,8 @@ def _sync_directory(slug: str) -> timedelta | None:
 
 
 @due.job("restored")
-def _own_up(slug: str) -> timedelta | None:
-    """To what a restored database knows nothing of, once."""
+def _take_leftovers(slug: str) -> timedelta | None:
+    """Take the roles that a restored database does not know, once."""
     provider = providers.named(slug)
     leftovers.own_up_to(row_of(provider), providers.adapter(provider))
     return None
@@ -96,4 +95,4 @@ def _own_up(slug: str) -> timedelta | None:
 @due.job("sessions", standing=lambda: ["sessions"])
 def _forget_sessions(_which: str) -> timedelta:
     full = sessions.forget_expired(limit=SESSIONS) == SESSIONS
-    return timedelta(0) if full else timedelta(minutes=10)  # as long as a sign-in that is begun may take
+    return timedelta(0) if full else timedelta(minutes=10)  # as long as an unfinished sign-in is kept

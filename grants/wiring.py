@@ -1,7 +1,7 @@
-"""What rooms tell the rooms above them: who receives each signal, in which order, and whose jobs are due.
+"""Connect the signals of lower packages to their receivers in higher ones, and load the packages with due jobs.
 
-A signal is received in the order that stands here. Receivers lock rows, so it is part of the one lock order
-(docs/model.md): request, grant, binding, credential, subject, resource, then the head of the record.
+Receivers run in the order of this list. They lock rows, so the order is part of the one lock order (docs/model.md):
+request, grant, binding, credential, subject, resource, then the head of the record.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ RECEIVERS: dict[Signal, tuple[Callable[..., Any], ...]] = {
     judged_anew: (versions.judge_anew,),
     happened: (subscribers.record_happened,),
 }
-# Imported here, so that the status page knows in every process when one has nothing to do; tasks registers the others.
+# Imported here, so that every process knows which due jobs have nothing to do; grants.tasks registers the others.
 WITH_JOBS = (export, sync, versions, deliver, usage, mail)
 
 
-# What a page asks besides in the query for who calls, whatever it is about.
+# What every page needs, read in the same query as the signed-in person.
 BESIDES = {versions.IN_FORCE: versions.newest_id}
 
 

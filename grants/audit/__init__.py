@@ -1,4 +1,4 @@
-"""The record: one hash chain, appended in the transaction of what it tells."""
+"""The record: one hash chain. An event is appended in the transaction of the action that it records."""
 
 from grants.audit.chain import Event, record, record_all
 from grants.audit.verbs import Mail, Verb

@@ -1,4 +1,4 @@
-"""Append to the record, and the arithmetic of its chain, which the database and we do alike."""
+"""Append events to the record, and compute the hashes of its chain as the database computes them."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ GENESIS = bytes(32)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HEAD, _LENGTH = struct.Struct(">qqi"), struct.Struct(">i")
 
-# The rows that carry `version`, as audit_append() takes them.
+# The models with a column `version`, in the order of audit_append()'s arguments.
 STAMPED = ("grant", "subject", "resource", "connection", "credential")
 
 type Fact = int | str | bool | Sequence[int] | Sequence[str] | None
 
 
 class Event(NamedTuple):
-    """One line of the record that is about to be written, as record() takes it."""
+    """An event that is about to be recorded: the arguments of record()."""
 
     verb: Verb
     facts: Mapping[str, Fact]
     on: Sequence[Model] = ()
 
 
-_APPEND_ALL = "SELECT audit_append_all(%s, %s, %s)"  # for what stamps nothing
+_APPEND_ALL = "SELECT audit_append_all(%s, %s, %s)"  # for events that stamp no row
 _APPEND = f"SELECT audit_append(%s, %s, %s{', %s::bigint[]' * len(STAMPED)})"
 
 
@@ -53,7 +53,7 @@ def record(verb: Verb, *, by: Subject | str, on: Iterable[Model] = (), **facts: 
 
 
 def record_all(events: Sequence[Event], *, by: Subject | str) -> None:
-    """record() for each of these in turn, sent together; the caller holds the locks of all their rows already."""
+    """Append several events with one round trip; the caller has locked all of their rows."""
     if not events:
         return
     with _recording() as cursor:
@@ -66,7 +66,9 @@ def record_all(events: Sequence[Event], *, by: Subject | str) -> None:
 
 def _recording() -> CursorWrapper:
     if not connection.in_atomic_block:
-        raise transaction.TransactionManagementError("record() belongs into the transaction of what it records")
+        raise transaction.TransactionManagementError(
+            "record() must run in the transaction of the action that it records"
+        )
     return connection.cursor()
 
 
@@ -82,30 +84,30 @@ def _arguments(event: Event, by: Subject | str) -> list[Any]:
 
 
 def actor_of(by: Subject | str) -> str:
-    """How the record names who did it: S-3 for a subject, a plain word for a process of Stint."""
+    """Return the actor as the record names it: S-3 for a subject, a word for a process of Stint."""
     return by.ref if isinstance(by, Subject) else by
 
 
 def canonical(facts: Mapping[str, Fact]) -> bytes:
-    """The bytes that are hashed and stored: JSON, keys sorted, no blanks, UTF-8."""
+    """Return the bytes that are hashed and stored: JSON with sorted keys and without blanks, in UTF-8."""
     return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def link(prev: bytes, seq: int, at: datetime, verb: str, actor: str, payload: bytes) -> bytes:
-    """The hash of an event after the one with hash `prev`; audit_append() in SQL is its twin."""
+    """Return the hash of an event that follows the one with hash `prev`, as audit_append() computes it in SQL."""
     return digest_of(prev, seq, (at - EPOCH) // timedelta(microseconds=1), verb.encode(), actor.encode(), payload)
 
 
 def digest_of(prev: bytes, seq: int, micros: int, verb: bytes, actor: bytes, payload: bytes) -> bytes:
-    """The same of what is at hand as numbers and bytes. Raises struct.error for a time that cannot be."""
+    """Return the hash of an event given as numbers and bytes. Raises struct.error for an impossible time."""
     head, length = _HEAD.pack(seq, micros, len(verb)), _LENGTH.pack(len(actor))
     return hashlib.sha256(b"".join((prev, head, verb, length, actor, payload))).digest()
 
 
 def mark_restored(facts: Mapping[str, Fact], *, seq: int) -> bytes:
-    """Append the event that says that a backup was restored, under a number above all that were lost; its hash.
+    """Append the event of a restored backup, with a number above all lost ones; return its hash.
 
-    As the owner of the tables: nobody else may. Rows that this restore changes are stamped by events after it.
+    Only the owner of the tables may do this. Later events stamp the rows that the restore changes.
     """
     with _recording() as cursor:
         cursor.execute("SELECT audit_restored(%s, %s)", [seq, canonical(facts)])

@@ -1,7 +1,7 @@
-"""The head of the record, signed and written where the database's owner cannot reach.
+"""Sign the head of the record and write it to a file that the database's owner cannot change.
 
-Whoever keeps the file can prove a cut tail or a rewritten chain; and a database that was restored from a backup is
-noticed by it.
+The file proves that the end of the record was cut off or that the chain was rewritten, and reveals a database that was
+restored from a backup.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class HeadKeyError(Exception):
 
 
 class RecordBehind(Exception):
-    """The database does not continue what was exported; `.args[0]` is a sentence for people."""
+    """The database does not continue the exported heads; `.args[0]` is a sentence for people."""
 
 
 def head_key() -> Ed25519PrivateKey:
-    """The key that signs heads, from STINT_AUDIT_KEY_FILE. Raises HeadKeyError."""
+    """Return the key that signs heads, from STINT_AUDIT_KEY_FILE. Raises HeadKeyError."""
     path: Path = settings.ENV.audit_key_file
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
@@ -42,16 +42,16 @@ def head_key() -> Ed25519PrivateKey:
 
 
 def make_key(path: Path) -> None:
-    """A new key, readable by its owner alone. Raises FileExistsError: a key is never overwritten."""
+    """Make a new key that only its owner can read. Raises FileExistsError: a key is never overwritten."""
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(pem)
 
 
 def export_head() -> int:
-    """Append the signed head to STINT_AUDIT_HEADS_FILE, also when nothing is new; returns its number.
+    """Append the signed head to STINT_AUDIT_HEADS_FILE, also without new events; return its number.
 
-    Raises HeadKeyError, OSError, and RecordBehind: no line is signed that another one contradicts.
+    Raises HeadKeyError, OSError, and RecordBehind, because a line that contradicts another one must not be signed.
     """
     key = head_key()
     if trouble := behind():
@@ -62,7 +62,7 @@ def export_head() -> int:
 
 
 def declare(seq: int, digest: bytes, *, after: int) -> None:
-    """Write down, signed, that the heads between events `after` and `seq` which the record does not have are lost.
+    """Append a signed line that declares the heads between events `after` and `seq` lost that the record lacks.
 
     Raises HeadKeyError, OSError.
     """
@@ -71,17 +71,17 @@ def declare(seq: int, digest: bytes, *, after: int) -> None:
 
 
 def last_exported() -> ExportedHead | None:
-    """The newest head that was exported and that we signed; None before the first. Raises HeadKeyError, OSError."""
+    """Return the newest exported head that our key signed; None without one. Raises HeadKeyError, OSError."""
     path: Path = settings.ENV.audit_heads_file
     return heads.last(path, head_key().public_key()) if heads.files(path) else None
 
 
 def behind() -> str:
-    """Why the database is not the one whose heads were exported, in a sentence; "" when it continues them.
+    """Say in a sentence why the database does not continue the exported heads; "" when it does.
 
-    A declared restore continues them. Raises HeadKeyError, OSError.
+    After a declared restore it does. Raises HeadKeyError, OSError.
     """
-    last = last_exported()  # before the database, which then cannot be behind it for being late
+    last = last_exported()  # read before the database, so that a head exported meanwhile does not look missing
     if last is None or last.seq == 0:
         return ""
     found = AuditEvent.objects.filter(pk=last.seq).values_list("hash", flat=True).first()

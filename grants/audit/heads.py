@@ -1,8 +1,8 @@
-"""The file of exported heads: one JSON object a line, signed, a file a month.
+"""Read and write the files of exported heads: one signed JSON object per line, one file per month.
 
-{"at", "seq", "hash", "key", "signature"}; the signature (Ed25519, base64) is over "stint-head:<seq>:<hash>:<at>".
-A line with "after", too, says that a backup was restored: the heads between events `after` and `seq` that the record
-does not have are lost. Its signature is over "stint-restored:<after>:<seq>:<hash>:<at>".
+{"at", "seq", "hash", "key", "signature"}; the signature (Ed25519, base64) is of "stint-head:<seq>:<hash>:<at>". A line
+that also has "after" declares a restored backup: the heads between events `after` and `seq` that the record lacks are
+lost. Its signature is of "stint-restored:<after>:<seq>:<hash>:<at>".
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-TAIL = 16_384  # bytes; dozens of lines
+TAIL = 16_384  # bytes that last() reads of a file; dozens of lines
 
 
 class ExportedHead(NamedTuple):
-    """A line as it was read. Only `is_ours` says whether it proves anything."""
+    """A line of the file. It proves something only when is_ours() verifies its signature."""
 
     seq: int
     hash: bytes
     at: datetime
-    after: int | None  # of a restore: the newest event that is surely the same as before it
-    said: bytes  # what was signed
+    after: int | None  # of a declared restore: the newest event that is certainly the same as before
+    said: bytes  # the signed text
     signature: bytes
 
     def is_ours(self, key: Ed25519PublicKey) -> bool:
@@ -44,7 +44,7 @@ class ExportedHead(NamedTuple):
 
 
 def line(seq: int, digest: bytes, at: datetime, key: Ed25519PrivateKey, *, after: int | None = None) -> bytes:
-    """A signed line, with its end."""
+    """Return a signed line, with its newline."""
     told = {"at": at.isoformat(), "seq": seq, "hash": digest.hex()}
     if after is not None:
         told["after"] = after
@@ -54,9 +54,9 @@ def line(seq: int, digest: bytes, at: datetime, key: Ed25519PrivateKey, *, after
 
 
 def append(path: Path, added: bytes, at: datetime) -> None:
-    """Add a line, whole or not at all, beginning a new file with each month. Raises OSError.
+    """Append a whole line or nothing, and begin a new file each month. Raises OSError.
 
-    Two at once wait for each other. What a crash left of a line is closed off first: it spoils no other.
+    Simultaneous calls wait for each other. A partial line that a crash left is ended first, so it spoils no other.
     """
     with _alone(path):
         if _month_of(path) not in (None, f"{at:%Y-%m}"):
@@ -72,7 +72,7 @@ def append(path: Path, added: bytes, at: datetime) -> None:
 
 
 def last(path: Path, key: Ed25519PublicKey) -> ExportedHead | None:
-    """The newest head that this key has signed. Reads the ends of files, however long they are."""
+    """Return the newest head that this key has signed. Reads only the ends of the files."""
     for one in reversed(files(path)):
         with one.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -86,14 +86,14 @@ def last(path: Path, key: Ed25519PublicKey) -> ExportedHead | None:
 
 
 def read(path: Path) -> Iterator[ExportedHead]:
-    """Every line that can be read, oldest file first; whose they are is not looked at."""
+    """Yield every readable line, the oldest file first, without checking signatures."""
     for one in files(path):
         with one.open("rb") as file:
             yield from filter(None, map(_read, file))
 
 
 def files(path: Path) -> list[Path]:
-    """Those of the months before, in order, and the one that is written."""
+    """Return the files of earlier months in order, and then the present one."""
     before = sorted(path.parent.glob(f"{_escaped(path.stem)}-[0-9][0-9][0-9][0-9]-[0-9][0-9]{_escaped(path.suffix)}"))
     return [*before, path] if path.exists() else before
 
@@ -108,7 +108,7 @@ def _read(raw: bytes) -> ExportedHead | None:
             seq, bytes.fromhex(digest), datetime.fromisoformat(at), after, _signed(seq, digest, at, after), signature
         )
     except (ValueError, KeyError, TypeError):
-        return None  # torn by a crash, or nothing of ours
+        return None  # cut off by a crash, or not a line of Stint
 
 
 def _signed(seq: object, digest: object, at: object, after: object) -> bytes:
@@ -119,26 +119,26 @@ def _signed(seq: object, digest: object, at: object, after: object) -> bytes:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     with _opened(path.with_name(f"{path.name}.lock"), os.O_APPEND) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the descriptor, and with whoever dies
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released with the descriptor, also when the process dies
         yield
 
 
 def _begin_anew(path: Path, added: bytes) -> None:
-    """At no moment is there no file, and none of these steps loses a line if it is the last."""
+    """A file exists at every moment, and a crash after any of these steps loses no line."""
     beside = path.with_name(f"{path.name}.new")
     with _opened(beside, os.O_TRUNC) as file:
         _write(file.fileno(), added)
     kept = path.with_name(f"{path.stem}-{_month_of(path)}{path.suffix}")
     if not kept.exists():
         os.link(path, kept)
-    elif not kept.samefile(path):  # a clock went back: both are this month's
+    elif not kept.samefile(path):  # the clock went back, so both files are of this month
         with _opened(kept, os.O_APPEND) as file:
             _write(file.fileno(), (b"" if _ends_well(kept, kept.stat().st_size) else b"\n") + path.read_bytes())
     beside.replace(path)
 
 
 def _month_of(path: Path) -> str | None:
-    """Of its first line, "2026-11"; None of a file that has none."""
+    """The month of its first line, "2026-11"; None for a file without lines."""
     if not path.exists():
         return None
     with path.open("rb") as file:
@@ -155,7 +155,7 @@ def _ends_well(path: Path, size: int) -> bool:
 
 
 def _write(fd: int, data: bytes) -> None:
-    """All of it, on the disk. Raises OSError: a full disk may take a part of it first."""
+    """Write all of it and sync it to the disk. Raises OSError; a full disk may have taken a part."""
     left = memoryview(data)
     while left:
         left = left[os.write(fd, left) :]

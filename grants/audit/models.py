@@ -9,7 +9,7 @@ from django.db.models import F, Func
 
 
 class AuditHead(models.Model):
-    """The one row that every recorded transaction queues on. Only audit_append() writes it."""
+    """The one row on which all recorded transactions queue. Only audit_append() writes it."""
 
     id = models.SmallIntegerField(primary_key=True)
     seq = models.BigIntegerField()
@@ -22,9 +22,9 @@ class AuditHead(models.Model):
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     def about(self, things: Iterable[tuple[str, int]]) -> Self:
-        """Those that name one of these, ("request", 17), or were made by one; by an index over what they say.
+        """Return the events that name one of these things, such as ("request", 17), or were made by one; uses an index.
 
-        Of kind request, grant, subject, resource, connection or policy.
+        Kinds are request, grant, subject, resource, connection and policy.
         """
         named = Func(F("actor"), F("payload"), function="audit_about", output_field=ArrayField(models.TextField()))
         return self.alias(named=named).filter(named__overlap=[f"{kind}-{pk}" for kind, pk in things])
@@ -45,7 +45,7 @@ class AuditEvent(models.Model):
 
     class Meta:
         ordering = ("seq",)
-        # And one over what each is about: migration 0022 has it, as its function is SQL.
+        # Migration 0022 makes another one on audit_about(), because that function is SQL.
         indexes: ClassVar = [
             models.Index(fields=["actor", "-seq"], name="auditevent_actor"),
             models.Index(fields=["verb", "-seq"], name="auditevent_verb"),

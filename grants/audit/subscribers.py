@@ -1,4 +1,4 @@
-"""Accounts tells what happened to subjects; the record keeps it, in the same transaction."""
+"""Record what accounts reports about subjects, in the same transaction."""
 
 from __future__ import annotations
 

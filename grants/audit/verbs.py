@@ -1,4 +1,4 @@
-"""Everything that can happen, as the record names it, and in words for people: the one place that lists it."""
+"""The one list of everything that is recorded: its name in the record and its words for people."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _PLAIN, _GOOD, _BAD = "", "granted", "denied"  # tones: states of the design
 
 
 class About(Enum):
-    """What the sentence of an event is about, and so begins with."""
+    """What the sentence of an event begins with."""
 
-    ACTOR = auto()  # who did it
+    ACTOR = auto()  # the person or process that did it
     SUBJECT = auto()  # the subject that the event names
-    THING = auto()  # nobody: it stands alone
+    THING = auto()  # nothing: the sentence stands alone
 
 
 class Mail(Enum):
@@ -22,11 +22,11 @@ class Mail(Enum):
     NOBODY = auto()
     APPROVERS = auto()  # who can decide on the request now
     REQUESTER = auto()
-    HOLDER = auto()  # of the grant; for a service identity, who asked for it
+    HOLDER = auto()  # of the grant; for a service identity, the requester
 
 
 class Verb(StrEnum):
-    """What happened: the name in the record, a sentence for people, its tone, what that is about, and who gets mail."""
+    """An event's name in the record, its sentence, its tone, what the sentence begins with, and who gets mail."""
 
     sentence: str
     tone: str

@@ -1,7 +1,7 @@
-"""Is the record whole? Walks the chain from the first event, then compares it with every head that was exported.
+"""Verify the record: walk the chain from the first event, then compare it with every exported head.
 
-A walk can be left and gone on with: what it needs for that is a Walk, a small value. It begins at the first event
-always; nothing that an earlier walk found is believed.
+A walk can be interrupted and continued with a Walk, a small value. A new one always begins at the first event and
+relies on no result of an earlier one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from grants.audit.models import AuditEvent, AuditHead
 from grants.audit.verbs import Verb
 
 PAGE = 20_000
-COMPARE = 5_000  # heads that are compared in one query
+COMPARE = 5_000  # heads in one query
 _RESTORED = Verb.RECORD_RESTORED.value.encode()
 _MILLENNIUM = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL counts microseconds from here, the chain from 1970
 _SHIFT = (_MILLENNIUM - EPOCH) // timedelta(microseconds=1)
@@ -38,24 +38,24 @@ _SHIFT = (_MILLENNIUM - EPOCH) // timedelta(microseconds=1)
 @dataclass(frozen=True, slots=True)
 class Verdict:
     whole: bool
-    count: int  # events found good, from the first on
+    count: int  # intact events, from the first on
     broken_seq: int | None
     why: str  # a sentence for people
-    notes: tuple[str, ...] = ()  # what is to be said although it is whole: restores that were declared
+    notes: tuple[str, ...] = ()  # declared restores, to be shown although the record is intact
 
 
 class Restore(NamedTuple):
-    """An event that says that a backup was restored."""
+    """An event that declares a restored backup."""
 
     kept: int  # the event before it in the chain
-    after: int  # the newest that is surely the same as before the restore
+    after: int  # the newest event that is certainly the same as before the restore
     seq: int
     day: str
-    lost: int  # the newest that had been exported; lost, unless it is in the chain
+    lost: int  # the newest exported event; lost, unless it is in the chain
 
 
 class Walk(NamedTuple):
-    """How far a verification has come. Everything up to event `seq` is as it was recorded."""
+    """The progress of a verification. Everything up to event `seq` is as it was recorded."""
 
     seq: int = 0
     digest: bytes = GENESIS
@@ -63,7 +63,7 @@ class Walk(NamedTuple):
     restores: tuple[Restore, ...] = ()
 
     def as_json(self) -> list[Any]:
-        """For whoever goes on later; to be kept where nobody can change it."""
+        """Return the progress in a form to continue from; store it where nobody can change it."""
         return [self.seq, self.digest.hex(), self.good, [list(restore) for restore in self.restores]]
 
     @classmethod
@@ -78,9 +78,9 @@ class _Broken(Exception):
 
 
 def verify(told: Callable[[Walk, int], None] = lambda _walk, _of: None) -> Verdict:
-    """Check every event's number, link and hash, the head, and every head that was exported.
+    """Check every event's number, link and hash, the head, and every exported head.
 
-    `told` hears how far it has come, of how many events. Raises HeadKeyError, OSError.
+    `told` is called with the progress and the number of events. Raises HeadKeyError, OSError.
     """
     walk: Walk | Verdict = Walk()
     while isinstance(walk, Walk):
@@ -91,11 +91,11 @@ def verify(told: Callable[[Walk, int], None] = lambda _walk, _of: None) -> Verdi
 
 
 def go_on(walk: Walk, *, seconds: float) -> tuple[Walk | Verdict, int]:
-    """Walk on for about this long; returns how far it came, or the verdict, and the number of the last event."""
-    head = AuditHead.objects.get()  # before the walk: what is appended meanwhile only lengthens the chain
+    """Continue for about this long; return the progress or the verdict, and the number of the last event."""
+    head = AuditHead.objects.get()  # read before the walk; events appended meanwhile only lengthen the chain
     until = time.monotonic() + seconds
     try:
-        # One query a page: one long snapshot would keep dead versions of the head from being vacuumed.
+        # A query per page: one long snapshot would keep dead versions of the head from being vacuumed.
         while rows := _page(walk.seq):
             walk = _walked(walk, rows, head)
             if len(rows) == PAGE and time.monotonic() > until:
@@ -107,17 +107,17 @@ def go_on(walk: Walk, *, seconds: float) -> tuple[Walk | Verdict, int]:
     return Verdict(True, walk.good, None, why, notes), head.seq
 
 
-# Columns as they are stored, and no function: whoever owns the database could put another in its place.
+# Stored columns and no function, because the database's owner could replace a function by another one.
 _PAGE = """
 SELECT seq, at, verb, actor, payload, prev, hash FROM grants_auditevent WHERE seq > %s ORDER BY seq LIMIT %s
 """
 
 
 def _page(after: int) -> list[tuple[Any, ...]]:
-    """A page's end is where the next begins, so a row inserted meanwhile is seen."""
+    """The events after this number. A page begins where the last one ended, so a row inserted meanwhile is seen."""
     connection.ensure_connection()
-    # Django's own cursor would send each of these as text. Texts come as bytes and the time as it is stored: to make
-    # something else of a million of them, and that bytes again, takes longer than all the hashing.
+    # Django's own cursor would convert each value to text. Here texts arrive as bytes and times as stored numbers:
+    # converting a million of them and back to bytes takes longer than all the hashing.
     with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
         cursor.adapters.register_loader("text", ByteaBinaryLoader)
         cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
@@ -137,7 +137,7 @@ def _walked(walk: Walk, rows: Iterable[tuple[Any, ...]], head: AuditHead) -> Wal
             raise _Broken(seq, f"Event {seq} does not follow from the one before it.")
         try:
             digest = digest_of(before, seq, at + _SHIFT, verb, actor, payload)
-        except (struct.error, TypeError):  # the end of time, or nothing, where something has to be
+        except (struct.error, TypeError):  # an infinite time, or NULL where a value is required
             digest = None
         if digest != stored or digest is None:
             raise _Broken(seq, f"Event {seq} was changed after it was recorded.")
@@ -156,9 +156,9 @@ def _restore(payload: bytes, seq: int, at: int) -> Restore | None:
 
 
 def _compared(walk: Walk, head: AuditHead) -> tuple[str, ...]:
-    """Every exported head with the chain; returns what is to be said. Raises _Broken.
+    """Compare every exported head with the chain; return the notes. Raises _Broken.
 
-    Only a head that contradicts the chain has to be ours: who forges one that agrees proves nothing, and harms nobody.
+    Only the signature of a head that contradicts the chain is checked: a forged head that agrees does no harm.
     """
     if walk.seq < head.seq:
         raise _Broken(walk.seq + 1, _gone(walk.seq + 1, head.seq))
@@ -184,7 +184,7 @@ def _compared(walk: Walk, head: AuditHead) -> tuple[str, ...]:
 
 
 def _contradicting(key: Ed25519PublicKey, signed: set[tuple[int, int]]) -> Iterator[ExportedHead]:
-    """Heads of ours that are not in the chain; adds to `signed` which restores we have signed."""
+    """Our heads that are not in the chain; adds the restores that we signed to `signed`."""
     for some in batched(heads.read(settings.ENV.audit_heads_file), COMPARE):
         for head, agrees in _with_chain(some):
             if head.after is not None and head.is_ours(key):
@@ -207,7 +207,7 @@ def _gone(first: int, last: int) -> str:
 
 
 def newest_kept() -> int:
-    """Number of the newest exported head that is in the chain: a restored backup has its events up to there."""
+    """Return the number of the newest exported head in the chain: a restored backup has its events up to there."""
     kept = 0
     for some in batched(heads.read(settings.ENV.audit_heads_file), COMPARE):
         kept = max([kept, *(head.seq for head, agrees in _with_chain(some) if agrees)])
