@@ -28,8 +28,8 @@ from grants import due
 from grants.audit.export import HeadKeyError, RecordBehind
 from grants.lifecycle import access, decide
 from grants.policy import versions
-from grants.provisioning.settle import seconds_to_next
-from grants.tasks import run, settle
+from grants.provisioning.reconcile import seconds_to_next
+from grants.tasks import reconcile, run
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +82,7 @@ class SweeperStep(bootsteps.StartStopStep):
     def start(self, parent: WorkController) -> None:
         self.threads = [
             threading.Thread(target=self._keep, args=(loop,), name=loop.__name__, daemon=True)
-            for loop in (self.sweep, self.settle, self.hand_on)
+            for loop in (self.sweep, self.reconcile, self.hand_on)
         ]
         for thread in self.threads:
             thread.start()
@@ -110,11 +110,11 @@ class SweeperStep(bootsteps.StartStopStep):
                 self.stopping.wait(REST)
                 _wait(POLL - REST)
 
-    def settle(self) -> None:
-        """Until stopping or an error: settle, then wait for a NOTIFY, the next due moment or the poll."""
+    def reconcile(self) -> None:
+        """Until stopping or an error: reconcile, then wait for a NOTIFY, the next due moment or the poll."""
         _listen()
         while not self.stopping.is_set():
-            if settle(lambda: not self.stopping.is_set()) == 0:
+            if reconcile(lambda: not self.stopping.is_set()) == 0:
                 due_in = seconds_to_next()
                 _wait(POLL if due_in is None else min(POLL, due_in + 0.001))
 

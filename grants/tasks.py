@@ -1,4 +1,4 @@
-"""Celery tasks. The sweeper runs `settle` itself, on time; other jobs it publishes as `run` with the row's name."""
+"""Celery tasks. The sweeper runs `reconcile` itself, on time; other jobs it publishes as `run` with the row's name."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from grants.identity import directory, providers
 from grants.policy.versions import mapped_roles
 from grants.provisioning import leftovers
 from grants.provisioning.calls import BACKLOG
-from grants.provisioning.settle import settle as settle_due
+from grants.provisioning.reconcile import reconcile as reconcile_due
 
 log = structlog.get_logger(__name__)
 
 SESSIONS = 1000  # expired sessions that are deleted at once
 
 
-@shared_task(name="stint.settle")  # type: ignore[untyped-decorator]
-def settle(more: Callable[[], bool] = lambda: False) -> int:
+@shared_task(name="stint.reconcile")  # type: ignore[untyped-decorator]
+def reconcile(more: Callable[[], bool] = lambda: False) -> int:
     """Grant and revoke the roles that are due; returns how many bindings were taken up.
 
     In place, the sweeper says with `more` for how long to go on with what becomes due meanwhile.
     """
-    return settle_due(BACKLOG, more=more)
+    return reconcile_due(BACKLOG, more=more)
 
 
 @shared_task(name="stint.run")  # type: ignore[untyped-decorator]

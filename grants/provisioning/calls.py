@@ -18,28 +18,28 @@ import structlog
 from grants.adapters.errors import AdapterError, Refused, Unavailable, Withheld
 from grants.adapters.idp.base import CALL_SECONDS, Holders, RoleProvider
 from grants.lifecycle.bindings import Urgency
-from grants.provisioning import claims, steps
-from grants.provisioning.claims import Claim
+from grants.provisioning import leases, steps
 from grants.provisioning.gather import Gather, Role
 from grants.provisioning.health import Health
+from grants.provisioning.leases import Lease
 from grants.provisioning.plan import Step
 from grants.provisioning.steps import Doing, Done, Held, Unproved
 
 log = structlog.get_logger(__name__)
 
 CALLS = 12  # at once; more gain nothing on one provider
-BACKLOG = 4 * CALLS  # with less than this in hand, more is claimed: no hand is idle while we are at the database
+BACKLOG = 4 * CALLS  # with less than this in hand, more is leased: no hand is idle while we are at the database
 CONFIRM = 50  # in one transaction
 GATHER = 0.05  # seconds that a first answer waits for others: a commit costs about the same for one and for many
 GLANCE = 0.1  # seconds after which we look for what is newly due, however long the calls in hand take
 
-# No call is begun later than this after the claim: it would end when the lease is somebody else's.
-BEGIN_WITHIN = claims.LEASE_SECONDS - CALL_SECONDS
+# No call begins later than this after the lease began: it could end after the lease.
+BEGIN_WITHIN = leases.LEASE_SECONDS - CALL_SECONDS
 _MASS = {Step.GIVE, Step.TAKE, Step.RECHECK}  # what only has to know whether one role is held
 _CHANGES_NOTHING_YET = {Step.CHECK, Step.RECHECK}  # when it is first told what is held; what it does then must land
 _NO_TOKEN = {401, 404}  # Stint's own account is refused, or there is no such realm
 
-_callers = ThreadPoolExecutor(CALLS, thread_name_prefix="settle")
+_callers = ThreadPoolExecutor(CALLS, thread_name_prefix="reconcile")
 
 
 class Failure(NamedTuple):
@@ -55,9 +55,9 @@ class NotBegun(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A claim, and where it is called: as the provider was found when it was taken up, and never longer."""
+    """A leased binding, and the provider to call for it, as it was found when the lease was taken."""
 
-    claim: Claim
+    lease: Lease
     idp: RoleProvider | Failure
     health: Health
     trial: bool
@@ -67,9 +67,9 @@ class Task(NamedTuple):
     @property
     def role(self) -> Role | None:
         """Read back with others of this role. Not where more is to be known than whether it is held now."""
-        claim = self.claim
-        mass = claim.next in _MASS and claim.role_key and not claim.found_before
-        return (claim.idp_id, claim.role) if mass and not isinstance(self.idp, Failure) else None
+        lease = self.lease
+        mass = lease.next in _MASS and lease.role_key and not lease.found_before
+        return (lease.idp_id, lease.role) if mass and not isinstance(self.idp, Failure) else None
 
 
 class Begun(NamedTuple):
@@ -80,7 +80,7 @@ class Begun(NamedTuple):
     doing: Doing
 
 
-type Answer = Done | tuple[Claim, Failure | NotBegun]
+type Answer = Done | tuple[Lease, Failure | NotBegun]
 type Subject = tuple[int, str]
 
 
@@ -94,7 +94,7 @@ class Calls:
         self.in_hand = self.urgent = 0
         self._connect = connect
         self._health = health
-        self._answered: SimpleQueue[Sequence[Answer]] = SimpleQueue()  # nothing: more is to be claimed
+        self._answered: SimpleQueue[Sequence[Answer]] = SimpleQueue()  # an empty one: lease more
         self._asked = True
         self._unwritten: list[Answer] = []
         self._lanes: dict[Subject, deque[Task]] = {}  # of the people whom a thread is at, or will be
@@ -104,15 +104,15 @@ class Calls:
         self._gather: Gather[Begun] = Gather()
         self._lock = threading.Lock()
 
-    def begin(self, ours: Sequence[Claim], *, trial: bool = False) -> None:
+    def begin(self, ours: Sequence[Lease], *, trial: bool = False) -> None:
         """Have these called; what concerns one person is called in order, one after the other."""
         self._asked = False
         if trial:
-            self._trials |= {claim.lease for claim in ours}
-        idps = {idp_id: self._find(idp_id) for idp_id in {claim.idp_id for claim in ours}}
+            self._trials |= {lease.uuid for lease in ours}
+        idps = {idp_id: self._find(idp_id) for idp_id in {lease.idp_id for lease in ours}}
         self._count(ours, 1)
         tasks = [
-            Task(claim, idps[claim.idp_id], self._health(claim.idp_id), claim.lease in self._trials) for claim in ours
+            Task(lease, idps[lease.idp_id], self._health(lease.idp_id), lease.uuid in self._trials) for lease in ours
         ]
         for task in tasks:
             if task.role:
@@ -125,13 +125,13 @@ class Calls:
         new = 0
         with self._lock:
             for task in tasks:
-                claim = task.claim
-                subject = claim.idp_id, claim.external_id
+                lease = task.lease
+                subject = lease.idp_id, lease.external_id
                 if lane := self._lanes.get(subject):
                     lane.append(task)
                     continue
                 self._lanes[subject] = deque([task])
-                heapq.heappush(self._order, (claim.urgency, next(self._turn), subject))
+                heapq.heappush(self._order, (lease.urgency, next(self._turn), subject))
                 new += 1
         return new
 
@@ -170,11 +170,11 @@ class Calls:
     def written(self, answers: Sequence[Answer]) -> None:
         """These are known to the database, and are in hand no more."""
         self._unwritten = [answer for answer in self._unwritten if answer not in answers]
-        self._count([claim for claim, _ in answers], -1)
+        self._count([lease for lease, _ in answers], -1)
 
-    def _count(self, claims_: Sequence[Claim], sign: int) -> None:
-        self.in_hand += sign * len(claims_)
-        self.urgent += sign * sum(claim.urgency == Urgency.ENDED for claim in claims_)
+    def _count(self, held: Sequence[Lease], sign: int) -> None:
+        self.in_hand += sign * len(held)
+        self.urgent += sign * sum(lease.urgency == Urgency.ENDED for lease in held)
 
     def _find(self, idp_id: int) -> RoleProvider | Failure:
         """Anew each time: what was missing may be there by now, and a secret be another one."""
@@ -261,64 +261,64 @@ def alike(lane: Sequence[Task]) -> list[Task]:
     first = lane[0]
     found: dict[str, Task] = {}
     for task in lane:
-        same = task.claim.next is first.claim.next and task.idp is first.idp and task.trial == first.trial
-        if not same or task.claim.role in found or len(found) == claims.TOGETHER:
+        same = task.lease.next is first.lease.next and task.idp is first.idp and task.trial == first.trial
+        if not same or task.lease.role in found or len(found) == leases.TOGETHER:
             break
-        found[task.claim.role] = task
+        found[task.lease.role] = task
     return list(found.values())
 
 
 def _may_begin(task: Task) -> bool:
-    in_time = time.monotonic() <= task.claim.begun + BEGIN_WITHIN
+    in_time = time.monotonic() <= task.lease.begun + BEGIN_WITHIN
     return in_time and not (task.health.shut and not task.trial)
 
 
 def _called_together(tasks: Sequence[Task]) -> list[Task]:
     """These, of which those that can be were called as one. Where that failed, each is to be called by itself."""
     idp = tasks[0].idp
-    those = [task for task in tasks if steps.may_be_together(task.claim) and _may_begin(task)]
+    those = [task for task in tasks if steps.may_be_together(task.lease) and _may_begin(task)]
     if len(those) < 2 or isinstance(idp, Failure):
         return list(tasks)
     try:
-        steps.together(idp, [task.claim for task in those])
+        steps.together(idp, [task.lease for task in those])
     except Exception as error:  # noqa: BLE001 (whatever it was, each by itself has its own error)
-        tried = _failure(those[0].claim, error)
+        tried = _failure(those[0].lease, error)
         also = tried._replace(of_provider=False)  # it was one call, and counts once
         return [task._replace(tried=tried if task is those[0] else also) if task in those else task for task in tasks]
     return [task._replace(called=True) if task in those else task for task in tasks]
 
 
 def _begin(task: Task) -> Answer | Begun:
-    claim = task.claim
+    lease = task.lease
     if not task.called and not _may_begin(task):
-        return claim, task.tried or NotBegun()
+        return lease, task.tried or NotBegun()
     if isinstance(task.idp, Failure):
-        return claim, task.idp
-    doing = steps.begin(task.idp, claim, called=task.called)
+        return lease, task.idp
+    doing = steps.begin(task.idp, lease, called=task.called)
     try:
         next(doing)
     except StopIteration as done:
         answer: Answer = done.value
         return answer
     except Exception as error:  # noqa: BLE001 (whatever it was, the binding must come back to be tried again)
-        return claim, _failure(claim, error)
+        return lease, _failure(lease, error)
     return Begun(task, task.idp, doing)
 
 
 def _resume(begun: Begun, held: Held) -> Answer:
     """Go on with what the person holds. What follows from it and changes something is read back alone."""
-    claim = begun.task.claim
-    if time.monotonic() > claim.begun + claims.LEASE_SECONDS and claim.next in _CHANGES_NOTHING_YET:
-        return claim, NotBegun()
+    lease = begun.task.lease
+    if time.monotonic() > lease.begun + leases.LEASE_SECONDS and lease.next in _CHANGES_NOTHING_YET:
+        return lease, NotBegun()
     try:
         while True:
             begun.doing.send(held)
-            held = steps.read(begun.idp, claim.external_id)
+            held = steps.read(begun.idp, lease.external_id)
     except StopIteration as done:
         answer: Answer = done.value
         return answer
     except Exception as error:  # noqa: BLE001 (as above)
-        return claim, _failure(claim, error)
+        return lease, _failure(lease, error)
 
 
 def _read_once(begun: Sequence[Begun]) -> Iterator[Answer]:
@@ -326,14 +326,14 @@ def _read_once(begun: Sequence[Begun]) -> Iterator[Answer]:
     if not begun:
         return
     try:
-        held = steps.read(begun[0].idp, begun[0].task.claim.external_id)
+        held = steps.read(begun[0].idp, begun[0].task.lease.external_id)
     except Exception as error:  # noqa: BLE001 (as above)
-        yield from ((one.task.claim, _failure(one.task.claim, error)) for one in begun)
+        yield from ((one.task.lease, _failure(one.task.lease, error)) for one in begun)
     else:
         for place, one in enumerate(begun):
-            late = place > 0 and time.monotonic() > one.task.claim.begun + BEGIN_WITHIN
+            late = place > 0 and time.monotonic() > one.task.lease.begun + BEGIN_WITHIN
             # What was seen is written down for all of these at once, and by then is to be young still.
-            yield (one.task.claim, NotBegun()) if late and one.task.claim.next is Step.LOOK else _resume(one, held)
+            yield (one.task.lease, NotBegun()) if late and one.task.lease.next is Step.LOOK else _resume(one, held)
 
 
 def _listed(begun: Sequence[Begun]) -> Holders | None:
@@ -342,14 +342,14 @@ def _listed(begun: Sequence[Begun]) -> Holders | None:
     What it does not show may be there all the same (a right that is lost empties lists, without an error): somebody
     who is not on it is read alone, and must not have it either.
     """
-    role = begun[0].task.claim.role
+    role = begun[0].task.lease.role
     try:
         listed = begun[-1].idp.holders(role)
-        if listed is None or any(one.task.claim.role_key != listed.key for one in begun):
+        if listed is None or any(one.task.lease.role_key != listed.key for one in begun):
             return None
         for one in begun:
-            if one.task.claim.external_id not in listed.people:
-                held = steps.read(one.idp, one.task.claim.external_id)
+            if one.task.lease.external_id not in listed.people:
+                held = steps.read(one.idp, one.task.lease.external_id)
                 return None if role in held.roles or listed.key in held.roles.values() else listed
     except AdapterError:
         return None
@@ -360,15 +360,15 @@ def _listed(begun: Sequence[Begun]) -> Holders | None:
 
 
 def _as_listed(begun: Begun, listed: Holders) -> Held:
-    claim = begun.task.claim
-    return Held({claim.role: listed.key} if claim.external_id in listed.people else {})
+    lease = begun.task.lease
+    return Held({lease.role: listed.key} if lease.external_id in listed.people else {})
 
 
-def _failure(claim: Claim, error: Exception) -> Failure:
+def _failure(lease: Lease, error: Exception) -> Failure:
     if isinstance(error, Unproved):
         return Failure(error.reason, answered=True)
     if isinstance(error, AdapterError):
         away = isinstance(error, Unavailable) or (isinstance(error, Refused) and error.code in _NO_TOKEN)
         return Failure(error.reason, of_provider=away, answered=not away and not isinstance(error, Withheld))
-    log.error("settle_failed", binding=claim.id, exc_info=error)
-    return Failure(f"Stint tripped over its own feet ({type(error).__name__}); its log says where.")
+    log.error("reconcile_failed", binding=lease.id, exc_info=error)
+    return Failure(f"Stint failed itself ({type(error).__name__}); its log has the details.")

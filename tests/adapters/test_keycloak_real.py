@@ -12,7 +12,7 @@ import pytest
 
 from grants.adapters.errors import Missing, Refused
 from grants.adapters.idp import keycloak_realm
-from grants.provisioning.claims import Claim, Result
+from grants.provisioning.leases import Lease, Result
 from grants.provisioning.plan import Step
 from grants.provisioning.steps import act
 from tests.adapters.test_idp_contract import ROLE
@@ -123,8 +123,8 @@ def test_a_role_with_another_name_is_not_held_beside_the_new_one(realm: Realm, s
     key = given(realm, ada)
     rename(realm, role_of(realm, ROLE, realm.stint))
     with closing(adapter(realm)) as idp:
-        anew, result = act(idp, Claim(1, 1, ada, ROLE, False, 1, None, step, uuid4(), 0.0, key))
-        assert result is Result.ANEW
+        anew, result = act(idp, Lease(1, 1, ada, ROLE, False, 1, None, step, uuid4(), 0.0, key))
+        assert result is Result.RETRY_WITH_NEW_KEY
         assert realm.roles(ada) == set(), "nothing is given whose key is not written down"
         done, result = act(idp, anew)
         assert (done, result) == (anew, Result.GIVEN)
@@ -136,11 +136,11 @@ def test_what_lingers_is_found_under_another_name(realm: Realm) -> None:
     ada = realm.user("ada")
     key = given(realm, ada)
     rename(realm, role_of(realm, ROLE, realm.stint))
-    claim = Claim(1, 1, ada, ROLE, False, 1, None, Step.RECHECK, uuid4(), 0.0, key)
+    lease = Lease(1, 1, ada, ROLE, False, 1, None, Step.RECHECK, uuid4(), 0.0, key)
     with closing(adapter(realm)) as idp:
-        assert act(idp, claim) == (claim, Result.LINGERED)
+        assert act(idp, lease) == (lease, Result.LINGERED)
         assert realm.roles(ada) == set()
-        assert act(idp, claim) == (claim._replace(role_key=""), Result.CLEAR)  # what is held so later is not ours
+        assert act(idp, lease) == (lease._replace(role_key=""), Result.CLEAR)  # what is held so later is not ours
 
 
 def test_a_role_whose_client_has_another_name_or_is_gone(realm: Realm) -> None:

@@ -27,7 +27,7 @@ from grants.audit.verify import verify
 from grants.identity import providers
 from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant, Request, RoleBinding
-from grants.provisioning.settle import settle
+from grants.provisioning.reconcile import reconcile
 from grants.tasks import run
 from grants.tokens import issue
 from grants.tokens.models import Credential
@@ -151,7 +151,7 @@ def test_what_a_backup_revives_opens_nothing(
     with served(cast, upstream, tmp_path, STINT_GATE_STATE_FILE=str(tmp_path / "state")) as gate:
         taken, revoked = granted(cast)
         stays, kept = granted(cast, "ben")
-        settle(connect=providers.connect)
+        reconcile(connect=providers.connect)
         assert [len(provider.roles[person]) for person in ("id-ada", "id-ben")] == [1, 1]
         until(lambda: (gate.status(ANYBODYS, revoked), gate.status(ANYBODYS, kept)) == (200, 200), gate.tail)
         waits = cast.asks(cast.oscar)
@@ -161,7 +161,7 @@ def test_what_a_backup_revives_opens_nothing(
         access.revoke(taken, by=cast.chiara)
         decide.deny(waits, by=cast.chiara, note="No.")
         late = decide.approve(cast.asks(cast.ada, (cast.pool, "view")), by=cast.chiara).grants.get()
-        settle(connect=providers.connect)
+        reconcile(connect=providers.connect)
         assert provider.roles["id-ada"] == {late.role}
         until(lambda: gate.status(ANYBODYS, revoked) in (401, 403), gate.tail)
         lost = export.export_head()
@@ -213,7 +213,7 @@ def _the_rest_holds_still(cast: Cast, provider: Provider) -> None:
     provider.roles["id-ben"].clear()
     with connect("superuser") as superuser:
         superuser.execute("UPDATE grants_rolebinding SET due_at = clock_timestamp()")
-    settle(connect=providers.connect)
+    reconcile(connect=providers.connect)
     assert provider.roles["id-ben"] == set()
     assert "after_restore" in RoleBinding.objects.get(external_id="id-ben").last_error
     page = signed_in(cast.priya).get("/status").content.decode()
@@ -244,14 +244,14 @@ def _settled(cast: Cast, provider: Provider, stays: Grant) -> None:
     """Nothing is given before what was given after the backup is found, and taken as Stint's own."""
     name = providers.after_restore(cast.idp.slug)
     assert due.is_known(name)
-    settle(connect=providers.connect)
+    reconcile(connect=providers.connect)
     assert provider.roles["id-ben"] == set(), "not yet"
     run(name)
     assert not due.is_known(name)
-    settle(connect=providers.connect)
+    reconcile(connect=providers.connect)
     with connect("superuser") as superuser:
         superuser.execute("UPDATE grants_rolebinding SET due_at = clock_timestamp() WHERE due_at IS NOT NULL")
-    settle(connect=providers.connect)
+    reconcile(connect=providers.connect)
     assert provider.roles["id-ben"] == {stays.role}
     assert provider.roles["id-ada"] == set(), "a role of the lost hours is nobody's own"
 

@@ -32,7 +32,7 @@ def rest(stage: Stage, seconds: float = 150) -> None:
         with psycopg.connect(stage.superuser) as db:
             return not any((db.execute(query).fetchone() or (1,))[0] for query in (RESTLESS, OVER))
 
-    until(still, "everything settled", seconds)
+    until(still, "everything at rest", seconds)
 
 
 def roles_are_right(stage: Stage, before: set[tuple[str, str]]) -> None:

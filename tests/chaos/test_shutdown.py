@@ -1,4 +1,4 @@
-"""SIGTERM: what a worker has claimed is done and written down, or handed on; nothing is done twice, and it ends.
+"""SIGTERM: what a worker has leased is done and written down, or handed on; nothing is done twice, and it ends.
 
 And the other end: starting while what it needs is away.
 """

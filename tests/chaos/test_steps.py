@@ -1,4 +1,4 @@
-"""A worker killed exactly at each step of settle, one stopped there and woken when all is over; the broker gone for all
+"""A worker killed exactly at each step of reconcile, one stopped there and woken when all is over; the broker gone for all
 of it. Judged at the provider, and in the record."""
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tests.chaos.stage import Stage, staged, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("chaos")]
 
-# In the order in which settle comes to them. There is nothing to look at before a role is taken.
+# In the order in which reconcile comes to them. There is nothing to look at before a role is taken.
 STEPS = [
-    "claimed give",  # before the look
+    "leased give",  # before the look
     "looked give",  # before the intent, with what was found
     "intended give",  # before the call
     "called give",  # before it is read back

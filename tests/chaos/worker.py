@@ -1,4 +1,4 @@
-"""`celery -A tests.chaos.worker`: the portal's own worker, that can be told to end or to stop at a step of settle.
+"""`celery -A tests.chaos.worker`: the portal's own worker, that can be told to end or to stop at a step of reconcile.
 
 STINT_CHAOS_DIR/orders/PERSON says at which, as "STEP SIGNAL": the first worker that comes to this step for that person
 takes the order, says so in STINT_CHAOS_DIR/reached/STEP.PERSON with its pid, and sends itself the signal.
@@ -19,8 +19,8 @@ app = celery.app  # which has set Django up
 
 from grants.adapters.idp.keycloak import KeycloakAdapter  # noqa: E402
 from grants.notifications import mail  # noqa: E402
-from grants.provisioning import claims, steps  # noqa: E402
-from grants.provisioning.claims import Claim  # noqa: E402
+from grants.provisioning import leases, steps  # noqa: E402
+from grants.provisioning.leases import Lease  # noqa: E402
 from grants.provisioning.plan import Step  # noqa: E402
 from grants.sweeper import SweeperStep  # noqa: E402
 
@@ -43,10 +43,10 @@ def at(step: str, people: Iterable[str]) -> None:
         time.sleep(0.2)  # the signal is the process's: this thread must not go on before it is delivered
 
 
-def _those(claims_: Iterable[Claim], step: str) -> None:
-    for claim in claims_:
-        if claim.next in VERBS:
-            at(f"{step} {VERBS[claim.next]}", [claim.external_id])
+def _those(held: Iterable[Lease], step: str) -> None:
+    for lease in held:
+        if lease.next in VERBS:
+            at(f"{step} {VERBS[lease.next]}", [lease.external_id])
 
 
 def _wrap(owner: Any, name: str, before: Callable[..., None] | None, after: Callable[..., None] | None) -> None:
@@ -66,16 +66,16 @@ def _wrap(owner: Any, name: str, before: Callable[..., None] | None, after: Call
     setattr(owner, name, wrapped)
 
 
-_wrap(claims, "claim", None, lambda done, *_: _those(done[1], "claimed"))
-_wrap(claims, "intend_to_give", lambda looked: _those([claim for claim, _ in looked], "looked"), None)
-_wrap(steps, "begin", lambda _idp, claim: claim.next is not Step.LOOK and _those([claim], "intended"), None)
+_wrap(leases, "acquire", None, lambda done, *_: _those(done[1], "leased"))
+_wrap(leases, "intend_to_give", lambda looked: _those([lease for lease, _ in looked], "looked"), None)
+_wrap(steps, "begin", lambda _idp, lease: lease.next is not Step.LOOK and _those([lease], "intended"), None)
 _wrap(KeycloakAdapter, "grant_role", None, lambda _done, _idp, person, *_: at("called give", [person]))
 _wrap(KeycloakAdapter, "revoke_role", None, lambda _done, _idp, person, *_: at("called take", [person]))
 _wrap(
-    claims,
+    leases,
     "confirm",
-    lambda done: _those([claim for claim, _ in done], "read"),
-    lambda _count, done: _those([claim for claim, _ in done], "confirmed"),
+    lambda done: _those([lease for lease, _ in done], "read"),
+    lambda _count, done: _those([lease for lease, _ in done], "confirmed"),
 )
 
 

@@ -34,12 +34,12 @@ class Killed(BaseException):
 class Worker(threading.Thread):
     """One worker, which goes on only when told, up to its next step."""
 
-    def __init__(self, name: str, settle_once: Callable[[], int]) -> None:
+    def __init__(self, name: str, reconcile_once: Callable[[], int]) -> None:
         super().__init__(name=name, daemon=True)
-        self.settle_once = settle_once
+        self.reconcile_once = reconcile_once
         self.go, self.stopped = threading.Semaphore(0), threading.Semaphore(0)
         self.where = ""  # the step it stands at; "" when idle
-        self.claimed_at: datetime | None = None
+        self.leased_at: datetime | None = None
         self.sent: tuple[str, str, str] | None = None  # the call that it is about to make
         self.fate: Fate | None = Fate.OK
         self.asleep_until: datetime | None = None
@@ -53,12 +53,12 @@ class Worker(threading.Thread):
             if self.closing:
                 break
             try:
-                self.settle_once()
+                self.reconcile_once()
             except Killed:
                 pass
             except Exception as error:  # noqa: BLE001 (told in the walk's thread)
                 self.error = error
-            self.where, self.claimed_at, self.sent, self.asleep_until = "", None, None, None
+            self.where, self.leased_at, self.sent, self.asleep_until = "", None, None, None
             self.stopped.release()
         connection.close()
         self.stopped.release()

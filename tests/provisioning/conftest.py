@@ -10,11 +10,11 @@ from grants.audit.models import AuditEvent
 from grants.lifecycle import decide
 from grants.lifecycle.models import Grant, RoleBinding
 from grants.provisioning.health import Providers
-from grants.provisioning.settle import settle
+from grants.provisioning.reconcile import reconcile
 from tests.cast import Cast
 from tests.provisioning.fake import FakeIdP
 
-type Settle = Callable[[], int]
+type Reconcile = Callable[[], int]
 type Move = Callable[[datetime | timedelta | None], datetime]
 
 ADA = "id-ada"  # at the provider
@@ -29,9 +29,9 @@ def idp(cast: Cast) -> FakeIdP:
 
 
 @pytest.fixture
-def run(idp: FakeIdP) -> Settle:
+def run(idp: FakeIdP) -> Reconcile:
     """What a worker that has just started does in a turn."""
-    return lambda: settle(connect=lambda _idp: idp, providers=Providers())
+    return lambda: reconcile(connect=lambda _idp: idp, providers=Providers())
 
 
 def granted(cast: Cast, level: str = "run", minutes: int = 30) -> Grant:

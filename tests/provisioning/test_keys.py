@@ -11,7 +11,7 @@ import pytest
 
 from grants.adapters.errors import Unavailable
 from grants.adapters.idp.keycloak import KeycloakAdapter
-from grants.provisioning.claims import Claim, Result
+from grants.provisioning.leases import Lease, Result
 from grants.provisioning.plan import Step
 from grants.provisioning.steps import act
 from tests.adapters.fake_keycloak import FakeKeycloak
@@ -36,13 +36,13 @@ def ada(server: FakeKeycloak) -> str:
     return server.user("ada")
 
 
-def claim(ada: str, step: Step, *, role: str = ROLE, key: str = "", found_before: bool | None = False) -> Claim:
-    return Claim(1, 1, ada, role, found_before, 1, None, step, uuid4(), 0.0, key)
+def lease(ada: str, step: Step, *, role: str = ROLE, key: str = "", found_before: bool | None = False) -> Lease:
+    return Lease(1, 1, ada, role, found_before, 1, None, step, uuid4(), 0.0, key)
 
 
-def given(idp: KeycloakAdapter, ada: str, role: str = ROLE) -> Claim:
+def given(idp: KeycloakAdapter, ada: str, role: str = ROLE) -> Lease:
     """Looked for, intended, given."""
-    looked, there = act(idp, claim(ada, Step.LOOK, role=role, found_before=None))
+    looked, there = act(idp, lease(ada, Step.LOOK, role=role, found_before=None))
     assert there is False
     assert looked.role_key
     done, result = act(idp, looked._replace(found_before=False, next=Step.GIVE))
@@ -56,10 +56,10 @@ def held(server: FakeKeycloak, ada: str) -> set[str]:
 
 
 def test_nothing_is_given_whose_key_is_not_written_down(server: FakeKeycloak, idp: KeycloakAdapter, ada: str) -> None:
-    looked, _ = act(idp, claim(ada, Step.LOOK, found_before=None))
+    looked, _ = act(idp, lease(ada, Step.LOOK, found_before=None))
     server.rename(ROLE, "another")
     anew, result = act(idp, looked._replace(found_before=False, next=Step.GIVE))
-    assert result is Result.ANEW
+    assert result is Result.RETRY_WITH_NEW_KEY
     assert anew.role_key != looked.role_key
     assert held(server, ada) == set()
     assert act(idp, anew) == (anew, Result.GIVEN)
@@ -75,7 +75,7 @@ def test_what_is_still_held_is_not_forgotten_for_another(server: FakeKeycloak, i
         act(idp, has._replace(next=Step.CHECK))
     assert held(server, ada) == {"another"}
     anew, result = act(idp, has._replace(next=Step.CHECK))
-    assert result is Result.ANEW
+    assert result is Result.RETRY_WITH_NEW_KEY
     assert act(idp, anew)[1] is Result.GIVEN
     assert held(server, ada) == {ROLE}
 
@@ -91,7 +91,7 @@ def test_a_client_made_anew_whose_role_is_held_as_well(
     server.clients["airflow"] = "u-new"
     server.mapped[ada]["u-new"] = {server.role("Op", "u-new")["id"]}
     anew, result = act(idp, has._replace(next=step))
-    assert result is Result.ANEW
+    assert result is Result.RETRY_WITH_NEW_KEY
     assert act(idp, anew)[1] is (Result.TAKEN if step is Step.TAKE else Result.LINGERED)
     assert held(server, ada) == set()
 
@@ -110,8 +110,8 @@ def test_what_somebody_has_under_another_name_is_theirs(
 
     server.fault("GET", "role-mappings$", renamed)
     with pytest.raises(Unavailable, match="looking again"):
-        act(idp, claim(ada, Step.LOOK, found_before=None))
-    assert act(idp, claim(ada, Step.LOOK, found_before=None))[1] is True
+        act(idp, lease(ada, Step.LOOK, found_before=None))
+    assert act(idp, lease(ada, Step.LOOK, found_before=None))[1] is True
 
 
 def test_a_mapped_roles_name_in_our_own_client_is_not_that_role(
@@ -120,7 +120,7 @@ def test_a_mapped_roles_name_in_our_own_client_is_not_that_role(
     server.role("eng")
     server.mapped[ada][server.clients["stint"]] = {server.role("realm/eng", server.clients["stint"])["id"]}
     assert idp.roles_of(ada) == {}
-    assert act(idp, claim(ada, Step.LOOK, role="realm/eng", found_before=None))[1] is False
+    assert act(idp, lease(ada, Step.LOOK, role="realm/eng", found_before=None))[1] is False
 
 
 def test_a_binding_from_before_there_were_keys_gets_one(server: FakeKeycloak, idp: KeycloakAdapter, ada: str) -> None:

@@ -10,19 +10,19 @@ from django.db import OperationalError
 from grants.adapters.errors import Unavailable
 from grants.lifecycle import access
 from grants.lifecycle.models import Grant
-from grants.provisioning import claims
+from grants.provisioning import leases
 from grants.provisioning.calls import Calls
 from grants.provisioning.health import Providers
 from grants.provisioning.plan import Step
-from grants.provisioning.settle import settle
+from grants.provisioning.reconcile import reconcile
 from tests.cast import Cast
-from tests.provisioning.conftest import ADA, RECHECK, Move, Settle, binding, granted, verbs
+from tests.provisioning.conftest import ADA, RECHECK, Move, Reconcile, binding, granted, verbs
 from tests.provisioning.fake import FakeIdP
 
 pytestmark = pytest.mark.usefixtures("commits")  # other threads and connections must see it
 
 
-def test_what_was_found_before_is_not_judged_again(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+def test_what_was_found_before_is_not_judged_again(cast: Cast, idp: FakeIdP, run: Reconcile, at: Move) -> None:
     """Killed after the call: the next worker finds the role there, and knows that it is Stint's own."""
     grant = granted(cast)
 
@@ -31,11 +31,11 @@ def test_what_was_found_before_is_not_judged_again(cast: Cast, idp: FakeIdP, run
             raise SystemExit
 
     idp.after = die
-    left = claims.intend_to_give([(claims.claim(10)[1][0], False)])
+    left = leases.intend_to_give([(leases.acquire(10)[1][0], False)])
     with pytest.raises(SystemExit):
         idp.grant_role(ADA, grant.role or "")
     idp.after = lambda *_: None
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+    at(timedelta(seconds=leases.LEASE_SECONDS + 1))
     run()
     assert binding(grant).found_before is False
     access.revoke(grant, by=cast.priya)
@@ -44,16 +44,16 @@ def test_what_was_found_before_is_not_judged_again(cast: Cast, idp: FakeIdP, run
     assert left
 
 
-def test_nobody_else_gets_what_is_leased(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+def test_nobody_else_gets_what_is_leased(cast: Cast, idp: FakeIdP, run: Reconcile, at: Move) -> None:
     granted(cast)
-    assert claims.claim(10)[0] == 1
+    assert leases.acquire(10)[0] == 1
     assert run() == 0
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+    at(timedelta(seconds=leases.LEASE_SECONDS + 1))
     assert run() == 1
     assert idp.done("grant") == 1
 
 
-def test_revoked_while_it_is_being_given(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+def test_revoked_while_it_is_being_given(cast: Cast, idp: FakeIdP, run: Reconcile) -> None:
     grant = granted(cast)
 
     def revoke(verb: str, *_: str) -> None:
@@ -68,9 +68,9 @@ def test_revoked_while_it_is_being_given(cast: Cast, idp: FakeIdP, run: Settle) 
     assert verbs() == ["binding.taken"]
 
 
-def all_is_over(grant: Grant, cast: Cast, run: Settle, at: Move) -> None:
+def all_is_over(grant: Grant, cast: Cast, run: Reconcile, at: Move) -> None:
     """Whoever was at it has lost it to others, who gave, took and looked again."""
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+    at(timedelta(seconds=leases.LEASE_SECONDS + 1))
     run()
     access.revoke(grant, by=cast.priya)
     run()
@@ -79,13 +79,13 @@ def all_is_over(grant: Grant, cast: Cast, run: Settle, at: Move) -> None:
     assert binding(grant).due_at is None
 
 
-def test_a_zombie_that_gives_late_is_undone(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+def test_a_zombie_that_gives_late_is_undone(cast: Cast, idp: FakeIdP, run: Reconcile, at: Move) -> None:
     """Stopped between intent and call, it goes on after all is over, the recheck too."""
     grant = granted(cast)
-    zombie = claims.intend_to_give([(claims.claim(10)[1][0], False)])[0]
+    zombie = leases.intend_to_give([(leases.acquire(10)[1][0], False)])[0]
     all_is_over(grant, cast, run, at)
     idp.grant_role(ADA, grant.role or "")
-    assert claims.confirm([(zombie, claims.Result.GIVEN)]) == 0
+    assert leases.confirm([(zombie, leases.Result.GIVEN)]) == 0
     while run():
         pass
     assert idp.roles[ADA] == set()
@@ -93,21 +93,21 @@ def test_a_zombie_that_gives_late_is_undone(cast: Cast, idp: FakeIdP, run: Settl
 
 
 def test_what_a_zombie_did_is_told_when_the_database_is_back(
-    cast: Cast, idp: FakeIdP, run: Settle, at: Move, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, idp: FakeIdP, run: Reconcile, at: Move, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL ends the session of who is stopped within a transaction: it goes on without a connection."""
     grant = granted(cast)
     unfinished: list[Calls] = []
 
     def turn() -> int:
-        return settle(connect=lambda _idp: idp, providers=Providers(), unfinished=unfinished)
+        return reconcile(connect=lambda _idp: idp, providers=Providers(), unfinished=unfinished)
 
     def sleep(verb: str, *_: str) -> None:
         if verb != "grant":
             return
         idp.before = lambda *_: None
         all_is_over(grant, cast, run, at)
-        monkeypatch.setattr(claims, "confirm", lost)
+        monkeypatch.setattr(leases, "confirm", lost)
 
     def lost(_done: object) -> int:
         monkeypatch.undo()
@@ -124,23 +124,23 @@ def test_what_a_zombie_did_is_told_when_the_database_is_back(
     assert unfinished == []
 
 
-def test_a_zombie_that_takes_late_is_made_good(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+def test_a_zombie_that_takes_late_is_made_good(cast: Cast, idp: FakeIdP, run: Reconcile, at: Move) -> None:
     first = granted(cast)
     run()
     access.revoke(first, by=cast.priya)
-    zombie = claims.claim(10)[1][0]
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+    zombie = leases.acquire(10)[1][0]
+    at(timedelta(seconds=leases.LEASE_SECONDS + 1))
     run()
     second = granted(cast)
     run()
     assert idp.roles[ADA] == {second.role}
     idp.revoke_role(ADA, second.role or "")
-    assert claims.confirm([(zombie, claims.Result.TAKEN)]) == 0
+    assert leases.confirm([(zombie, leases.Result.TAKEN)]) == 0
     run()
     assert idp.roles[ADA] == {second.role}
 
 
-def test_a_late_call_that_dies_is_found_by_the_recheck(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+def test_a_late_call_that_dies_is_found_by_the_recheck(cast: Cast, idp: FakeIdP, run: Reconcile, at: Move) -> None:
     """A call in flight when its worker was killed may land after the role was read back as gone."""
     grant = granted(cast)
     run()
@@ -156,7 +156,7 @@ def test_a_late_call_that_dies_is_found_by_the_recheck(cast: Cast, idp: FakeIdP,
     assert binding(grant).found_before is None
 
 
-def test_wanted_again_before_the_recheck_is_still_ours_to_take(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+def test_wanted_again_before_the_recheck_is_still_ours_to_take(cast: Cast, idp: FakeIdP, run: Reconcile) -> None:
     first = granted(cast)
     run()
     access.revoke(first, by=cast.priya)
@@ -170,19 +170,19 @@ def test_wanted_again_before_the_recheck_is_still_ours_to_take(cast: Cast, idp: 
     assert idp.roles[ADA] == set()
 
 
-def test_whoever_lost_the_lease_confirms_nothing(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+def test_whoever_lost_the_lease_confirms_nothing(cast: Cast, idp: FakeIdP, run: Reconcile, at: Move) -> None:
     grant = granted(cast)
     run()
     granted(cast, minutes=60)
-    slow = claims.claim(10)[1][0]
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
-    assert claims.claim(10)[0] == 1
-    assert claims.confirm([(slow, claims.Result.STANDS)]) == 0
+    slow = leases.acquire(10)[1][0]
+    at(timedelta(seconds=leases.LEASE_SECONDS + 1))
+    assert leases.acquire(10)[0] == 1
+    assert leases.confirm([(slow, leases.Result.STANDS)]) == 0
     assert binding(grant).lease
 
 
 def test_a_late_taking_that_lands_after_it_is_given_again_is_made_good(
-    cast: Cast, idp: FakeIdP, run: Settle, at: Move
+    cast: Cast, idp: FakeIdP, run: Reconcile, at: Move
 ) -> None:
     """A DELETE that timed out may be done after the next grant's POST."""
     at(timedelta(0))
@@ -201,20 +201,20 @@ def test_a_late_taking_that_lands_after_it_is_given_again_is_made_good(
     run()
     assert idp.roles[ADA] == {second.role}
     idp.roles[ADA].clear()  # it lands now
-    at(timedelta(seconds=claims.LEASE_SECONDS) + RECHECK)
+    at(timedelta(seconds=leases.LEASE_SECONDS) + RECHECK)
     while run():
         pass
     assert idp.roles[ADA] == {second.role}
 
 
-def test_who_only_looked_late_claims_nothing(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+def test_a_worker_that_only_looked_late_changes_nothing(cast: Cast, idp: FakeIdP, run: Reconcile, at: Move) -> None:
     """Stopped while checking, it wakes when all is over and an admin has given the role by hand: that is theirs."""
     first = granted(cast)
     run()
     granted(cast, minutes=60)
-    zombie = claims.claim(10)[1][0]
+    zombie = leases.acquire(10)[1][0]
     assert zombie.next.name == "CHECK"
-    at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+    at(timedelta(seconds=leases.LEASE_SECONDS + 1))
     for grant in first.beneficiary.grants.all():
         access.revoke(grant, by=cast.priya)
     run()
@@ -222,19 +222,19 @@ def test_who_only_looked_late_claims_nothing(cast: Cast, idp: FakeIdP, run: Sett
     run()
     assert binding(first).found_before is None
     idp.roles[ADA].add(first.role or "")
-    assert claims.confirm([(zombie, claims.Result.STANDS)]) == 0
-    claims.fail([(zombie._replace(next=Step.LOOK), "down")])
-    claims.fail([(zombie._replace(next=Step.TAKE), "down")])
+    assert leases.confirm([(zombie, leases.Result.STANDS)]) == 0
+    leases.fail([(zombie._replace(next=Step.LOOK), "down")])
+    leases.fail([(zombie._replace(next=Step.TAKE), "down")])
     while run():
         pass
     assert idp.roles[ADA] == {first.role}
 
 
-def test_a_late_giving_that_failed_may_still_land(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+def test_a_late_giving_that_failed_may_still_land(cast: Cast, idp: FakeIdP, run: Reconcile, at: Move) -> None:
     grant = granted(cast)
-    zombie = claims.intend_to_give([(claims.claim(10)[1][0], False)])[0]
+    zombie = leases.intend_to_give([(leases.acquire(10)[1][0], False)])[0]
     all_is_over(grant, cast, run, at)
-    claims.fail([(zombie, "It did not answer in time.")])
+    leases.fail([(zombie, "It did not answer in time.")])
     while run():
         pass
     idp.roles[ADA].add(grant.role or "")

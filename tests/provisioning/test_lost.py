@@ -13,10 +13,10 @@ from django.db import OperationalError
 
 from grants.lifecycle import access
 from grants.lifecycle.models import RoleBinding
-from grants.provisioning import claims
+from grants.provisioning import leases
 from grants.provisioning.calls import Calls
 from grants.provisioning.health import Providers
-from grants.provisioning.settle import settle
+from grants.provisioning.reconcile import reconcile
 from tests.adapters.fake_keycloak import FakeKeycloak
 from tests.cast import Cast
 from tests.provisioning import crowd
@@ -31,7 +31,7 @@ WHEN = pytest.mark.parametrize("when", ["before its COMMIT", "after its COMMIT"]
 @pytest.fixture
 def turn(idp: FakeIdP) -> Callable[..., int]:
     """Turns of one worker, which goes on in the next with what the last one could not write down."""
-    return partial(settle, connect=lambda _idp: idp, providers=Providers(), unfinished=list[Calls]())
+    return partial(reconcile, connect=lambda _idp: idp, providers=Providers(), unfinished=list[Calls]())
 
 
 def lost(act: Callable[..., Any], when: str, *, nth: int = 0) -> Callable[..., Any]:
@@ -61,7 +61,7 @@ def test_between_the_intent_to_give_and_its_answer(
 ) -> None:
     """Given in the next turn, without waiting for the lease. Fault: what was looked at is forgotten, or begun twice."""
     grant = granted(cast)
-    monkeypatch.setattr(claims, "intend_to_give", lost(claims.intend_to_give, when))
+    monkeypatch.setattr(leases, "intend_to_give", lost(leases.intend_to_give, when))
     with pytest.raises(OperationalError):
         turn()
     assert idp.done("grant") == 0, "nothing is given that is not known to be written down"
@@ -81,12 +81,12 @@ def test_what_was_seen_before_a_long_outage_is_not_believed_after_it(
 ) -> None:
     """An admin gave it meanwhile: it is theirs, and stays. Fault: the old look is written down as what was before."""
     grant = granted(cast)
-    monkeypatch.setattr(claims, "intend_to_give", lost(claims.intend_to_give, "before its COMMIT"))
+    monkeypatch.setattr(leases, "intend_to_give", lost(leases.intend_to_give, "before its COMMIT"))
     with pytest.raises(OperationalError):
         turn()
     at(timedelta(minutes=5))
     idp.roles[ADA].add(grant.role or "")
-    turn(0)  # others are taken up first, and this one is not claimed anew
+    turn(0)  # others are taken up first, and this one is not leased again
     go_on(turn)
     access.revoke(grant, by=cast.priya)
     go_on(turn)
@@ -95,18 +95,18 @@ def test_what_was_seen_before_a_long_outage_is_not_believed_after_it(
 
 
 @WHEN
-def test_while_more_is_claimed(
+def test_while_more_is_leased(
     cast: Cast, idp: FakeIdP, turn: Callable[..., int], at: Move, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    """What was called is written down by the next turn; what was claimed comes back with the end of its lease."""
+    """What was called is written down by the next turn; what was leased comes back with the end of its lease."""
     crowd.hold(cast, crowd.join(cast, FakeKeycloak(), 2))
-    monkeypatch.setattr(claims, "claim", lost(claims.claim, when, nth=1))
+    monkeypatch.setattr(leases, "acquire", lost(leases.acquire, when, nth=1))
     with pytest.raises(OperationalError):
         turn(1, more=lambda: True)
     go_on(turn)
     if when.startswith("after"):
         assert crowd.phases() == {"present": 1, "absent": 1}
-        at(timedelta(seconds=claims.LEASE_SECONDS + 1))
+        at(timedelta(seconds=leases.LEASE_SECONDS + 1))
         go_on(turn)
     assert crowd.phases() == {"present": 2}
     assert idp.done("grant") == 2, "each once"

@@ -24,10 +24,10 @@ from grants.adapters.errors import Refused, Unavailable
 from grants.identity import providers
 from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant, RoleBinding
-from grants.provisioning import claims, health
+from grants.provisioning import health, leases
 from grants.provisioning.calls import BACKLOG, CALLS
 from grants.provisioning.health import MOST_TRIED, ROW, TRY_EVERY, Providers
-from grants.provisioning.settle import seconds_to_next, settle
+from grants.provisioning.reconcile import reconcile, seconds_to_next
 from tests.adapters.fake_keycloak import FakeKeycloak
 from tests.cast import Cast
 from tests.provisioning import crowd
@@ -46,10 +46,10 @@ class Failures:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.rows = self.batches = 0
-        self._real = claims.fail
-        patch.setattr(claims, "fail", self._fail)
+        self._real = leases.fail
+        patch.setattr(leases, "fail", self._fail)
 
-    def _fail(self, failed: list[tuple[claims.Claim, str]]) -> None:
+    def _fail(self, failed: list[tuple[leases.Lease, str]]) -> None:
         self.rows += len(failed)
         self.batches += 1
         self._real(failed)
@@ -66,7 +66,7 @@ def server(cast: Cast, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeK
     env = {"idp_kind": "keycloak", "idp_slug": cast.idp.slug, "oidc_issuer": issuer, "idp_admin_url": None,
            "idp_admin_secret_ref": f"file:{tmp_path}/secret", "idp_role_client": "stint"}  # fmt: skip
     monkeypatch.setattr(settings, "ENV", settings.ENV.model_copy(update=env))
-    monkeypatch.setattr(providers, "Keycloak", partial(providers.Keycloak, transport=server.transport()))
+    monkeypatch.setattr(providers, "KeycloakAdapter", partial(providers.KeycloakAdapter, transport=server.transport()))
     return server
 
 
@@ -119,7 +119,7 @@ def test_after_an_outage_all_is_right_at_once(
     people = crowd.join(cast, server, PEOPLE)
     crowd.hold(cast, people)
     providers = Providers()
-    with crowd.at_work(lambda more: settle(BACKLOG, more=more, providers=providers)):
+    with crowd.at_work(lambda more: reconcile(BACKLOG, more=more, providers=providers)):
         with away(kind, server, tmp_path):
             crowd.wait(lambda: failures.rows >= 2 * ROW, "It fails")
             if kind not in _THROUGHOUT:
@@ -137,21 +137,21 @@ def test_the_urgent_is_taken_up_first(cast: Cast, idp: FakeIdP, at: Move) -> Non
     """One of each kind, due in the wrong order."""
     at(timedelta(0))
     rechecked, elapsed, revoked = granted(cast, "view"), granted(cast, "run", minutes=5), granted(cast, "operate")
-    turn = partial(settle, connect=lambda _idp: idp)
+    turn = partial(reconcile, connect=lambda _idp: idp)
     turn()
     access.revoke(rechecked, by=cast.priya)
     turn()
     at(timedelta(minutes=10))
     decide.approve(cast.asks(cast.ben), by=cast.chiara)
     access.revoke(revoked, by=cast.priya)
-    _, claimed = claims.claim(10)
-    mine = [claim.role if claim.external_id == "id-ada" else "wanted" for claim in claimed]
+    _, leased = leases.acquire(10)
+    mine = [lease.role if lease.external_id == "id-ada" else "wanted" for lease in leased]
     assert mine == [revoked.role, elapsed.role, "wanted", rechecked.role]
 
 
 def test_what_was_owed_waits_no_longer_because_something_else_changes(cast: Cast, idp: FakeIdP) -> None:
     grant = granted(cast)
-    settle(connect=lambda _idp: idp)
+    reconcile(connect=lambda _idp: idp)
     access.revoke(grant, by=cast.priya)
     granted(cast)
     assert RoleBinding.objects.get().urgency == RoleBinding.Urgency.ENDED
@@ -165,22 +165,22 @@ def test_a_revocation_overtakes_what_elapsed(
     people = crowd.join(cast, FakeKeycloak(), 200)
     crowd.hold(cast, people, lasts=timedelta(minutes=5))
     grant = granted(cast)
-    turn = partial(settle, connect=lambda _idp: idp, providers=Providers())
+    turn = partial(reconcile, connect=lambda _idp: idp, providers=Providers())
     while turn():
         pass
     at(timedelta(minutes=6))
     idp.calls.clear()
     taken: list[str] = []
     noticed = threading.Event()
-    real = claims.claim
+    real = leases.acquire
 
-    def claim(*args: Any, **kwargs: Any) -> Any:
-        count, claimed = real(*args, **kwargs)
-        if any(each.external_id == "id-ada" for each in claimed):
+    def acquire(*args: Any, **kwargs: Any) -> Any:
+        count, leased = real(*args, **kwargs)
+        if any(each.external_id == "id-ada" for each in leased):
             threading.Timer(0.5, noticed.set).start()  # once it is begun, however busy this machine is
-        return count, claimed
+        return count, leased
 
-    monkeypatch.setattr(claims, "claim", claim)
+    monkeypatch.setattr(leases, "acquire", acquire)
 
     def before(verb: str, person: str, _role: str) -> None:
         if verb != "revoke":
@@ -218,7 +218,7 @@ def test_a_provider_that_is_away_is_asked_a_little_each_second(
         raise Unavailable("It is down.")
 
     providers = Providers()
-    settle(BACKLOG, connect=connect, more=lambda: True, providers=providers)
+    reconcile(BACKLOG, connect=connect, more=lambda: True, providers=providers)
     assert providers.shut() == [cast.idp.pk]
     assert len(asked) <= ROW
     left = seconds_to_next(providers)
@@ -226,12 +226,12 @@ def test_a_provider_that_is_away_is_asked_a_little_each_second(
     assert left >= 0.8 * TRY_EVERY, "the sweeper does not spin while much is due"
     tried = []
     for _ in range(8):
-        assert settle(BACKLOG, connect=connect, providers=providers) == 0
+        assert reconcile(BACKLOG, connect=connect, providers=providers) == 0
         moment.now += 1.2 * TRY_EVERY
-        tried.append(settle(BACKLOG, connect=connect, providers=providers))
+        tried.append(reconcile(BACKLOG, connect=connect, providers=providers))
     assert tried == [1, 2, 4, 8, 16, 32, 32, 32]
     moment.now += 1.2 * TRY_EVERY
-    assert settle(BACKLOG, connect=lambda _idp: idp, more=lambda: True, providers=providers) >= MOST_TRIED
+    assert reconcile(BACKLOG, connect=lambda _idp: idp, more=lambda: True, providers=providers) >= MOST_TRIED
     assert providers.shut() == []
 
 
@@ -246,7 +246,7 @@ def test_what_fails_for_its_own_reason_keeps_nobody_waiting(cast: Cast, idp: Fak
 
     idp.before = refuse
     providers = Providers()
-    settle(BACKLOG, connect=lambda _idp: idp, more=lambda: True, providers=providers)
+    reconcile(BACKLOG, connect=lambda _idp: idp, more=lambda: True, providers=providers)
     assert providers.shut() == []
     assert crowd.phases() == {"adding": 99, "present": 1}
 
@@ -262,7 +262,7 @@ def test_many_that_are_refused_do_not_hold_an_outage_on(
     poisoned = RoleBinding.objects.exclude(external_id__in=people[:3])
     poisoned.update(urgency=RoleBinding.Urgency.ENDED)
     providers = Providers()
-    turn = partial(settle, BACKLOG, connect=lambda _idp: idp, providers=providers)
+    turn = partial(reconcile, BACKLOG, connect=lambda _idp: idp, providers=providers)
 
     def down(*_: str) -> None:
         raise Unavailable("It is down.")
@@ -297,10 +297,10 @@ def test_what_stint_itself_withholds_says_nothing_of_the_provider(cast: Cast) ->
 
 def test_failures_are_written_together(cast: Cast, idp: FakeIdP, django_assert_max_num_queries: Any) -> None:
     crowd.hold(cast, crowd.join(cast, FakeKeycloak(), 50))
-    _, claimed = claims.claim(50)
-    assert len(claimed) == 50
+    _, leased = leases.acquire(50)
+    assert len(leased) == 50
     with django_assert_max_num_queries(5):
-        claims.fail([(claim, "It is down.") for claim in claimed])
+        leases.fail([(lease, "It is down.") for lease in leased])
     assert RoleBinding.objects.filter(last_error="It is down.", lease=None).count() == 50
     assert idp.calls == []
 
@@ -320,7 +320,7 @@ def test_overdue_is_one_line_a_minute(
     for _ in range(120):
         at(timedelta(seconds=1))
         moment.now += 1.2
-        settle(connect=lambda _idp: idp, providers=providers)
+        reconcile(connect=lambda _idp: idp, providers=providers)
         lines.append([record.msg for record in caplog.records if "roles_overdue" in str(record.msg)])
         caplog.clear()
     told = [(second, line) for second, its in enumerate(lines) for line in its]

@@ -13,9 +13,9 @@ from grants.lifecycle import access
 from grants.lifecycle.models import RoleBinding
 from grants.provisioning import leftovers
 from grants.provisioning.health import Providers
-from grants.provisioning.settle import settle
+from grants.provisioning.reconcile import reconcile
 from tests.cast import Cast
-from tests.provisioning.conftest import Settle, binding, granted
+from tests.provisioning.conftest import Reconcile, binding, granted
 from tests.provisioning.fake import FakeIdP
 
 type Move = Callable[[datetime | timedelta | None], datetime]
@@ -33,12 +33,12 @@ def idp(idp: FakeIdP) -> FakeIdP:
 
 
 def test_a_role_of_the_lost_seconds_is_not_taken_for_their_own(
-    cast: Cast, idp: Provider, run: Settle, at: Move
+    cast: Cast, idp: Provider, run: Reconcile, at: Move
 ) -> None:
     """Given by Stint after the backup; a grant wants it again before anybody has looked at what was left."""
     grant = granted(cast)
     idp.roles["id-ada"] = {grant.role}
-    settle(connect=lambda _idp: RevokeOnly(idp, "Not yet."), providers=Providers())
+    reconcile(connect=lambda _idp: RevokeOnly(idp, "Not yet."), providers=Providers())
     now = binding(grant)
     assert (now.phase, now.found_before, now.last_error) == ("absent", None, "Not yet.")
 
@@ -53,10 +53,10 @@ def test_a_role_of_the_lost_seconds_is_not_taken_for_their_own(
     assert binding(grant).phase == "absent"
 
 
-def test_what_stands_is_still_taken(cast: Cast, idp: Provider, run: Settle) -> None:
+def test_what_stands_is_still_taken(cast: Cast, idp: Provider, run: Reconcile) -> None:
     grant = granted(cast)
     run()
     access.revoke(grant, by=cast.priya)
-    settle(connect=lambda _idp: RevokeOnly(idp, "Not yet."), providers=Providers())
+    reconcile(connect=lambda _idp: RevokeOnly(idp, "Not yet."), providers=Providers())
     assert idp.roles["id-ada"] == set()
     assert RoleBinding.objects.get().last_error == ""

@@ -13,12 +13,12 @@ from grants.adapters.errors import AdapterError, Refused, Unavailable
 from grants.adapters.idp.base import RoleProvider
 from grants.adapters.idp.keycloak import KeycloakAdapter
 from grants.lifecycle.models import RoleBinding
-from grants.provisioning import calls, claims
+from grants.provisioning import calls, leases
 from grants.provisioning.calls import BACKLOG
-from grants.provisioning.claims import Claim
 from grants.provisioning.health import Providers
+from grants.provisioning.leases import Lease
 from grants.provisioning.plan import Step
-from grants.provisioning.settle import settle
+from grants.provisioning.reconcile import reconcile
 from tests.adapters.fake_keycloak import FakeKeycloak
 from tests.cast import Cast
 from tests.provisioning import crowd
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("commits")
 
 
 def turn(idp: RoleProvider) -> int:
-    return settle(BACKLOG, connect=lambda _idp: idp, more=lambda: True, providers=Providers())
+    return reconcile(BACKLOG, connect=lambda _idp: idp, more=lambda: True, providers=Providers())
 
 
 def hold_all(cast: Cast, people: list[str]) -> None:
@@ -68,7 +68,7 @@ class TestAtKeycloak:
     def test_one_call_and_one_reading_a_person(
         self, cast: Cast, server: FakeKeycloak, keycloak: KeycloakAdapter, at: Move
     ) -> None:
-        """Fault: what is claimed is not what belongs together; each has a call, or a reading, of its own."""
+        """Fault: what is leased is not what belongs together; each has a call, or a reading, of its own."""
         people = crowd.join(cast, server, PEOPLE)
         hold_all(cast, people)
         turn(keycloak)
@@ -162,8 +162,8 @@ def test_each_has_its_own_error(cast: Cast) -> None:
 def test_what_may_have_been_sent_is_not_said_not_to_be_begun(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one call takes all the time there is. Fault: the others are released, as if nothing had been called."""
     released: list[object] = []
-    let_go = claims.release
-    monkeypatch.setattr(claims, "release", lambda those: (released.extend(those), let_go(those)))
+    let_go = leases.release
+    monkeypatch.setattr(leases, "release", lambda those: (released.extend(those), let_go(those)))
     idp = FakeIdP()
     (ada,) = crowd.join(cast, FakeKeycloak(), 1)
     hold_all(cast, [ada])
@@ -173,7 +173,7 @@ def test_what_may_have_been_sent_is_not_said_not_to_be_begun(cast: Cast, monkeyp
         raise Unavailable("too slow")
 
     monkeypatch.setattr(idp, "grant_roles", too_slow)
-    settle(BACKLOG, connect=lambda _idp: idp, providers=Providers())
+    reconcile(BACKLOG, connect=lambda _idp: idp, providers=Providers())
     assert not released
     assert states() == dict.fromkeys(ROLES, ("adding", "too slow"))
 
@@ -191,27 +191,27 @@ def test_what_was_theirs_is_in_no_call(cast: Cast, at: Move) -> None:
     assert idp.roles[ada] == {ROLES[0]}
 
 
-class TestClaim:
+class TestLease:
     def test_with_each_comes_what_is_due_of_that_person(self, cast: Cast) -> None:
         hold_all(cast, crowd.join(cast, FakeKeycloak(), 10))
-        count, ours = claims.claim(3)
+        count, ours = leases.acquire(3)
         assert count == len(ours) == 3 * len(ROLES)
-        assert len({claim.external_id for claim in ours}) == 3
-        _, others = claims.claim(100)
+        assert len({lease.external_id for lease in ours}) == 3
+        _, others = leases.acquire(100)
         assert len(others) == 7 * len(ROLES)
-        assert not {claim.id for claim in ours} & {claim.id for claim in others}
+        assert not {lease.id for lease in ours} & {lease.id for lease in others}
 
     def test_a_trial_is_no_more_than_it_says(self, cast: Cast) -> None:
         """Of a provider that is away, few are tried. Fault: its people's others come along."""
         hold_all(cast, crowd.join(cast, FakeKeycloak(), 10))
-        count, _ = claims.claim(2, only=cast.idp.pk)
+        count, _ = leases.acquire(2, only=cast.idp.pk)
         assert count == 2
 
     def test_what_is_less_urgent_waits_for_its_turn(self, cast: Cast) -> None:
         hold_all(cast, crowd.join(cast, FakeKeycloak(), 1))
-        RoleBinding.objects.filter(role=ROLES[2]).update(urgency=claims.Urgency.RECHECK)
-        _, ours = claims.claim(1)
-        assert {claim.role for claim in ours} == set(ROLES) - {ROLES[2]}
+        RoleBinding.objects.filter(role=ROLES[2]).update(urgency=leases.Urgency.RECHECK)
+        _, ours = leases.acquire(1)
+        assert {lease.role for lease in ours} == set(ROLES) - {ROLES[2]}
 
 
 class Slow(FakeIdP):
@@ -235,7 +235,7 @@ def in_hand(idp: RoleProvider, step: Step, *, again: bool = False, now: float = 
     health = Providers()[1]
     return [
         calls.Task(
-            Claim(n, 1, "ada", f"role-{n}", before, 1, None, step, uuid4(), now, key, again=again), idp, health, False
+            Lease(n, 1, "ada", f"role-{n}", before, 1, None, step, uuid4(), now, key, again=again), idp, health, False
         )
         for n in range(20)
     ]

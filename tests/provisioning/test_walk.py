@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from grants.provisioning import claims
+from grants.provisioning import leases, statements
 from grants.provisioning.plan import Step, step
 from tests.cast import Cast
 from tests.conftest import connect
@@ -43,19 +43,20 @@ def _judged_again(phase: str, *, wanted: bool, found_before: bool | None, rechec
     return step(phase, wanted=wanted, found_before=None if phase == "absent" else found_before, recheck=recheck)
 
 
-def _confirm_blindly(patch: pytest.MonkeyPatch) -> None:
-    text = " AND b.lease = v.lease AND b.generation = v.generation"
-    assert text in claims._CONFIRM
-    patch.setattr(claims, "_CONFIRM", claims._CONFIRM.replace(text, ""))
+def _confirm_without(text: str, instead: str = "") -> Callable[[pytest.MonkeyPatch], None]:
+    """A fault of the statement that confirms."""
+    assert text in statements.CONFIRM
+    return lambda patch: patch.setattr(statements, "CONFIRM", statements.CONFIRM.replace(text, instead))
 
 
 FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "found_before judged again": lambda patch: patch.setattr(claims, "step", _judged_again),
-    "no recheck": lambda patch: patch.setattr(
-        claims.Result.TAKEN, "sets", claims.Result.CLEAR.sets + ", phase = 'absent'"
+    "found_before judged again": lambda patch: patch.setattr(leases, "step", _judged_again),
+    "no recheck": _confirm_without(
+        "WHEN v.result IN ('taken', 'lingered') THEN stint_now() + %(call)s::interval\n        WHEN v.result IN ('clear',",
+        "WHEN v.result IN ('taken', 'lingered', 'clear',",
     ),
-    "confirmed by whoever comes": _confirm_blindly,
-    "a zombie says nothing": lambda patch: patch.setattr(claims, "_own_up", lambda *_, **__: None),
+    "confirmed by whoever comes": _confirm_without(" AND b.lease = v.lease AND b.generation = v.generation"),
+    "a zombie says nothing": lambda patch: patch.setattr(leases, "reopen_after_lost_lease", lambda *_, **__: None),
 }
 
 

@@ -1,6 +1,6 @@
-"""Settling under an adversary who schedules it: a seeded walk over real workers, real SQL and a provider in memory.
+"""Reconciling under an adversary who schedules it: a seeded walk over real workers, real SQL and a provider in memory.
 
-Workers are threads that run the real `settle` and stop before and after each of its steps; one at a time goes on, by
+Workers are threads that run the real `reconcile` and stop before and after each of its steps; one at a time goes on, by
 one step, as the walk's dice say. The dice also kill workers, let them sleep through leases and rechecks, let the
 provider fail, lie, answer late and act late, open and end grants, and move the clock.
 
@@ -24,15 +24,15 @@ from accounts.models import IdP
 from grants import clock
 from grants.lifecycle import bindings
 from grants.lifecycle.models import Grant, RoleBinding
-from grants.provisioning import calls, claims, gather, health, settle
+from grants.provisioning import calls, gather, health, leases, reconcile
 from tests.cast import Cast
 from tests.provisioning.adversary import CALL, Fate, Provider, Worker, me
 
 TRIED_AGAIN = timedelta(seconds=1.2 * health.TRY_EVERY)  # however badly it went before
-LEASE = timedelta(seconds=claims.LEASE_SECONDS)
+LEASE = timedelta(seconds=leases.LEASE_SECONDS)
 ROLES = ("prefect-prod:pool:etl:run",)  # few of both, so that all happens to the same ones
 # When the next one comes free that is not simply waiting for the end of its grants.
-UNSETTLED = """
+UNFINISHED = """
 SELECT min(greatest(due_at, lease_until)) FROM grants_rolebinding
 WHERE due_at <= stint_now() OR due_at <= recheck_at OR owed_since IS NOT NULL OR lease IS NOT NULL
 """
@@ -40,7 +40,7 @@ DUE = """
 SELECT count(*) FROM grants_rolebinding
 WHERE due_at <= stint_now() AND (lease_until IS NULL OR lease_until < stint_now())
 """
-STEPS = ("claim", "intend_to_give", "confirm", "fail", "release")
+STEPS = ("acquire", "intend_to_give", "confirm", "fail", "release")
 
 
 class Held(NamedTuple):
@@ -66,14 +66,14 @@ class Walk:
         self.grants: list[Held] = []
         self.made = self.steps = self.kills = self.zombies = 0
         self.seen: set[str] = set()  # the steps at which somebody was killed
-        self.workers = [Worker(f"w{n}", self.settling()) for n in range(4)]
+        self.workers = [Worker(f"w{n}", self.reconciling()) for n in range(4)]
         for worker in self.workers:
             worker.start()
 
-    def settling(self) -> Callable[[], int]:
+    def reconciling(self) -> Callable[[], int]:
         """A worker's turn; how the provider is, each knows for itself."""
         providers = health.Providers()
-        return lambda: settle.settle(limit=4, connect=lambda _idp: self.idp, providers=providers)
+        return lambda: reconcile.reconcile(limit=4, connect=lambda _idp: self.idp, providers=providers)
 
     def close(self) -> None:
         for worker in self.workers:
@@ -152,12 +152,12 @@ class Walk:
 
     def is_zombie(self, worker: Worker) -> bool:
         """So late that what it does now may be after the recheck of what it did not do."""
-        return worker.claimed_at is not None and self.now >= worker.claimed_at + LEASE
+        return worker.leased_at is not None and self.now >= worker.leased_at + LEASE
 
     def finish(self, worker: Worker) -> None:
         """Somebody who slept too long acts, and says so, before anybody else comes to it."""
         self.zombies += 1
-        self.tell(f"{worker.name} wakes up at {worker.where}, {self.now - (worker.claimed_at or self.now)} late")
+        self.tell(f"{worker.name} wakes up at {worker.where}, {self.now - (worker.leased_at or self.now)} late")
         while worker.where:
             worker.step(self.dice.choice([Fate.OK, Fate.OK, Fate.DOWN, Fate.LOST]))
 
@@ -291,7 +291,7 @@ class Walk:
                     while worker.where:
                         worker.step()
                     break
-            (due,) = self.superuser.execute(UNSETTLED).fetchone() or (None,)
+            (due,) = self.superuser.execute(UNFINISHED).fetchone() or (None,)
             if due is None:
                 return
             self.move_to(max(due, self.now) + waits)
@@ -332,11 +332,11 @@ def walking(cast: Cast, superuser: psycopg.Connection, seed: int) -> Iterator[Wa
     walk = Walk(cast, superuser, seed)
     with pytest.MonkeyPatch.context() as patch:
         for name in STEPS:
-            patch.setattr(claims, name, _stopping(name, getattr(claims, name), walk))
+            patch.setattr(leases, name, _stopping(name, getattr(leases, name), walk))
         patch.setattr(calls, "_callers", SimpleNamespace(submit=lambda do, *args: do(*args)))
-        for module in (calls, claims, health, gather):
+        for module in (calls, leases, health, gather):
             patch.setattr(module, "time", SimpleNamespace(monotonic=walk.monotonic))
-        patch.setattr(settle, "log", SimpleNamespace(debug=_quiet, error=_quiet))
+        patch.setattr(reconcile, "log", SimpleNamespace(debug=_quiet, error=_quiet))
         patch.setattr(calls, "log", SimpleNamespace(exception=_reraise, error=_reraise))
         patch.setattr(gather, "LIST_FROM", 2)  # there are no more people
         try:
@@ -351,7 +351,7 @@ def walking(cast: Cast, superuser: psycopg.Connection, seed: int) -> Iterator[Wa
 
 
 def _stopping(name: str, real: Callable[..., Any], walk: Walk) -> Callable[..., Any]:
-    """This function of claims, with a stop before and after it (a transaction is whole or not at all)."""
+    """This function of leases, with a stop before and after it (a transaction is whole or not at all)."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         worker = me()
@@ -361,13 +361,13 @@ def _stopping(name: str, real: Callable[..., Any], walk: Walk) -> Callable[..., 
             args = (list(args[0]), *args[1:])
             if not args[0]:
                 return real(*args, **kwargs)
-        if name != "claim":  # before it, a worker is merely idle
+        if name != "acquire":  # before it, a worker is merely idle
             worker.pause(f"before {name}")
         done = real(*args, **kwargs)
-        if name == "claim":
+        if name == "acquire":
             if not done[0]:
                 return done
-            worker.claimed_at = walk.now
+            worker.leased_at = walk.now
         worker.pause(f"after {name}")
         return done
 
@@ -379,4 +379,4 @@ def _quiet(*_: Any, **__: Any) -> None:
 
 
 def _reraise(*_: Any, **__: Any) -> None:
-    raise  # noqa: PLE0704 (within settle's own handler: no bug of ours passes for a failure of the provider)
+    raise  # noqa: PLE0704 (within reconcile's own handler: no bug of ours passes for a failure of the provider)

@@ -39,7 +39,7 @@ from grants.gate.prefect.kind import PREFECT
 from grants.identity.directory import sync_directory
 from grants.lifecycle import decide
 from grants.lifecycle.models import Grant, Request
-from grants.provisioning.settle import settle
+from grants.provisioning.reconcile import reconcile
 from grants.tokens import issue
 from tests.cast import Cast
 from tests.conftest import connect
@@ -251,7 +251,7 @@ def test_roles_in_every_state_are_accessible(
         raise Unavailable("Keycloak cannot be reached.")
 
     def run() -> None:
-        while settle(connect=lambda _idp: provider):
+        while reconcile(connect=lambda _idp: provider):
             pass
 
     settings.ENV = settings.ENV.model_copy(update={"idp_kind": "keycloak"})
@@ -269,9 +269,9 @@ def test_roles_in_every_state_are_accessible(
     check(visit(scene.ben), f"/grants/{late.pk}", look, "grant-given")
     at(timedelta(minutes=11))
     provider.before = away
-    settle(connect=lambda _idp: provider)
+    reconcile(connect=lambda _idp: provider)
     at(timedelta(seconds=20))
-    settle(connect=lambda _idp: provider)
+    reconcile(connect=lambda _idp: provider)
     sync_directory(default(), client=Stub(Unavailable("Keycloak cannot be reached.")))
     for label, who, address in (
         ("grant-kept-for-another", scene.oscar, f"/grants/{short.pk}"),

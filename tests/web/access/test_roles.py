@@ -22,7 +22,7 @@ from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant
 from grants.policy import versions
 from tests.cast import POLICY, Cast
-from tests.provisioning.conftest import Settle, granted, idp, run  # noqa: F401 (fixtures)
+from tests.provisioning.conftest import Reconcile, granted, idp, run  # noqa: F401 (fixtures)
 from tests.provisioning.fake import FakeIdP
 from tests.web.requests.test_requests import signed_in
 
@@ -38,7 +38,7 @@ def page(who: Subject, grant: Grant) -> str:
     return signed_in(who).get(reverse("grant", args=[grant.pk])).content.decode()
 
 
-def test_given_and_taken_back(cast: Cast, run: Settle, at: Move) -> None:  # noqa: F811
+def test_given_and_taken_back(cast: Cast, run: Reconcile, at: Move) -> None:  # noqa: F811
     at(timedelta(0))  # the clock stands still
     grant = granted(cast)
     assert "Being given" in page(cast.ada, grant)
@@ -58,7 +58,7 @@ def test_given_and_taken_back(cast: Cast, run: Settle, at: Move) -> None:  # noq
     assert "2.0 s after the end." in page(cast.ada, grant)
 
 
-def test_kept_for_another_grant_and_for_who_had_it(cast: Cast, idp: FakeIdP, run: Settle) -> None:  # noqa: F811
+def test_kept_for_another_grant_and_for_who_had_it(cast: Cast, idp: FakeIdP, run: Reconcile) -> None:  # noqa: F811
     idp.roles["id-ada"].add(f"{cast.connection.slug}:deployment:{cast.deployment.name}:run")
     first, second = granted(cast), granted(cast, minutes=60)
     run()
@@ -74,7 +74,7 @@ def test_kept_for_another_grant_and_for_who_had_it(cast: Cast, idp: FakeIdP, run
 def test_what_outlived_it_is_said_and_named_only_to_who_may_see_it(
     cast: Cast,
     idp: FakeIdP,  # noqa: F811
-    run: Settle,  # noqa: F811
+    run: Reconcile,  # noqa: F811
     at: Move,
 ) -> None:
     """The role was not late: another grant held it until then. Of another resource, an owner of this one knows nothing."""
@@ -101,7 +101,7 @@ def test_what_outlived_it_is_said_and_named_only_to_who_may_see_it(
 def test_a_role_that_is_refused_is_said_to_who_waits_for_it(
     cast: Cast,
     idp: FakeIdP,  # noqa: F811
-    run: Settle,  # noqa: F811
+    run: Reconcile,  # noqa: F811
     at: Move,
 ) -> None:
     def refuse(verb: str, *_: str) -> None:
@@ -122,7 +122,7 @@ def test_a_role_that_is_refused_is_said_to_who_waits_for_it(
     assert "It was never given." in page(cast.ada, grant)
 
 
-def test_the_time_is_the_viewers(cast: Cast, run: Settle, at: Move) -> None:  # noqa: F811
+def test_the_time_is_the_viewers(cast: Cast, run: Reconcile, at: Move) -> None:  # noqa: F811
     first, second = granted(cast), granted(cast, minutes=60)
     run()
     access.give_back(first, by=cast.ada)
@@ -135,7 +135,7 @@ def test_the_time_is_the_viewers(cast: Cast, run: Settle, at: Move) -> None:  # 
 def test_a_renamed_resource_keeps_the_role_that_was_pinned(
     cast: Cast,
     idp: FakeIdP,  # noqa: F811
-    run: Settle,  # noqa: F811
+    run: Reconcile,  # noqa: F811
 ) -> None:
     grant = granted(cast)
     run()
@@ -177,7 +177,7 @@ def test_a_provider_that_is_away_is_said_and_heals_by_itself(cast: Cast) -> None
 def test_overdue_is_in_the_open_and_heals_by_itself(
     cast: Cast,
     idp: FakeIdP,  # noqa: F811
-    run: Settle,  # noqa: F811
+    run: Reconcile,  # noqa: F811
     at: Move,
 ) -> None:
     def down(*_: str) -> None:

@@ -1,7 +1,7 @@
-"""Settle what is due: read, commit the intent, call, read back, confirm. Many people at once, each in order.
+"""Reconcile what is due: read, commit the intent, call, read back, confirm. Many people at once, each in order.
 
 Only this thread touches the database; the others only call the provider. While they do, it confirms what has been
-answered and claims what comes next, so that neither waits for the other.
+answered and leases what comes next, so that neither waits for the other.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from django.db import InterfaceError, OperationalError
 from grants.adapters.idp.base import RoleProvider
 from grants.identity.providers import connect
 from grants.lifecycle.bindings import Urgency
-from grants.provisioning import claims, waiting
+from grants.provisioning import leases, waiting
 from grants.provisioning.calls import BACKLOG, CALLS, Calls, Failure, NotBegun
-from grants.provisioning.claims import Claim, Result
 from grants.provisioning.health import Providers
+from grants.provisioning.leases import Lease, Result
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ _providers = Providers()  # as this process sees them
 _unfinished: list[Calls] = []  # of turns that lost the database
 
 
-def settle(
+def reconcile(
     limit: int = 100,
     *,
     connect: Callable[[int], RoleProvider] = connect,
@@ -33,9 +33,9 @@ def settle(
     providers: Providers = _providers,
     unfinished: list[Calls] = _unfinished,
 ) -> int:
-    """Settle up to `limit` due bindings; returns how many were taken up. Safe in any number of workers at once.
+    """Reconcile up to `limit` due bindings; returns how many were taken up. Safe in any number of workers at once.
 
-    For as long as `more` says so, as many again are claimed whenever hands are free, until nothing is due. When the
+    For as long as `more` says so, as many again are leased whenever hands are free, until nothing is due. When the
     database is lost, the next turn writes down what has been called: a process that slept until its binding was
     somebody else's may have given a role that no row tells of.
     """
@@ -61,20 +61,20 @@ def seconds_to_next(providers: Providers = _providers) -> float | None:
 
 
 def _take_up(calls: Calls, providers: Providers, limit: int) -> int:
-    """Claim and begin. With enough in hand only what may not wait: what somebody holds who was to lose it at once."""
+    """Lease what is due and begin its calls. With enough in hand, only what ended early: nobody wants it any more."""
     taken = 0
     for idp_id, health, many in providers.to_try():
         health.failing = waiting.try_sooner(idp_id, many)
         if health.shut:
             urgencies = sorted(Urgency, reverse=health.urgent_last)
-            count, ours = claims.claim(many, urgencies=urgencies, only=idp_id)
+            count, ours = leases.acquire(many, urgencies=urgencies, only=idp_id)
             calls.begin(ours, trial=True)
             taken += count
     if calls.to_do < BACKLOG:
-        count, ours = claims.claim(limit, but=providers.shut())
+        count, ours = leases.acquire(limit, but=providers.shut())
         calls.more_is_due(count >= limit)
     elif calls.urgent < BACKLOG:
-        count, ours = claims.claim(CALLS, urgencies=[Urgency.ENDED], but=providers.shut())
+        count, ours = leases.acquire(CALLS, urgencies=[Urgency.ENDED], but=providers.shut())
     else:
         return taken
     calls.begin(ours)
@@ -84,32 +84,32 @@ def _take_up(calls: Calls, providers: Providers, limit: int) -> int:
 def _write_down(calls: Calls, providers: Providers) -> None:
     """A look is followed by the intent to give, and the giving; a result is confirmed; a failure is kept with why."""
     answers = calls.answers()
-    if looked := [(claim, answer) for claim, answer in answers if isinstance(answer, bool)]:
-        ours = claims.intend_to_give(looked)
+    if looked := [(lease, answer) for lease, answer in answers if isinstance(answer, bool)]:
+        ours = leases.intend_to_give(looked)
         calls.written(looked)
         calls.begin(ours)
-    if done := [(claim, answer) for claim, answer in answers if isinstance(answer, Result)]:
-        claims.confirm(done)
+    if done := [(lease, answer) for lease, answer in answers if isinstance(answer, Result)]:
+        leases.confirm(done)
         calls.written(done)
-    if failed := [(claim, answer) for claim, answer in answers if isinstance(answer, Failure)]:
-        claims.fail([(claim, failure.reason) for claim, failure in failed])
+    if failed := [(lease, answer) for lease, answer in answers if isinstance(answer, Failure)]:
+        leases.fail([(lease, failure.reason) for lease, failure in failed])
         calls.written(failed)
-    if late := [(claim, answer) for claim, answer in answers if isinstance(answer, NotBegun)]:
-        claims.release([claim for claim, _ in late])
+    if late := [(lease, answer) for lease, answer in answers if isinstance(answer, NotBegun)]:
+        leases.release([lease for lease, _ in late])
         calls.written(late)
-    _learn(providers, [claim for claim, _ in done], failed)
+    _learn(providers, [lease for lease, _ in done], failed)
 
 
-def _learn(providers: Providers, done: Sequence[Claim], failed: Sequence[tuple[Claim, Failure]]) -> None:
+def _learn(providers: Providers, done: Sequence[Lease], failed: Sequence[tuple[Lease, Failure]]) -> None:
     """How the providers are; what failed there is due at once when one is back, and told when it is late."""
-    for claim, failure in failed:
-        told = {"binding": claim.id, "step": claim.next.name.lower(), "reason": failure.reason}
-        log.debug("binding_not_settled", **told)
-        providers[claim.idp_id].failed(failure.reason, its_own=failure.of_provider, answered=failure.answered)
-    for claim in done:
-        if providers[claim.idp_id].succeeded(after_failure=claim.again):
-            waiting.release(claim.idp_id)
-    for idp_id in {claim.idp_id for claim, _ in failed}:
+    for lease, failure in failed:
+        told = {"binding": lease.id, "step": lease.next.name.lower(), "reason": failure.reason}
+        log.debug("binding_not_reconciled", **told)
+        providers[lease.idp_id].failed(failure.reason, its_own=failure.of_provider, answered=failure.answered)
+    for lease in done:
+        if providers[lease.idp_id].succeeded(after_failure=lease.again):
+            waiting.release(lease.idp_id)
+    for idp_id in {lease.idp_id for lease, _ in failed}:
         health = providers[idp_id]
         if health.may_tell() and (overdue := waiting.overdue(idp_id)):
             log.error("roles_overdue", idp=idp_id, overdue=overdue, **health.told())

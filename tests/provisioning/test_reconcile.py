@@ -17,15 +17,15 @@ from grants.audit.verify import verify
 from grants.identity.directory import sync_directory
 from grants.lifecycle import access
 from grants.lifecycle.models import RoleBinding
-from grants.provisioning.settle import settle
+from grants.provisioning.reconcile import reconcile
 from tests.cast import Cast
-from tests.provisioning.conftest import ADA, RECHECK, Move, Settle, binding, granted, verbs
+from tests.provisioning.conftest import ADA, RECHECK, Move, Reconcile, binding, granted, verbs
 from tests.provisioning.fake import FakeIdP
 
 pytestmark = pytest.mark.usefixtures("commits")  # other threads and connections must see it
 
 
-def test_given_with_the_approval_and_taken_at_the_end(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+def test_given_with_the_approval_and_taken_at_the_end(cast: Cast, idp: FakeIdP, run: Reconcile, at: Move) -> None:
     grant = granted(cast)
     assert grant.role == f"{cast.connection.slug}:deployment:{cast.deployment.name}:run"
     assert run() == 1
@@ -47,7 +47,7 @@ def test_given_with_the_approval_and_taken_at_the_end(cast: Cast, idp: FakeIdP, 
     assert verify().whole
 
 
-def test_revoked_is_taken_at_once(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+def test_revoked_is_taken_at_once(cast: Cast, idp: FakeIdP, run: Reconcile) -> None:
     grant = granted(cast)
     run()
     access.revoke(grant, by=cast.priya)
@@ -55,7 +55,7 @@ def test_revoked_is_taken_at_once(cast: Cast, idp: FakeIdP, run: Settle) -> None
     assert idp.roles[ADA] == set()
 
 
-def test_what_was_given_is_taken_by_its_key(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+def test_what_was_given_is_taken_by_its_key(cast: Cast, idp: FakeIdP, run: Reconcile, at: Move) -> None:
     """Names change: whoever takes it must know which one it was, however many workers later."""
     grant = granted(cast)
     key = f"key of {grant.role}"
@@ -81,7 +81,7 @@ def test_what_was_given_is_taken_by_its_key(cast: Cast, idp: FakeIdP, run: Settl
 
 @pytest.mark.parametrize("first_ends_first", [True, False])
 def test_two_grants_of_one_role_never_revoke_each_other(
-    cast: Cast, idp: FakeIdP, run: Settle, *, first_ends_first: bool
+    cast: Cast, idp: FakeIdP, run: Reconcile, *, first_ends_first: bool
 ) -> None:
     first, second = granted(cast), granted(cast, minutes=60)
     assert first.role == second.role
@@ -96,7 +96,7 @@ def test_two_grants_of_one_role_never_revoke_each_other(
     assert idp.done("revoke") == 1
 
 
-def test_adjoining_grants_leave_no_gap(cast: Cast, idp: FakeIdP, run: Settle, at: Move) -> None:
+def test_adjoining_grants_leave_no_gap(cast: Cast, idp: FakeIdP, run: Reconcile, at: Move) -> None:
     first = granted(cast)
     run()
     at(first.ends_at - timedelta(seconds=1))
@@ -108,7 +108,7 @@ def test_adjoining_grants_leave_no_gap(cast: Cast, idp: FakeIdP, run: Settle, at
     assert binding(first).due_at == second.ends_at
 
 
-def test_a_role_held_before_stays(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+def test_a_role_held_before_stays(cast: Cast, idp: FakeIdP, run: Reconcile) -> None:
     role = f"{cast.connection.slug}:deployment:{cast.deployment.name}:run"
     idp.roles[ADA] = {role}
     grant = granted(cast)
@@ -135,7 +135,9 @@ def test_a_role_held_before_stays(cast: Cast, idp: FakeIdP, run: Settle) -> None
 
 
 @pytest.mark.parametrize("error", [Unavailable("It is down."), Refused("It says no."), RuntimeError("a bug")])
-def test_a_failure_is_tried_again_for_ever(cast: Cast, idp: FakeIdP, run: Settle, at: Move, error: Exception) -> None:
+def test_a_failure_is_tried_again_for_ever(
+    cast: Cast, idp: FakeIdP, run: Reconcile, at: Move, error: Exception
+) -> None:
     grant = granted(cast)
     run()
     access.revoke(grant, by=cast.priya)
@@ -163,7 +165,9 @@ def test_a_failure_is_tried_again_for_ever(cast: Cast, idp: FakeIdP, run: Settle
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 409, 429, 500, 503, 200])
-def test_no_secret_reaches_the_database(cast: Cast, run: Settle, code: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_reaches_the_database(
+    cast: Cast, run: Reconcile, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """A server that quotes what it was sent, in every answer that it can give."""
     secret = "canary-4711"
 
@@ -176,7 +180,7 @@ def test_no_secret_reaches_the_database(cast: Cast, run: Settle, code: int, capl
     keycloak = KeycloakAdapter("http://fake", "t", client_id="p", secret=secret, transport=httpx.MockTransport(quotes))
     granted(cast)
     with closing(keycloak):
-        settle(connect=lambda _idp: keycloak)
+        reconcile(connect=lambda _idp: keycloak)
         sync_directory(default(), client=keycloak, mapped=["realm/x"])
     cast.idp.refresh_from_db()
     kept = f"{RoleBinding.objects.get().last_error}\n{cast.idp.error}"
@@ -184,7 +188,7 @@ def test_no_secret_reaches_the_database(cast: Cast, run: Settle, code: int, capl
     assert "canary" not in kept + caplog.text
 
 
-def test_a_lying_yes_is_no_success(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+def test_a_lying_yes_is_no_success(cast: Cast, idp: FakeIdP, run: Reconcile) -> None:
     grant = granted(cast)
     idp.after = lambda verb, person, role: idp.roles[person].discard(role) if verb == "grant" else None
     run()
@@ -192,7 +196,7 @@ def test_a_lying_yes_is_no_success(cast: Cast, idp: FakeIdP, run: Settle) -> Non
     assert "does not show it" in binding(grant).last_error
 
 
-def test_a_lying_taken_back_is_no_success(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+def test_a_lying_taken_back_is_no_success(cast: Cast, idp: FakeIdP, run: Reconcile) -> None:
     grant = granted(cast)
     run()
     access.revoke(grant, by=cast.priya)
@@ -202,7 +206,7 @@ def test_a_lying_taken_back_is_no_success(cast: Cast, idp: FakeIdP, run: Settle)
     assert "still shows it" in binding(grant).last_error
 
 
-def test_somebody_deleted_at_the_provider_holds_nothing_up(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+def test_somebody_deleted_at_the_provider_holds_nothing_up(cast: Cast, idp: FakeIdP, run: Reconcile) -> None:
     grant = granted(cast)
     run()
     idp.gone.add(ADA)
@@ -220,11 +224,11 @@ def test_a_provider_without_roles_leaves_access_to_the_gate(cast: Cast) -> None:
 
 def test_a_provider_that_is_not_connected_is_said(cast: Cast, idp: FakeIdP) -> None:
     grant = granted(cast)
-    settle()
+    reconcile()
     assert binding(grant).last_error
 
 
-def test_a_recheck_that_is_past_wakes_nobody(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+def test_a_recheck_that_is_past_wakes_nobody(cast: Cast, idp: FakeIdP, run: Reconcile) -> None:
     """Of a role that was there before Stint nothing is rechecked: due for that, it would be due for ever."""
     idp.roles[ADA] = {f"{cast.connection.slug}:deployment:{cast.deployment.name}:run"}
     grant = granted(cast)
@@ -237,7 +241,7 @@ def test_a_recheck_that_is_past_wakes_nobody(cast: Cast, idp: FakeIdP, run: Sett
     assert (binding(grant).phase, binding(grant).due_at) == ("kept", None)
 
 
-def test_a_role_taken_from_who_had_it_is_given_only_for_the_grant(cast: Cast, idp: FakeIdP, run: Settle) -> None:
+def test_a_role_taken_from_who_had_it_is_given_only_for_the_grant(cast: Cast, idp: FakeIdP, run: Reconcile) -> None:
     """Had before Stint, taken away by an admin meanwhile: given again, it is Stint's own, and goes with the grant."""
     role = f"{cast.connection.slug}:deployment:{cast.deployment.name}:run"
     idp.roles[ADA] = {role}
