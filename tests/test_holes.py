@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.accounts.test_sso import LIES
+from tests.accounts.lies import LIES
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = [

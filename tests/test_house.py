@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = [*sorted((ROOT / "templates").rglob("*.html")), *sorted((ROOT / "portal").rglob("templates/*.html"))]
 CODE = [path for room in ("accounts", "grants", "portal") for path in sorted((ROOT / room).rglob("*.py"))]
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 FORBIDDEN = {"utils", "util", "core", "common", "helpers", "services", "misc", "lib", "base_service"}
 WRITES = {"save", "create", "bulk_create", "update_or_create", "get_or_create", "delete", "bulk_update"}
 
@@ -21,7 +22,7 @@ def test_no_folder_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in CODE if "migrations" not in path.parts], ids=lambda p: str(p.relative_to(ROOT))
+    "path", [path for path in [*CODE, *TESTS] if "migrations" not in path.parts], ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_files_are_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400

@@ -1,4 +1,4 @@
-"""The rules, by tables: what applies, which value wins, who decides, who sees. Pure: no database."""
+"""The rules, by tables: what applies, which value wins, who owns and sees what. Pure: no database."""
 
 from __future__ import annotations
 
@@ -11,39 +11,24 @@ from hypothesis import strategies as st
 
 from grants.catalog.levels import LEVELS_OF
 from grants.policy import rules
-from grants.policy.language import Policy, parse_policy, with_people
-from grants.policy.rulings import Allowed, Denied, Facts, Owner, Person, Source, Stage
-
-ADA = Person(1, "sso", "id-ada", frozenset({"ingest"}))
-BEN = Person(2, "sso", "id-ben", frozenset({"ingest", "oncall"}))
-CHIARA = Person(3, "sso", "id-chiara", frozenset({"platform"}))
-TOMASZ = Person(4, "sso", "id-tomasz", frozenset({"platform"}))
-GRACE = Person(5, "sso", "id-grace", frozenset({"sre"}))
-OSCAR = Person(6, "sso", "id-oscar", frozenset())
-WORKER = Person(7, "", "S-7", frozenset({"ingest"}), service=True)
-EVERYBODY = (ADA, BEN, CHIARA, TOMASZ, GRACE, OSCAR)
-NAMES = {"sso:grace": "id-grace", "sso:chiara": "id-chiara"}
-
-ETL = Facts(10, "prefect-prod", "production", "deployment", "etl/prod", frozenset({"pii", "owner:sre"}), "")
-POOL = Facts(11, "prefect-prod", "production", "pool", "etl", frozenset(), "platform")
-ML = Facts(12, "prefect-staging", "staging", "deployment", "ml/train", frozenset(), "ml")
-BLOCK = Facts(13, "prefect-prod", "production", "block", "secret/db", frozenset(), "platform")
-SERVER = Facts(14, "prefect-prod", "production", "server", "prefect-prod", frozenset(), "platform")
-
-
-def rule(name: str = "r", match: str = "{}", ask: str = "anyone", levels: str = "[view, run, operate, manage]",
-         default: str = "30m", longest: str = "8h", stages: str = "[{need: 1, from: [owners]}]", more: str = "") -> str:  # fmt: skip
-    return (
-        f"  - {{name: {name}, match: {match}, ask: {ask}, levels: {levels},"
-        f" duration: {{default: {default}, longest: {longest}}}, stages: {stages}{more}}}\n"
-    )
-
-
-def policy(*rules_: str, head: str = "") -> Policy:
-    return with_people(
-        parse_policy(f"version: 1\n{head}rules:\n{''.join(rules_)}" if rules_ else f"version: 1\n{head}rules: []\n"),
-        NAMES,
-    )
+from grants.policy.language import parse_policy, with_people
+from grants.policy.rulings import Allowed, Denied, Facts, Owner, Person
+from tests.policy.scene import (
+    ADA,
+    BEN,
+    BLOCK,
+    CHIARA,
+    ETL,
+    EVERYBODY,
+    GRACE,
+    ML,
+    OSCAR,
+    POOL,
+    SERVER,
+    WORKER,
+    policy,
+    rule,
+)
 
 
 @pytest.mark.parametrize(
@@ -226,31 +211,6 @@ def test_the_demos_policy_gives_nothing_but_a_look_without_asking(who: Person, k
         assert not rules.may_see(demo, BLOCK, who)
 
 
-def test_stages_of_all_apply_in_order_and_equal_ones_merge() -> None:
-    several = policy(
-        rule("a", stages="[{need: 1, from: [owners]}, {need: 1, from: [{team: sre}]}]"),
-        rule("b", stages="[{need: 2, from: [owners]}]"),
-        rule("c", stages="[{need: 1, from: [owners]}]"),
-        rule("d", stages="[]"),
-    )
-    ruling = rules.rule_on(several, ETL, ADA, "run")
-    assert isinstance(ruling, Allowed)
-    assert [(stage.need, stage.sources[0].kind, stage.rules) for stage in ruling.stages] == [
-        (1, "owners", ("a", "c")),
-        (1, "team", ("a",)),
-        (2, "owners", ("b",)),
-    ]
-
-
-def test_owners_of_one_thing_do_not_decide_anothers() -> None:
-    both = rules.rule_on_all(policy(rule()), [(POOL, "run"), (ML, "run")], ADA)
-    assert isinstance(both, Allowed)
-    assert [stage.resources for stage in both.stages] == [(11,), (12,)]
-    same = rules.rule_on_all(policy(rule()), [(POOL, "run"), (POOL._replace(id=20), "run")], ADA)
-    assert isinstance(same, Allowed)
-    assert [stage.resources for stage in same.stages] == [(11, 20)]
-
-
 def test_one_item_denied_denies_the_request() -> None:
     ruling = rules.rule_on_all(policy(rule(match="{kind: pool}")), [(POOL, "run"), (ETL, "run")], ADA)
     assert isinstance(ruling, Denied)
@@ -281,57 +241,6 @@ def test_owner(head: str, facts: Facts, owner: Owner) -> None:
     assert rules.owner_of(policy(head=head), facts) == owner
 
 
-def stage(need: int = 1, *sources: Source, about: tuple[int, ...] = (11,), fallback: tuple[Source, ...] = ()) -> Stage:
-    return Stage(need, sources or (Source("owners"),), about, ("r",), fallback)
-
-
-FACTS = {facts.id: facts for facts in (ETL, POOL, ML, BLOCK, SERVER)}
-
-
-@pytest.mark.parametrize(
-    ("given", "excluded", "people", "fallback"),
-    [
-        (stage(), set(), {3, 4}, False),
-        (stage(), {3}, {4}, False),
-        (stage(1, Source("team", "sre")), set(), {5}, False),
-        (stage(1, Source("person", "sso:id-grace")), set(), {5}, False),
-        (stage(1, Source("person", "")), set(), set(), False),
-        (stage(1, Source("team", "")), set(), set(), False),
-        (stage(1, Source("owners"), Source("team", "sre")), set(), {3, 4, 5}, False),
-        (stage(about=(11, 12)), set(), set(), False),
-        (stage(about=(99,)), set(), set(), False),
-        (stage(about=(10,)), set(), set(), False),
-        (stage(about=()), set(), set(), False),
-        (stage(about=(10,), fallback=(Source("team", "sre"),)), set(), {5}, True),
-        (stage(3, fallback=(Source("team", "sre"),)), set(), {3, 4, 5}, True),
-        (stage(2, fallback=(Source("team", "sre"),)), set(), {3, 4}, False),
-        (stage(2, fallback=(Source("team", "sre"),)), {4}, {3, 5}, True),
-        (stage(fallback=(Source("team", "sre"),)), {3, 4, 5}, set(), False),
-    ],
-)
-def test_candidates(given: Stage, excluded: set[int], people: set[int], fallback: bool) -> None:
-    found = rules.candidates(policy(), given, FACTS, rules.People(EVERYBODY), frozenset(excluded))
-    assert (set(found.people), found.fallback) == (people, fallback)
-    assert len(found.people) == len(people)
-
-
-@pytest.mark.parametrize(
-    ("stages", "filled"),
-    [
-        ([], []),
-        ([(1, {1})], [True]),
-        ([(2, {1})], [False]),
-        ([(1, {1}), (1, {1})], [True, False]),
-        ([(1, {1, 2}), (1, {1})], [True, True]),  # 2 for the first, though 1 would do
-        ([(1, {1, 2}), (2, {1, 2})], [True, False]),
-        ([(1, {1, 2, 3}), (2, {1, 2})], [True, True]),
-        ([(0, set()), (1, {1})], [True, True]),
-    ],
-)
-def test_a_person_fills_one_place(stages: list[tuple[int, set[int]]], filled: list[bool]) -> None:
-    assert rules.fillable(stages) == filled
-
-
 @pytest.mark.parametrize(("person", "sees"), [(ADA, False), (CHIARA, True), (GRACE, True), (OSCAR, False)])
 def test_what_is_not_discoverable(person: Person, sees: bool) -> None:
     hidden = policy(rule(match="{kind: block}", ask="[{team: sre}]", levels="[secret]", more=", discoverable: false"))
@@ -347,11 +256,6 @@ def test_a_rule_that_cannot_be_judged_denies(monkeypatch: pytest.MonkeyPatch) ->
     ruling = rules.rule_on(policy(rule("broken")), ETL, ADA, "run")
     assert isinstance(ruling, Denied)
     assert (ruling.code, "broken" in ruling.reason) == ("rule_failed", True)
-
-
-def test_stages_survive_being_frozen() -> None:
-    frozen = stage(2, Source("owners"), Source("team", "sre"), about=(1, 2), fallback=(Source("person", "a:b"),))
-    assert Stage.from_json(frozen.to_json()) == frozen
 
 
 some_rules = st.builds(
@@ -395,15 +299,3 @@ def test_a_further_rule_that_applies_never_widens(
         assert after.reason_min >= before.reason_min
         assert before.drain is after.drain is None or after.drain <= before.drain
         assert {(s.need, s.sources) for s in before.stages} <= {(s.need, s.sources) for s in after.stages}
-
-
-@given(st.sets(st.sampled_from([person.id for person in EVERYBODY])), st.integers(1, 4))
-def test_who_is_excluded_is_never_asked(excluded: set[int], need: int) -> None:
-    wide = stage(
-        need,
-        Source("owners"),
-        *(Source("team", t) for t in ("ingest", "sre", "platform")),
-        fallback=(Source("team", "oncall"),),
-    )
-    found = rules.candidates(policy(), wide, FACTS, rules.People(EVERYBODY), frozenset(excluded))
-    assert not excluded & set(found.people)

@@ -17,7 +17,7 @@ from tests.versions import parts
 
 # What leans on the interpreter and on libraries, and drives nothing but PostgreSQL.
 OF_PYTHON = (
-    "-m", "not real and not e2e", "tests/accounts/test_sso.py", "tests/accounts/test_directory.py",
+    "-m", "not real and not e2e", "tests/accounts/test_sso.py", "tests/accounts/test_sign_in.py", "tests/accounts/test_directory.py",
     "tests/audit/test_record.py", "tests/catalog", "tests/database", "tests/lifecycle", "tests/policy", "tests/tokens",
     "tests/gate/decision", "tests/gate/feed/test_feed.py",
     *(f"tests/gate/doors/test_{name}.py" for name in ("enter", "gateway", "sockets", "streams")),
