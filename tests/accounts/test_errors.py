@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from string import Formatter
@@ -25,8 +26,10 @@ class Use(NamedTuple):
     params: frozenset[str]
 
 
-def uses() -> Iterator[Use]:
+@cache
+def uses() -> tuple[Use, ...]:
     """Each call that is given a member of a room's Says, or one of two, with the names of its parameters."""
+    found = []
     for top in ("accounts", "grants"):
         for file in sorted((ROOT / top).rglob("*.py")):
             tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -38,8 +41,9 @@ def uses() -> Iterator[Use]:
             for call in ast.walk(tree) if rooms else ():
                 if isinstance(call, ast.Call) and call.args:
                     params = frozenset(word.arg or "**" for word in call.keywords)
-                    for member in _members(call.args[0], tree):
-                        yield Use(f"{file.relative_to(ROOT)}:{call.lineno}", rooms[0], member, params)
+                    where = f"{file.relative_to(ROOT)}:{call.lineno}"
+                    found += [Use(where, rooms[0], member, params) for member in _members(call.args[0], tree)]
+    return tuple(found)
 
 
 def _members(node: ast.expr, tree: ast.AST) -> Iterator[str]:

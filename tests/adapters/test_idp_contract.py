@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -55,11 +54,12 @@ def fake() -> Iterator[Side]:
         yield Side(idp, ada, held)
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Side]:
+@pytest.fixture(scope="module")
+def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The address of the demo's provider, and the secret of its admin."""
     port, secret = free_port(), secrets.token_urlsafe(24)
     env = {name: value for name, value in os.environ.items() if not name.startswith(("STINT_", "DJANGO_"))} | {
-        "STINT_DEMO_DIR": str(tmp_path),
+        "STINT_DEMO_DIR": str(tmp_path_factory.mktemp("provider")),
         "STINT_DEMO_OIDC_PORT": str(port),
         "STINT_DEMO_PORTAL_URL": "http://127.0.0.1:1",
         "STINT_DEMO_DIRECTORY_SECRET": secret,
@@ -68,21 +68,29 @@ def demo(tmp_path: Path) -> Iterator[Side]:
     }
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen([sys.executable, "-m", "portal.demo.provider"], env=env, start_new_session=True)
-    admin = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"})
     try:
         for _ in range(1200):
             try:
-                admin.get("/provider.css")
+                httpx.get(f"{url}/provider.css")
                 break
             except httpx.HTTPError:
                 time.sleep(0.1)
-        idp = DemoAdapter(url, secret=secret)
-        ada = next(person for person in idp.people() if person.username == "ada").external_id
-        with closing(idp), closing(admin):
-            yield Side(idp, ada, lambda: set(admin.get(f"/admin/users/{ada}").json()["roles"]))
+        yield url, secret
     finally:
         os.killpg(process.pid, signal.SIGKILL)  # its worker, too
         process.wait()
+
+
+@pytest.fixture
+def demo(demo_server: tuple[str, str]) -> Iterator[Side]:
+    url, secret = demo_server
+    admin = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"})
+    idp = DemoAdapter(url, secret=secret)
+    ada = next(person for person in idp.people() if person.username == "ada").external_id
+    with closing(idp), closing(admin):
+        yield Side(idp, ada, lambda: set(admin.get(f"/admin/users/{ada}").json()["roles"]))
+        for role in idp.roles_of(ada):  # what a test left there is not the next one's
+            idp.revoke_role(ada, role)
 
 
 @pytest.fixture

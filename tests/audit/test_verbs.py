@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,13 @@ READERS = (
 FAMILIES = {verb.partition(".")[0] for verb in Verb}
 
 
-def written() -> Iterator[tuple[str, Path]]:
+@cache
+def written() -> tuple[tuple[str, Path], ...]:
+    """Every verb that code writes, and where."""
+    return tuple(_written())
+
+
+def _written() -> Iterator[tuple[str, Path]]:
     """Every verb that code writes, as it names it: Verb.X, a string, a literal of SQL, or the gate's second half."""
     for path in CODE:
         if str(path.relative_to(ROOT)).startswith(READERS):

@@ -230,7 +230,7 @@ def test_the_number_of_queries_does_not_grow_with_the_catalog(cast: Cast) -> Non
     before = applied(HIDING)
     made = [
         Resource(connection=cast.connection, kind="pool", remote_id=f"q{n}", name=f"etl{n}", seen_at=clock.now())
-        for n in range(300)
+        for n in range(60)
     ]
     record(Verb.CATALOG_SYNCED, by="test", on=Resource.objects.bulk_create(made))
     assert applied(POLICY) == before
