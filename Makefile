@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RUN := . .ci/env.sh &&
 DUMMY := set -a && . .ci/check.env && set +a &&
 
-.PHONY: help demo demo-reset test test-versions check format docs bench-provisioning bench-gate bench-snapshot bench-pages bench-policy
+.PHONY: help demo demo-reset test test-fast test-versions check format docs bench-provisioning bench-gate bench-snapshot bench-pages bench-policy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -18,6 +18,9 @@ demo-reset: ## empty the demo's data; KEYCLOAK=1: of the one on Keycloak
 
 test: ## the tests, on a real PostgreSQL, Prefect and browser
 	@$(RUN) exec "$$VENV/bin/pytest" -n 2 --dist loadgroup
+
+test-fast: ## those of the tests that start no program but PostgreSQL, with fewer examples
+	@$(RUN) exec "$$VENV/bin/pytest" -n 2 --dist loadgroup --fast
 
 test-versions: ## on other versions of the parts; ARGS="prefect-3.6.14 postgres-15.15.0": on these
 	@$(RUN) exec "$$VENV/bin/python" -m tests.versions $(ARGS)

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-import hypothesis
 import psycopg
 import pytest
 from django.core.management import call_command
@@ -20,9 +19,6 @@ from pytest_django import DjangoDbBlocker, Settings
 from grants import clock
 from tests.cast import Cast, make_cast
 from tests.real.keycloak import keycloak, realm  # noqa: F401 (fixtures: one server for all modules)
-
-hypothesis.settings.register_profile("stint", deadline=None)  # two cores are shared: time proves nothing
-hypothesis.settings.load_profile("stint")
 
 SUPERUSER = os.environ["STINT_TEST_SUPERUSER_URL"]
 

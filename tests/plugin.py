@@ -1,4 +1,4 @@
-"""One PostgreSQL for all workers of a test run, started before Django reads its settings.
+"""One PostgreSQL for all workers of a test run, started before Django reads its settings; and `--fast`.
 
 Named in pytest's addopts: conftest.py would be too late, pytest-django has loaded the settings by then.
 """
@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from portal.embedded import ROLES, Postgres
@@ -37,6 +40,61 @@ FAST = (
 )
 
 _running: list[tuple[Postgres, Path]] = []
+
+STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"}  # as Python tells audit hooks
+_started = pytest.StashKey[str]()  # the program that a test wanted to start
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fast", action="store_true", help="leave out each test that starts a program, and try fewer examples"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.register_profile("stint", deadline=None)  # two cores are shared: time proves nothing
+    hypothesis.settings.register_profile("fast", deadline=None, max_examples=10)
+    hypothesis.settings.load_profile("fast" if config.option.fast else "stint")
+    if config.option.fast:
+        config.option.markexpr = config.option.markexpr or "not real and not e2e"
+        config.pluginmanager.register(WithoutPrograms())
+
+
+class WithoutPrograms:
+    """Skips a test as soon as it, or what it stands on, starts a program: no list says which those are."""
+
+    def __init__(self) -> None:
+        self._item: pytest.Item | None = None
+        sys.addaudithook(self._look)  # for ever: there is no way to take one back
+
+    def _look(self, event: str, args: tuple[object, ...]) -> None:
+        if event in STARTS and self._item is not None:
+            self._item.stash[_started] = str(args[0]) if args else event
+            pytest.skip(_reason(self._item))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None]:
+        yield from self._watched(item)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
+        yield from self._watched(item)
+
+    def _watched(self, item: pytest.Item) -> Generator[None]:
+        self._item = item
+        try:
+            yield
+        except Exception:
+            if _started not in item.stash:
+                raise
+        finally:
+            self._item = None
+        if _started in item.stash:  # and the skip was caught, or raised in another thread
+            pytest.skip(_reason(item))
+
+
+def _reason(item: pytest.Item) -> str:
+    return f"starts {item.stash[_started]}: not in a fast run"
 
 
 @pytest.hookimpl(tryfirst=True)
