@@ -1,1 +1,1 @@
-"""The gate: what stands before the orchestrators and lets exactly the granted calls through. Free of Django."""
+"""The gate: a proxy in front of the orchestrators that passes on exactly the calls that are granted. Free of Django."""

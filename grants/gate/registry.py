@@ -1,4 +1,4 @@
-"""The kinds of orchestrators that this gate serves: the only place that names them."""
+"""The kinds of orchestrators that this gate serves. No other module of the gate names one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from grants.gate.prefect.kind import PREFECT
 
 
 class SameName(Exception):
-    """A connection could mean either of two kinds."""
+    """Two kinds have one name, so a connection could mean either."""
 
 
 def registered(*kinds: Kind) -> Mapping[str, Kind]:
-    """Kinds by name. Raises where one's routes are no table, or two have one name, before anything is served."""
+    """Index kinds by name. Raises SameName, and what RouteTable raises for routes that make no table."""
     named = {kind.name: kind for kind in kinds}
     if len(named) < len(kinds):
         raise SameName(*(kind.name for kind in kinds))

@@ -1,1 +1,1 @@
-"""How much of what everybody shares one caller may have."""
+"""Bounds on what one caller may have of what all callers share."""

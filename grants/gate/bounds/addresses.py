@@ -1,4 +1,4 @@
-"""Where a caller comes from, for counting alone: nothing is granted or refused to an address for what it is."""
+"""The address of a caller, by which tries and connections are counted. No address is granted or refused anything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grants.gate.bounds.tries import is_address, network_of
 
 type Network = IPv4Network | IPv6Network
 
-HEADER = "X-Forwarded-For"  # the one that is read, from a proxy that is named
+HEADER = "X-Forwarded-For"  # read only from a proxy in STINT_GATE_PROXIES
 
 
 class Addresses:
@@ -28,7 +28,7 @@ class Addresses:
         return any((mapped or address) in network for network in self._proxies)
 
     def of(self, request: web.BaseRequest) -> str:
-        """The last hop before our own proxies; what was said before it may be made up."""
+        """The last hop before our own proxies: whatever stands before it may be made up."""
         peer = request.remote or ""
         if not self.is_proxy(peer):
             return network_of(peer)

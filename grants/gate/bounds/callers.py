@@ -1,7 +1,7 @@
-"""What each caller has in hand, bounded: so nobody takes what others wait for, with however many credentials.
+"""Bounds on the calls, bytes and turns of each caller, so that none takes what others wait for.
 
-A caller is a subject. Strangers, on the few routes that are anybody's, have calls by their address, and wait for their
-turn at an orchestrator as one together.
+A caller is a subject, however many credentials it has. Unauthenticated callers, on the few public routes, are counted
+by their address, and wait together for their turn at an orchestrator.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from grants.gate.decision.types import CallRefused, Code, Refusal
 
 STRANGERS = 0
 
-type Caller = int | str  # a subject, or a stranger's address
+type Caller = int | str  # a subject, or the address of an unauthenticated caller
 
 _CALLS = Refusal(429, Code.BUSY, why="Too many of your calls are under way.")
-_BODIES = Refusal(429, Code.BUSY, why="Too much of what you send is in hand.")
-_FULL = Refusal(503, Code.STALE, why="Too much of what is sent is in hand at this gate.")
+_BODIES = Refusal(429, Code.BUSY, why="Your calls send too much at once.")
+_FULL = Refusal(503, Code.STALE, why="The calls at this gate together send too much at once.")
 
 
 class Hand:
-    """The bytes of one call's body."""
+    """The bytes of one call's body that are in memory."""
 
     def __init__(self, callers: Callers, subject: Caller) -> None:
         self._callers, self._subject, self._bytes = callers, subject, 0
@@ -49,7 +49,7 @@ class Callers:
 
     @contextmanager
     def call(self, subject: Caller) -> Iterator[Hand]:
-        """While one of its calls is under way. Raises CallRefused."""
+        """Count one of its calls while it is under way. Raises CallRefused for one too many."""
         if self._calls[subject] >= self.limits.calls_each:
             raise CallRefused(_CALLS)
         self._calls[subject] += 1
@@ -62,7 +62,7 @@ class Callers:
 
     @contextmanager
     def holding(self, subject: int, size: int) -> Iterator[None]:
-        """While a message of its sockets is looked into. Raises CallRefused."""
+        """Count a message of its sockets while it is in memory. Raises CallRefused for too many bytes."""
         self.hold(subject, size)
         try:
             yield
@@ -82,9 +82,9 @@ class Callers:
         self._all_bytes -= size
 
     def turn(self, subject: int, connection: str) -> AbstractAsyncContextManager[None]:
-        """While an orchestrator works for it, and until it has read the answer. Raises CallRefused after a long wait.
+        """Hold one of its turns until it has read the answer. Raises CallRefused after too long a wait.
 
-        Who reads slowly, or asks for what takes long, waits for itself: an orchestrator answers one after the other.
+        A caller who reads slowly, or asks for what takes long, waits for itself and keeps the orchestrator from nobody.
         """
         return self._turns.of((subject, connection))
 

@@ -1,4 +1,4 @@
-"""Who called lately from where: to tell a client that shows its key on HTTP alone why its sockets are refused."""
+"""The recent callers of each address, so that a client without its key on sockets is counted on its caller."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How often somebody may try: a bucket of tries for each address, which fills again by itself. Bounded in memory.
+"""A bucket of tries for each address, which fills again with time. Bounded in memory.
 
-Ours and not the library `limits`: its memory grows with the addresses that come, and is cleared by a thread of its own.
+The library `limits` was not taken: its memory grows with the number of addresses, and a thread of its own clears it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
-MOST = 10_000  # addresses that are remembered; of those who tried, the one that was longest away is forgotten
+MOST = 10_000  # addresses that are remembered; the one whose last try is oldest is forgotten
 
 
 class Tries:
@@ -23,7 +23,7 @@ class Tries:
         self._full_at: OrderedDict[str, float] = OrderedDict()  # when each bucket is full again
 
     def take(self, who: str) -> bool:
-        """One try; False when there is none."""
+        """Take one try; give False where none is left."""
         now = self._clock()
         full_at = max(now, self._full_at.get(who, now)) + self._seconds
         if full_at - now > self._most * self._seconds + 1e-6:
@@ -35,13 +35,13 @@ class Tries:
         return True
 
     def give_back(self, who: str) -> None:
-        """It was no guess."""
+        """Return a try: it succeeded."""
         if who in self._full_at:
             self._full_at[who] -= self._seconds
 
 
 def network_of(peer: str) -> str:
-    """An address as it is counted: of IPv6 the network of a household, for that is what one gets."""
+    """An address as it is counted. Of IPv6 it is the /64 network, which one household has whole."""
     try:
         address = ip_address(peer)
     except ValueError:

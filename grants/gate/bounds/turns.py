@@ -1,4 +1,4 @@
-"""Turns, of each caller or for each thing: nobody stands in the queue of the others."""
+"""Turns by key, of a caller or of a thing that is changed: each key has a queue of its own."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class _Queue:
 
 
 class Turns:
-    """At most `at_once` of each have a turn. Knows those alone who have or await one."""
+    """At most `at_once` tasks of a key have a turn. Only keys in use are kept."""
 
     def __init__(self, at_once: int = 1, *, seconds: float | None = None, why: str = "") -> None:
-        """`seconds`: for how long one waits, without end if none; `why`: what is said to the caller then."""
+        """`seconds` is the longest wait, without end if None; `why` is what the caller is told after it."""
         self._at_once, self._seconds = at_once, seconds
         self._refusal = Refusal(429, Code.BUSY, why=why)
         self._queues: dict[Hashable, _Queue] = {}
 
     @asynccontextmanager
     async def of(self, whose: Hashable) -> AsyncIterator[None]:
-        """Raises CallRefused after a wait that was too long."""
+        """Hold a turn of this key. Raises CallRefused after too long a wait."""
         queue = self._queues.get(whose)
         if queue is None:
             queue = self._queues[whose] = _Queue(asyncio.Semaphore(self._at_once))
@@ -50,14 +50,14 @@ class Turns:
 
 
 async def to_its_end[T](work: Coroutine[Any, Any, T], seconds: float) -> T:
-    """What `work` gives or raises; it goes on when its caller leaves, who is held until then or so many `seconds`."""
+    """Do `work` to its end, also when the caller is cancelled, who then waits for it for at most `seconds`."""
     doing = asyncio.create_task(work)
     try:
         await asyncio.wait([doing])
     except asyncio.CancelledError:
         await asyncio.wait([doing], timeout=seconds)
         if doing.done() and not doing.cancelled():
-            doing.exception()  # nobody is there to hear it
+            doing.exception()  # nobody is left to be told
         raise
     finally:
         doing.cancel()

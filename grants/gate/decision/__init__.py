@@ -1,1 +1,1 @@
-"""What is decided, and by what: values and functions of them, without I/O."""
+"""How a call is decided on: values, and pure functions of them. No I/O, no clock."""

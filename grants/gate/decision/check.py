@@ -1,4 +1,4 @@
-"""The decision: what a caller was granted, against what a call asks, at one moment. No clock, no I/O, no doubt."""
+"""Decide whether a caller's grants cover what a call asks, at one moment. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -21,21 +21,24 @@ from grants.gate.decision.types import (
 
 
 class _Used(NamedTuple):
-    """The grant that passes an ask, and until when."""
+    """The grant by which an ask passes, and until when it does."""
 
     grant: Grant
     until: datetime
 
 
 def check(snapshot: Snapshot, principal: Principal, asks: Sequence[Ask], now: datetime) -> Allow | Drain | Refusal:
-    """Whether all of `asks` are granted now. If only for what is ending, the Drain says so."""
+    """Decide whether all of `asks` are granted now.
+
+    Gives a Drain where some of them pass only by grants that are over and still drain.
+    """
     if principal.subject not in snapshot.subjects:
         return Refusal(401, Code.INACTIVE)
     if not now < principal.until:
         return Refusal(401, Code.EXPIRED)
     if not asks:
-        return Refusal(403, Code.GUARD)  # nothing was asked, so nothing is granted
-    held = list(_held(snapshot, principal))
+        return Refusal(403, Code.GUARD)  # a call that asks for nothing is granted nothing
+    held = list(_grants_of_caller(snapshot, principal))
     used: list[_Used] = []
     draining: list[Grant] = []
     for ask in asks:
@@ -45,7 +48,7 @@ def check(snapshot: Snapshot, principal: Principal, asks: Sequence[Ask], now: da
         elif (ending := _draining(ask, held, now)) is not None:
             draining.append(ending)
         else:
-            return Refusal(403, _why(ask, held, now), ask)
+            return Refusal(403, _code(ask, held, now), ask)
     if missing := next((ask for ask in asks if ask.missing), None):
         return Refusal(404, Code.NOT_FOUND, missing)
     if draining:
@@ -57,12 +60,12 @@ def check(snapshot: Snapshot, principal: Principal, asks: Sequence[Ask], now: da
     shows = _live_at(held, _connection(asks), now)
     ends = [principal.until, *(one.until for one in used)]
     if any(ask.need == ANY for ask in asks):
-        ends += [grant.until for grant in shows]  # what a list shows changes with the first of them
+        ends += [grant.until for grant in shows]  # what a list shows changes when the first of them ends
     return Allow(_ids(one.grant for one in used), min(ends), shows)
 
 
-def _held(snapshot: Snapshot, principal: Principal) -> Iterator[Grant]:
-    """The grants that a credential carries, whatever the time: what it is limited to, or all of its subject's."""
+def _grants_of_caller(snapshot: Snapshot, principal: Principal) -> Iterator[Grant]:
+    """Yield the caller's grants, live or not: those that it is limited to, or all of its subject's."""
     for pk in snapshot.grants_of.get(principal.subject, ()):
         grant = snapshot.grants.get(pk)
         if grant is None or grant.subject != principal.subject:
@@ -72,16 +75,20 @@ def _held(snapshot: Snapshot, principal: Principal) -> Iterator[Grant]:
 
 
 def holds(snapshot: Snapshot, principal: Principal, connection: str, now: datetime) -> bool:
-    """Whether anything of an orchestrator is granted to the caller now, or in its drain."""
+    """Tell whether the caller has a grant on anything of a connection that is live or drains."""
     return any(
         grant.resource.connection == connection and grant.starts_at <= now < grant.drain_until
-        for grant in _held(snapshot, principal)
+        for grant in _grants_of_caller(snapshot, principal)
     )
 
 
 def nearest(snapshot: Snapshot, principal: Principal, ask: Ask, now: datetime) -> Grant | None:
-    """What the caller holds, or else held, where `ask` asks for more: for a refusal's words, never for a decision."""
-    there = [grant for grant in _held(snapshot, principal) if grant.resource in ask.lineage and grant.starts_at <= now]
+    """Find the grant that the caller has, or else had, on what `ask` names: for a refusal's words, never to decide."""
+    there = [
+        grant
+        for grant in _grants_of_caller(snapshot, principal)
+        if grant.resource in ask.lineage and grant.starts_at <= now
+    ]
     return max(there, key=lambda grant: (now < grant.until, grant.level.value, grant.until), default=None)
 
 
@@ -117,13 +124,13 @@ def _covers(grant: Grant, key: Key, need: Level) -> bool:
     return grant.resource.connection == key.connection and wanted in grant.level
 
 
-def _why(ask: Ask, held: Sequence[Grant], now: datetime) -> Code:
+def _code(ask: Ask, held: Sequence[Grant], now: datetime) -> Code:
     over = any(grant.until <= now and _passes(grant, ask) for grant in held)
     return Code.ENDED if over else Code.NO_GRANT
 
 
 def _connection(asks: Sequence[Ask]) -> str:
-    """The orchestrator that the call goes to: what is granted on another shows nothing here."""
+    """The connection that the call goes to: grants on another one show nothing here."""
     return next((key.connection for ask in asks for key in ask.lineage), "")
 
 

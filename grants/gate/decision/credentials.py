@@ -1,4 +1,4 @@
-"""Who is calling: one credential, of one kind, good for this orchestrator. A second never makes up for a bad one."""
+"""Authenticate a call: it shows one credential, of one kind, that is good for this connection, and no second one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hmac import compare_digest
 from grants.gate.decision.types import ByCredential, Code, Credential, Principal, Refusal, Snapshot, Target, Upstream
 from grants.tokens.mint import read
 
-COOKIE = "__Host-stint-gate"  # a browser's session at the gate, set by the hand-off from the portal
+COOKIE = "__Host-stint-gate"  # a browser's session at the gate, set when the browser enters from the portal
 
 _SAFE = frozenset({"GET", "HEAD"})
 _ONCE = ("authorization", "cookie", "x-api-key", "origin", "sec-fetch-site")
@@ -26,18 +26,18 @@ def authenticate(
     now: datetime,
     *,
     method: str,
-    target: Target | None = None,  # noqa: ARG001 (the contract's: a later kind of credential is bound to a path)
+    target: Target | None = None,  # noqa: ARG001 (a later kind of credential is bound to a path)
     scheme: str = "https",
 ) -> Principal | Refusal:
-    """The caller, by a service token in a header or by a browser's session. `method` is WS for a socket."""
-    said = _once(headers)
+    """Find the caller by a service token in a header, or by a browser's session. `method` is WS for a WebSocket."""
+    said = _deciding_headers(headers)
     if isinstance(said, Refusal):
         return said
     presented = _presented(said)
     if isinstance(presented, Refusal):
         return presented
     kind, text = presented
-    if kind == "gate_session" and (refused := _foreign(said, upstream, method, scheme)):
+    if kind == "gate_session" and (refused := _refuse_other_sites(said, upstream, method, scheme)):
         return refused
     return known_by(snapshot, upstream, text, now, kind=kind)
 
@@ -45,12 +45,12 @@ def authenticate(
 def known_by(
     snapshot: Snapshot, upstream: Upstream, text: str, now: datetime, *, kind: str = "token"
 ) -> Principal | Refusal:
-    """Whose credential `text` is; also for a token that comes in a socket's first message."""
+    """Find the caller by the credential's text, which a socket's first message may bring, too."""
     digest = read(text)
     credential = snapshot.credentials.get(digest) if digest is not None else None
     if digest is None or credential is None or not compare_digest(credential.digest, digest):
         return Refusal(401, Code.UNKNOWN)
-    if credential.kind != kind or credential.connection != upstream.slug or _adrift(credential):
+    if credential.kind != kind or credential.connection != upstream.slug or _never_issued(credential):
         return Refusal(401, Code.UNKNOWN)
     if credential.revoked:
         return Refusal(401, Code.REVOKED)
@@ -63,13 +63,13 @@ def known_by(
     return Principal(credential.subject, ByCredential(credential.id), grants, credential.expires_at, browser)
 
 
-def _adrift(credential: Credential) -> bool:
-    """A token without a grant, or a session with one: neither is ever issued."""
+def _never_issued(credential: Credential) -> bool:
+    """Tell whether it is a token without a grant, or a session with one: neither is ever issued."""
     return (credential.grant is None) != (credential.kind == "gate_session")
 
 
-def _once(headers: Headers) -> Mapping[str, str] | Refusal:
-    """The headers that decide, each there once at most."""
+def _deciding_headers(headers: Headers) -> Mapping[str, str] | Refusal:
+    """The headers by which a caller is authenticated. Each may be there once."""
     said: dict[str, str] = {}
     for name, value in headers:
         name = name.lower()  # noqa: PLW2901
@@ -81,7 +81,7 @@ def _once(headers: Headers) -> Mapping[str, str] | Refusal:
 
 
 def _presented(said: Mapping[str, str]) -> tuple[str, str] | Refusal:
-    """Kind and text of the one credential that came."""
+    """Kind and text of the one credential that the call shows."""
     found: list[tuple[str, str]] = []
     if (authorization := said.get("authorization")) is not None:
         token = _authorization(authorization)
@@ -113,13 +113,13 @@ def _authorization(value: str) -> str | None:
 
 
 def cookies(value: str) -> Sequence[str]:
-    """What the gate's own cookie says, as often as it is there. Other cookies of the host are nobody's business."""
+    """The values of the gate's own cookie, as often as it is there. Other cookies of the host are not read."""
     pairs = (pair.strip(" \t").partition("=") for pair in value.split(";"))
     return [text for name, _, text in pairs if name.rstrip(" \t") == COOKIE]
 
 
-def _foreign(said: Mapping[str, str], upstream: Upstream, method: str, scheme: str) -> Refusal | None:
-    """A browser carries its session along for any site; what changes something must come from our own pages."""
+def _refuse_other_sites(said: Mapping[str, str], upstream: Upstream, method: str, scheme: str) -> Refusal | None:
+    """Refuse a browser's call that changes something and comes from another site: the cookie comes with it."""
     if method in _SAFE:
         return None
     origin, site = said.get("origin"), said.get("sec-fetch-site")

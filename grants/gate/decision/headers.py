@@ -1,4 +1,4 @@
-"""Heads of requests and answers: what of a head is refused, and the few fields that pass, up and down."""
+"""Heads of requests and answers: which are refused, and which fields pass to the orchestrator and to the caller."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from grants.gate.decision.types import Code, Refusal, Upstream
 METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"})
 LONGEST = 32 * 1024  # bytes of a whole head; the parser's own limits are for each line
 
-# Said twice, each of these would let two programs read one request in two ways.
+# If one of these came twice, two programs could read one request in two ways.
 _ONCE = frozenset({
     b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"authorization",
     b"cookie", b"x-api-key", b"origin", b"expect", b"upgrade", b"sec-websocket-protocol",
 })  # fmt: skip
 
-# What an orchestrator may hear of a caller. All else stays here: no list of bad names knows every spelling of an
-# identity header, of a forwarded one or of a method override.
+# Fields of a caller that are sent to an orchestrator, and no others: no list of forbidden names would have every
+# spelling of an identity header, of a forwarding header or of a method override.
 _UP = frozenset({
     "accept", "accept-encoding", "accept-language", "cache-control", "content-encoding", "content-type", "if-match",
     "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range", "sec-fetch-dest",
     "sec-fetch-mode", "traceparent", "tracestate", "user-agent",
 })  # fmt: skip
 
-# What a caller does not hear of an orchestrator: hop by hop, cookies for our host, whom it lets read, who it is.
+# Fields of an orchestrator that a caller does not get: hop by hop, cookies for our host, CORS, the server's name.
 _NOT_DOWN = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding",
     "upgrade", "content-length", "date", "server", "set-cookie", "www-authenticate", "content-security-policy",
@@ -39,7 +39,7 @@ type Raw = Iterable[tuple[bytes, bytes]]
 
 
 def refused(method: str, version: tuple[int, int], raw: Raw, target: str) -> Refusal | None:
-    """Why a head is refused. The parser has refused what no head may be; this is what it lets pass."""
+    """Refuse a head that the parser has let pass but that could be read in two ways."""
     raw = tuple(raw)
     if method not in METHODS:
         return Refusal(405, Code.METHOD)
@@ -47,9 +47,9 @@ def refused(method: str, version: tuple[int, int], raw: Raw, target: str) -> Ref
         return _bad("The head of the request is too long.")
     for name, value in raw:
         if b"_" in name or not name.isascii():
-            return _bad("A header's name holds a sign that no client of ours sends.")
+            return _bad("A header's name holds a character that is not allowed here.")
         if not value.isascii():
-            return _bad("A header's value holds signs outside ASCII.")
+            return _bad("A header's value holds characters outside ASCII.")
     seen = Counter(name.lower() for name, _ in raw)
     if twice := next((name for name in seen if name in _ONCE and seen[name] > 1), None):
         return _bad(f"The header {twice.decode()} came twice.")
@@ -85,14 +85,14 @@ def has_body(fields: Mapping[bytes, bytes]) -> bool:
 def up(
     headers: CIMultiDictProxy[str], upstream: Upstream, *, scheme: str, secret: Mapping[str, str], also: frozenset[str]
 ) -> CIMultiDict[str]:
-    """The head for the orchestrator, made anew. `also` are the names that its kind knows besides the common ones."""
+    """Make the head for the orchestrator. `also` are the fields that its kind takes besides the common ones."""
     listed = {name.strip().lower() for value in headers.getall("Connection", ()) for name in value.split(",")}
     head: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
         lower = name.lower()
         if (lower in _UP or lower in also) and lower not in listed:
             head.add(name, value)
-    # Orchestrators write their own address into pages, redirects and links to next pages: it has to be ours.
+    # Orchestrators write their own address into pages, redirects and links to next pages: it must be the gate's.
     head["Host"] = upstream.host
     head["X-Forwarded-Proto"] = scheme
     head.update(secret)
@@ -100,7 +100,7 @@ def up(
 
 
 def down(headers: CIMultiDictProxy[str], *, page_policy: str | None, api: bool) -> CIMultiDict[str]:
-    """The head for the caller, made anew. `page_policy` is for a page; what an API answers is kept in no cache."""
+    """Make the head for the caller. `page_policy` is a page's; answers of an API are not to be cached."""
     listed = {name.strip().lower() for value in headers.getall("Connection", ()) for name in value.split(",")}
     head: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
@@ -119,7 +119,7 @@ def down(headers: CIMultiDictProxy[str], *, page_policy: str | None, api: bool) 
 
 
 def stays(location: str | None, upstream: Upstream) -> bool:
-    """Whether a redirect of the orchestrator leads nowhere but to this host."""
+    """Tell whether a redirect of the orchestrator leads to this host."""
     if location is None:
         return True
     parts = urlsplit(location)
@@ -129,9 +129,9 @@ def stays(location: str | None, upstream: Upstream) -> bool:
 
 
 def wants_page(method: str, headers: Mapping[str, str], *, api: bool) -> bool:
-    """A person's browser that goes to an address, and not a script of a page or a program.
+    """Tell whether a person's browser goes to this address, and no script of a page or program.
 
-    Of the `api` only to a browser that says so itself: a program that takes any answer wants no page there.
+    On a path of the `api` only where the browser says so: a program that accepts any answer wants no page there.
     """
     mode = headers.get("Sec-Fetch-Mode", "" if api else "navigate")
     return method in ("GET", "HEAD") and mode == "navigate" and "text/html" in headers.get("Accept", "")

@@ -1,4 +1,4 @@
-"""What a kind of orchestrator is to the gate, which knows each kind by these parts alone, and none by name."""
+"""The parts by which the gate knows a kind of orchestrator. It knows no kind by its name."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from grants.gate.decision.types import (
     Scope,
 )
 
-type VisibleIds = Any  # what a kind's lookups make of a Visible, for its own narrow()
+type VisibleIds = Any  # what a kind's lookups make of a Visible; only its own narrow() reads it
 
 
 class Visible(Protocol):
-    """What some grants show of an orchestrator. The kind alone looks into it."""
+    """What some grants show of an orchestrator. Only the kind reads its content."""
 
     def covers(self, other: Any) -> bool:
-        """Whether everything that `other` shows is shown by this, too. `other` is of the same kind."""
+        """Tell whether this shows everything that `other` shows, which is of the same kind."""
         ...
 
 
 class Lookups(Protocol):
-    """What an orchestrator says of ids and names. Raises LookupFailed where it does not say."""
+    """What an orchestrator says of ids and names. Raises LookupFailed where it gives no answer."""
 
     async def resolve(self, wanted: Collection[Lookup]) -> Found: ...
 
@@ -44,60 +44,60 @@ class Lookups(Protocol):
 
 
 class Entrance(Protocol):
-    """What a kind needs in order to be let in at one orchestrator."""
+    """What a kind needs to authorize the gate at one orchestrator."""
 
     def secret(self) -> str:
-        """What only the gate knows; "" where the orchestrator has none. Raises Unavailable."""
+        """The secret that only the gate has; "" where the connection has none. Raises Unavailable."""
         ...
 
     def forget_secret(self) -> None:
-        """Read the secret anew the next time: the orchestrator does not take it any more."""
+        """Read the secret anew the next time: the orchestrator no longer accepts this one."""
         ...
 
     async def ask(
         self, method: str, target: str, body: Json = None, *, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Json]:
-        """Status and body of a question without authorization: for a token. Raises LookupFailed."""
+        """Ask without authorization, to get a token; give status and body. Raises LookupFailed."""
         ...
 
 
 class Authorization(Protocol):
-    """What the gate shows of itself at one orchestrator. Raises Unavailable or LookupFailed where it has nothing."""
+    """How the gate authorizes itself at one orchestrator. Raises Unavailable or LookupFailed where it cannot."""
 
     async def headers(self) -> Mapping[str, str]:
-        """For a call, and for the handshake of a socket. A token that expires is renewed here."""
+        """The headers of a call, and of a socket's handshake. A token that expires is renewed here."""
         ...
 
     async def sign_in(self) -> Json:
-        """The first message on a socket, in the place of the caller's."""
+        """The first message on a socket, sent in place of the caller's."""
         ...
 
     def refused(self) -> None:
-        """The orchestrator has answered 401 to what was shown: it is not shown again."""
+        """Take note that the orchestrator answered 401: the same authorization is not shown again."""
         ...
 
 
 class Sockets(NamedTuple):
-    """The conversation on a kind's sockets. A caller's messages are numbered from 1, the sign-in."""
+    """The messages on a kind's sockets. Those of a caller are numbered from 1, which is the sign-in."""
 
-    protocol: str  # that a client has to offer: without it, the orchestrator may ask for no sign-in
+    protocol: str  # the subprotocol that a client must offer: without it, the orchestrator may ask for no sign-in
     first: Callable[[Json], str | Refusal | None]  # the token in a sign-in, if it holds one
     needs: Callable[[Match, int, Json], tuple[Lookup, ...] | Refusal]
     asks: Callable[[Match, int, Json, Found], tuple[Ask, ...] | Refusal]
-    sends: Callable[[Match, int, Json], Json]  # a message that passed, as it goes up
-    loose: frozenset[str] = frozenset()  # templates whose messages stand alone: one that is refused is left out
-    anonymous: str = ""  # what to tell a client that shows no credential when it opens one
-    without_protocol: str = ""  # what to tell a client that does not offer `protocol`
+    sends: Callable[[Match, int, Json], Json]  # a message that passed, as it is sent to the orchestrator
+    loose: frozenset[str] = frozenset()  # templates whose messages are independent: a refused one is left out
+    anonymous: str = ""  # what a client is told that opens one without a credential
+    without_protocol: str = ""  # what a client is told that does not offer `protocol`
 
 
 class Started(NamedTuple):
-    """Where runs are started, and which ones, by the answer's body."""
+    """The templates of calls that start runs, and how the runs are read from an answer's body."""
 
     templates: frozenset[str]
     runs: Callable[[Json], tuple[str, ...]]
 
 
-type RewriteAnswer = Callable[[Match, Json, Found], Json | Refusal]  # what becomes of an answer before it is heard
+type RewriteAnswer = Callable[[Match, Json, Found], Json | Refusal]  # changes or refuses an answer
 
 
 class Kind(NamedTuple):
@@ -107,24 +107,24 @@ class Kind(NamedTuple):
     authorize: Callable[[Entrance], Authorization]
     sockets: Sockets
     started: Started
-    # What a call asks for.
+    # What a call asks for:
     needs: Callable[[Match, Json], tuple[Lookup, ...] | Refusal]
     asks: Callable[[Match, Json, Found], tuple[Ask, ...] | Refusal]
-    alone: Callable[[Match], str | None]  # calls that give the same text, if any, go up one after the other
-    may_finish: Callable[[Match, Collection[Lookup], Found, Drain], bool]  # in the drain of an access that has ended
-    # What lists show.
+    alone: Callable[[Match], str | None]  # calls that give the same text, if any, are passed one after the other
+    may_finish: Callable[[Match, Collection[Lookup], Found, Drain], bool]  # whether a call passes in a drain
+    # What lists show:
     visible: Callable[[Sequence[Grant]], Visible]  # by grants that are live
-    visible_in_drain: Callable[[Sequence[Key]], Visible]  # of what an access had been to that has ended
+    visible_in_drain: Callable[[Sequence[Key]], Visible]  # of the resources of an access that has ended
     named: Callable[[Match, Json, Any], tuple[Lookup, ...] | Refusal]
     narrow: Callable[[Match, Json, VisibleIds, Found], Narrowed]
-    # How its clients and pages talk.
+    # How its clients and pages are answered:
     page_policy: str  # the Content-Security-Policy of its pages
-    api: str  # programs below, pages of people beside; what a connection's URL ends with
-    headers: frozenset[str] = frozenset()  # that its clients send, besides everybody's
+    api: str  # the path below which programs call, as a connection's URL ends; other paths are pages
+    headers: frozenset[str] = frozenset()  # that its clients send, besides the common ones
     answers: Mapping[str, RewriteAnswer] = MappingProxyType({})  # by template
-    anonymous: str = ""  # what to tell a program that shows no credential on a call
-    things: Mapping[str, str] = MappingProxyType({})  # kinds of its resources, in words
+    anonymous: str = ""  # what a program is told that calls without a credential
+    things: Mapping[str, str] = MappingProxyType({})  # the kinds of its resources, in words
 
     def is_api(self, path: str) -> bool:
-        """Whether programs call this path, and not people's browsers."""
+        """Tell whether this is a path that programs call, and no page."""
         return path == self.api or path.startswith(self.api + "/")

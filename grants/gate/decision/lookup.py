@@ -1,6 +1,6 @@
-"""What the orchestrator says of an id, remembered for a while: bounded, asked for once by many, batched.
+"""A cache of what the orchestrator says of ids: bounded, batched, and one request for all callers that ask at once.
 
-Nothing is remembered of what does not exist, nor of a failure: the next caller asks again.
+Neither a failure nor that something does not exist is remembered: the next caller asks again.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import NamedTuple, Protocol
 from grants.gate.decision.types import Json
 
 _AT_ONCE = 16  # requests to one orchestrator
-_SECONDS = 10.0  # for one of them, waiting for its turn included
+_SECONDS = 10.0  # for one of these, with the wait for its turn
 _BATCH = 100
 
 
 class LookupFailed(Exception):
-    """The orchestrator did not answer, or not what it should: nothing is known, so the call is answered 503."""
+    """The orchestrator gave no answer, or none that can be believed: the call is answered 503."""
 
 
 class Asked(Protocol):
-    """An orchestrator that answers JSON; the door's client, with the auth string that only the gate knows."""
+    """An orchestrator that answers JSON to the gate's own questions, asked with the gate's authorization."""
 
     async def json(self, method: str, target: str, body: Json = None) -> tuple[int, Json]:
         """Status and body of one answer. `target` is canonical and starts with /api. Raises LookupFailed."""
@@ -31,7 +31,7 @@ class Asked(Protocol):
 
 
 class RowSource[Row](NamedTuple):
-    """One kind of row: how a batch of them is fetched (absent: unknown), and for how long one is good."""
+    """One kind of row: how a batch of keys is fetched (an unknown key is absent), and for how long a row is kept."""
 
     fetch: Callable[[Sequence[str]], Awaitable[Mapping[str, Row]]]
     seconds: Callable[[Row], float]
@@ -44,7 +44,7 @@ class _CachedRow[Row](NamedTuple):
 
 
 class RowCache[Row]:
-    """Rows by (kind, key). Those who ask for one at the same time share one request, and its answer."""
+    """Rows by kind and key. Callers who ask for one at the same time share one request and its answer."""
 
     def __init__(self, tables: Mapping[str, RowSource[Row]], clock: Callable[[], float] = time.monotonic) -> None:
         self._tables = tables
@@ -63,10 +63,10 @@ class RowCache[Row]:
         future = self._asked.get((kind, key))
         if future is None:
             future = self._ask(kind, key)
-        return await asyncio.shield(future)  # one who leaves does not take the answer from the others
+        return await asyncio.shield(future)  # a caller who leaves does not take the answer from the others
 
     def put(self, kind: str, key: str, row: Row, asked_at: float) -> None:
-        """A row that came with another answer, asked for at `asked_at`."""
+        """Keep a row that came with another answer, which was asked for at `asked_at`."""
         held = self._held[kind]
         held[key] = _CachedRow(row, asked_at + self._tables[kind].seconds(row))
         held.move_to_end(key)
@@ -74,12 +74,12 @@ class RowCache[Row]:
             held.popitem(last=False)
 
     def forget(self, kind: str, key: str | None = None) -> None:
-        """Drop a row, or all of a kind. An answer that is on its way still serves who waits, but is not kept."""
+        """Drop a row, or all of a kind. An answer on its way still serves those who wait for it, and is not kept."""
         if key is not None:
             self._held[kind].pop(key, None)
         else:
             self._held[kind].clear()
-        waiting = self._batch.get(kind, {})  # not sent yet: what they will hear is new
+        waiting = self._batch.get(kind, {})  # not sent yet: their answer will be new
         for asked in [asked for asked in self._asked if asked[0] == kind and key in (None, asked[1])]:
             if asked[1] not in waiting:
                 del self._asked[asked]
@@ -87,10 +87,10 @@ class RowCache[Row]:
     def _ask(self, kind: str, key: str) -> asyncio.Future[Row | None]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Row | None] = loop.create_future()
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be waiting any more
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it any more
         self._asked[kind, key] = future
         batch = self._batch.setdefault(kind, {})
-        if not batch:  # the first of this turn of the loop: all that join until its end go with it
+        if not batch:  # the first in this iteration of the loop: all keys that join before its end are sent with it
             loop.call_soon(self._send, kind)
         batch[key] = future
         return future
@@ -111,7 +111,7 @@ class RowCache[Row]:
                 rows = await self._tables[kind].fetch(list(waiting))
         except LookupFailed as error:
             failure = error
-        except Exception as error:  # noqa: BLE001 (an answer that cannot be read, a transport: nothing is known)
+        except Exception as error:  # noqa: BLE001 (an unreadable answer or a failed transport: nothing is known)
             failure = LookupFailed(f"{kind}: {type(error).__name__}")
             failure.__cause__ = error
         for key, future in waiting.items():

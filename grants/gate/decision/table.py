@@ -1,4 +1,4 @@
-"""A table of routes as a tree of segments: a literal beats a parameter, and no call has two lines."""
+"""A table of routes, compiled to a tree of segments: a literal goes before a parameter, and no call has two lines."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _CONVERTER = re.compile(r":\w+}")
 
 
 class TwoLines(Exception):
-    """Both could be meant by one call."""
+    """Two lines match one call."""
 
 
 class Boundless(Exception):
-    """A body may be as long as anybody likes, or nothing of it may come."""
+    """The body of a line has no bound, or a bound that no body fits into."""
 
 
 class Unscoped(Exception):
-    """What it answers would pass to everybody who is signed in, un-narrowed, or could not be narrowed."""
+    """The answers of a line would pass un-narrowed to everybody who is signed in, or could not be narrowed."""
 
 
 class _Compiled(NamedTuple):
@@ -40,7 +40,7 @@ class _Node:
         self.literals: dict[str, _Node] = {}
         self.uuid: _Node | None = None
         self.any_segment: _Node | None = None
-        self.rest: dict[str, _Compiled] = {}  # what a {x:path} takes: all segments that are left, none included
+        self.rest: dict[str, _Compiled] = {}  # lines with {x:path}, which takes all segments that are left, or none
         self.lines: dict[str, _Compiled] = {}
 
 
@@ -50,9 +50,9 @@ class RouteTable:
     def __init__(self, routes: Sequence[Route], connection: str) -> None:
         self.connection = connection
         self.routes = tuple(routes)
-        _no_two(self.routes)
-        _bounded(self.routes)
-        _scoped(self.routes)
+        _refuse_overlaps(self.routes)
+        _refuse_unbounded(self.routes)
+        _refuse_unscoped(self.routes)
         self._root = _Node()
         for route in self.routes:
             self._add(route)
@@ -88,7 +88,7 @@ class RouteTable:
 
 
 def _find(node: _Node, method: str, segments: Sequence[str], at: int) -> _Compiled | bool:
-    """The line, the most literal first; else whether a line has this path, with another method."""
+    """Find the line, the most literal one first; else tell whether a line has this path with another method."""
     known = False
     if at == len(segments):
         if line := node.lines.get(method):
@@ -105,12 +105,12 @@ def _find(node: _Node, method: str, segments: Sequence[str], at: int) -> _Compil
                     return found
                 known = known or found
         if literal is not None:
-            return known  # so that /api/{anything} never falls to the files of the UI
+            return known  # so that /api/{anything} is never taken for a file of the UI
     return node.rest.get(method) or known or bool(node.rest)
 
 
 def plain(template: str) -> str:
-    """A template without the converters of its parameters: "/api/flows/{id:uuid}" is "/api/flows/{id}"."""
+    """Drop the converters of a template's parameters: "/api/flows/{id:uuid}" becomes "/api/flows/{id}"."""
     return _CONVERTER.sub("}", template)
 
 
@@ -118,41 +118,41 @@ def _segments(template: str) -> list[str]:
     return template[1:].split("/")
 
 
-def _no_two(routes: Sequence[Route]) -> None:
+def _refuse_overlaps(routes: Sequence[Route]) -> None:
     def group(route: Route) -> tuple[str, int]:
         return route.method, len(_segments(route.template))
 
     for _, lines in groupby(sorted(routes, key=group), group):
         for one, other in combinations(lines, 2):
-            if _both(one.template, other.template):
+            if _overlap(one.template, other.template):
                 raise TwoLines(f"{one.method} {one.template} and {other.template}")
 
 
-def _bounded(routes: Sequence[Route]) -> None:
-    """What is read whole is held in memory, and a list is worked on by both sides."""
+def _refuse_unbounded(routes: Sequence[Route]) -> None:
+    """Refuse lines whose bodies are too large to be held in memory, or to be worked on as a list's filter."""
     for route in routes:
         largest = {Body.JSON: LARGE if route.scope is None else LISTED}.get(route.body, route.most)
         if route.body is not Body.NONE and not 0 < route.most <= largest:
             raise Boundless(f"{route.method} {route.template}: {route.most}")
 
 
-def _scoped(routes: Sequence[Route]) -> None:
-    """Whoever is signed in passes ANY: such a line says how it is narrowed, or that it tells nothing of anybody's."""
+def _refuse_unscoped(routes: Sequence[Route]) -> None:
+    """Refuse an ANY line that names neither a scope nor `tells_nothing`: everybody who is signed in passes ANY."""
     for route in routes:
         if route.scope is None:
             wrong = route.tells_nothing != (route.need == ANY)
         else:
             unread = route.body is Body.STREAM or (route.method == "POST" and route.body is not Body.JSON)
-            unnamed = route.scope == "" or not isinstance(route.scope, Scope)  # "" is false: taken for none
+            unnamed = route.scope == "" or not isinstance(route.scope, Scope)  # an empty scope would be taken for none
             wrong = route.tells_nothing or unread or unnamed or route.need is None
         if wrong:
             raise Unscoped(f"{route.method} {route.template}: {route.scope}")
 
 
-def _both(one: str, other: str) -> bool:
-    """Whether a path could mean either, and neither is the more literal where they first differ.
+def _overlap(one: str, other: str) -> bool:
+    """Tell whether a path matches both, and neither is more literal where they first differ.
 
-    {id:uuid} and {name} are taken for such a pair: a name may look like an id.
+    {id:uuid} and {name} count as such a pair: a name may look like an id.
     """
     for left, right in zip(_segments(one), _segments(other), strict=True):
         first, second = _PARAMETER.fullmatch(left), _PARAMETER.fullmatch(right)

@@ -1,4 +1,4 @@
-"""A target in one spelling. What could mean two things is refused; what is decided on is what goes upstream."""
+"""A request's target in its one spelling, the only one that is sent on. One that could mean two things is refused."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from grants.gate.decision.types import Code, Refusal, Target
 
 LONGEST = 8190  # bytes, as the HTTP parser's own
 MOST_PARAMETERS = 100
-_SAFE = "-._~!$&'()*+,=:@"  # may stand unencoded in a segment (RFC 3986), but ";"
+_SAFE = "-._~!$&'()*+,=:@"  # may stand unencoded in a segment (RFC 3986), except ";"
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ENCODED_DOT = re.compile(r"%2[Ee]")
-_PLAIN = re.compile(r"[-A-Za-z0-9._~!$&'()*+,=:@/]*")  # is the same encoded and decoded
+_PLAIN = re.compile(r"[-A-Za-z0-9._~!$&'()*+,=:@/]*")  # the same encoded and decoded
 _FORBIDDEN = frozenset("/\\;#%?")
 
 
 class _Ambiguous(Exception):
-    """It has no one meaning; the words say why."""
+    """The target could mean two things; the text says why."""
 
 
 def canonical(raw: bytes) -> Target | Refusal:
-    """The target that `raw` (path and query as they came) can only mean."""
+    """Bring path and query, as they came, into their one spelling. Refuses a target that could mean two things."""
     try:
         return _read(raw)
     except _Ambiguous as why:
@@ -51,7 +51,7 @@ def _read(raw: bytes) -> Target:
 
 
 def _segment(text: str) -> str:
-    """One segment, decoded once. Whatever a second decoding or another server could read differently is refused."""
+    """Decode one segment, once. Raises _Ambiguous where a second decoding or another server could read another."""
     if _PLAIN.fullmatch(text) and text not in {".", ".."}:
         return text
     if _LONE_PERCENT.search(text) or _ENCODED_DOT.search(text):
@@ -61,7 +61,7 @@ def _segment(text: str) -> str:
     except UnicodeDecodeError:
         raise _Ambiguous("The address is not UTF-8.") from None
     if segment in {".", ".."} or not _FORBIDDEN.isdisjoint(segment) or _unprintable(segment):
-        raise _Ambiguous("The address holds dots, slashes or signs that servers read differently.")
+        raise _Ambiguous("The address holds dots, slashes or characters that servers read differently.")
     return segment
 
 

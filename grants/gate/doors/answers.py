@@ -1,4 +1,4 @@
-"""Answers on their way to the caller: whole where short, piece by piece where long, and to nobody for ever."""
+"""Send answers to the caller: short ones at once, long ones in pieces, each within a time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from grants.gate.decision.limits import Limits
 from grants.gate.doors.upstream import whole
 
 SHORT = 64 * 1024
-SERVER = "stint"  # else aiohttp tells its own version
+SERVER = "stint"  # without it aiohttp tells its version
 
 
 async def send(request: web.BaseRequest, response: web.Response, limits: Limits) -> web.Response:
-    """All of a response, here: after the handler aiohttp would wait for ever for one who does not read."""
+    """Send a whole response, in time: aiohttp itself waits without end for a caller who does not read."""
     response.headers["Server"] = SERVER
     try:
         async with asyncio.timeout(limits.write):
@@ -34,7 +34,7 @@ async def send(request: web.BaseRequest, response: web.Response, limits: Limits)
 async def pass_on(
     request: web.BaseRequest, upstream: aiohttp.ClientResponse, head: CIMultiDict[str], limits: Limits
 ) -> web.StreamResponse:
-    """The orchestrator's answer. Raises Unanswered while nothing of it is out; later a failure cuts the line."""
+    """Send the orchestrator's answer. Raises Unanswered before anything of it is sent; later it cuts the connection."""
     length = upstream.headers.get("Content-Length")
     if request.method == "HEAD":
         bare = web.Response(status=upstream.status, headers=head)
@@ -58,7 +58,7 @@ async def pass_on(
         async with asyncio.timeout(limits.write):
             await response.write_eof()
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        abort(request)  # half an answer must not look whole, and one who does not read is not waited for
+        abort(request)  # half an answer must not look whole, and a caller who does not read is not waited for
         raise ConnectionResetError("cut in mid-answer") from error
     return response
 
@@ -69,7 +69,7 @@ def abort(request: web.BaseRequest) -> None:
 
 
 def cut(transport: asyncio.WriteTransport) -> None:
-    """End a connection at once, with what the kernel still holds for a peer that does not read."""
+    """Reset a connection at once, and drop what the kernel still keeps for a peer that does not read."""
     line = transport.get_extra_info("socket")
     if line is not None:
         with suppress(OSError, ValueError):  # closed already

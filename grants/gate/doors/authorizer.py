@@ -1,4 +1,4 @@
-"""One call on its way to a yes or a no: who, what is asked of it, and whether that is granted at this moment."""
+"""Decide on one call: authenticate it, look up what it names, check what it asks against the grants of this moment."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from grants.gate.doors.upstream import Served
 from grants.gate.feed.snapshot import Feed, now_of
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
-MOST_LOOKUPS = 2_000  # of one call: each may be a question to the orchestrator
-FEW_LOOKUPS = 10  # that anybody may cause: a refusal names what would have passed. More wait for the caller's others
+MOST_LOOKUPS = 2_000  # of one call: each may be a request to the orchestrator
+FEW_LOOKUPS = 10  # that a caller without grants may cause. More lookups of one caller are made one call at a time
 _EVERYBODYS = Refusal(403, Code.GUARD, why="This gate does not know what that call would need.")
 STALE = Refusal(503, Code.STALE, why="Stint cannot tell at the moment who may do what. Nothing was passed on.")
 
@@ -47,17 +47,17 @@ BEHIND = Refusal(503, Code.RECORD_BEHIND)
 
 @dataclass(slots=True)
 class Call:
-    """What is known of a call so far; a refusal is told, counted and recorded by it."""
+    """What is known of a call so far: a refusal is told, counted and recorded by it."""
 
     served: Served
     match: Match
     headers: CIMultiDictProxy[str]
-    principal: Principal | None = None  # None on a public route, too
-    size: int = 0  # bytes of the body, or of a socket's message: what grows with them is done aside
+    principal: Principal | None = None  # None before it is authenticated, and on a public route
+    size: int = 0  # bytes of the body, or of a socket's message: what takes longer with them is done in a thread
 
     @property
     def subject(self) -> int:
-        """Whose share of what all callers share the call takes."""
+        """The subject whose share of the common bounds the call takes."""
         return STRANGERS if self.principal is None else self.principal.subject
 
 
@@ -66,14 +66,14 @@ class Passed:
     asks: tuple[Ask, ...]
     found: Found
     outcome: Allow | Drain
-    by: Snapshot | None = None  # what was known
+    by: Snapshot | None = None  # what it was decided by
 
 
 class Authorizer:
-    """The only place where the gateway gets a yes from. Each raises CallRefused."""
+    """The only place where calls are allowed. Each method raises CallRefused where one is not."""
 
     def __init__(self, feed: Feed, *, scheme: str) -> None:
-        self.feed, self.scheme = feed, scheme  # by which browsers reach the gate: a page's origin begins with it
+        self.feed, self.scheme = feed, scheme  # how browsers reach the gate: the origin of its pages begins with it
         self._turns = Turns()
 
     def snapshot(self) -> Snapshot:
@@ -91,27 +91,27 @@ class Authorizer:
         return call.principal
 
     def opened_with(self, call: Call, token: str) -> bool:
-        """Whether a token in a socket's sign-in is the credential that the socket was opened with."""
+        """Tell whether the token in a socket's sign-in is the credential that the socket was opened with."""
         snapshot = self.snapshot()
         known = known_by(snapshot, call.served.upstream, token, now_of(snapshot))
         return not isinstance(known, Refusal) and known.proof == self.principal_of(call).proof
 
     async def decide(self, call: Call, body: Json, *, opening: bool = False) -> Passed:
-        """A request with its body, or the `opening` of a socket."""
+        """Decide on a request with its body, or on the `opening` of a socket."""
         kind = call.served.kind
         found = await self._found(call, or_raise(await aside(call.size, kind.needs, call.match, body)))
         asks = or_raise(await aside(call.size, kind.asks, call.match, body, found))
         return self.decide_now(call, asks, found, opening=opening)
 
     async def decide_on_message(self, call: Call, number: int, message: Json) -> Passed:
-        """A message of the caller's on a socket."""
+        """Decide on a message that the caller sends on a socket."""
         words = call.served.kind.sockets
         found = await self._found(call, or_raise(await aside(call.size, words.needs, call.match, number, message)))
         asks = or_raise(await aside(call.size, words.asks, call.match, number, message, found))
         return self.decide_now(call, asks, found)
 
     def decide_now(self, call: Call, asks: tuple[Ask, ...], found: Found, *, opening: bool = False) -> Passed:
-        """By what is known now: looking up took its time, and so does a socket that is open."""
+        """Decide by what is known now: looking up may have taken a while, and a socket stays open."""
         route = call.match.route
         if route.scope is None and not route.tells_nothing and any(ask.need == ANY for ask in asks):
             raise CallRefused(_EVERYBODYS)
@@ -131,7 +131,7 @@ class Authorizer:
         return Passed(asks, found, outcome, snapshot)
 
     def confirm(self, call: Call, passed: Passed) -> None:
-        """Once more before what passed is sent, unless neither what is known nor the hour has changed it."""
+        """Decide once more before a call is sent, unless nothing that is known has changed and no end has come."""
         snapshot = self.snapshot()
         if snapshot is passed.by and now_of(snapshot) < passed.outcome.until:
             return
@@ -140,7 +140,7 @@ class Authorizer:
             raise CallRefused(Refusal(403, Code.ENDED))
 
     def visible(self, call: Call, outcome: Allow | Drain) -> Visible:
-        """What may be shown; to a call that passes by the drain of an access, what that had been to."""
+        """What the caller may see; for a call that passes by the drain of an access, what that access was to."""
         kind = call.served.kind
         if isinstance(outcome, Allow):
             return kind.visible(outcome.shows)
@@ -149,7 +149,7 @@ class Authorizer:
         return kind.visible_in_drain(had)
 
     def works(self, call: Call) -> bool:
-        """Whether the caller may work on something of this orchestrator, or is in the drain of it."""
+        """Tell whether the caller has `work` on anything of this orchestrator that is live or drains."""
         snapshot = self.snapshot()
         now = now_of(snapshot)
         grants = (snapshot.grants.get(pk) for pk in snapshot.grants_of.get(call.subject, ()))
@@ -162,7 +162,10 @@ class Authorizer:
         )
 
     def still_sees(self, call: Call, now: Passed, before: Passed) -> bool:
-        """Whether nothing is lost of what was shown. What one grant shows ends or drains with it, as the call does."""
+        """Tell whether the caller may still see all that it was shown.
+
+        A caller that is limited to one grant may: what that shows ends or drains with it, and so does the call.
+        """
         grants = call.principal.grants if call.principal is not None else ()
         if grants is not None and len(grants) <= 1:
             return True
@@ -185,14 +188,14 @@ class Authorizer:
             ) from None
 
     def _may_ask(self, call: Call) -> None:
-        """Who is granted nothing here would be refused whatever is found: others wait for the same lookups."""
+        """Refuse a caller without a grant here before many lookups: it would be refused whatever they find."""
         snapshot = self.snapshot()
         if not holds(snapshot, self.principal_of(call), call.served.upstream.slug, now_of(snapshot)):
             raise CallRefused(Refusal(403, Code.NO_GRANT))
 
 
 def _good_until(snapshot: Snapshot, principal: Principal, connection: str) -> datetime:
-    """When what it is limited to on a connection is over, with its drains: then it is not good for ANY either."""
+    """When the last grant is over that the caller is limited to, its drain included: then not even ANY passes."""
     if principal.grants is None:
         return principal.until
     known = (snapshot.grants.get(grant) for grant in principal.grants)
@@ -205,8 +208,8 @@ def _good_until(snapshot: Snapshot, principal: Principal, connection: str) -> da
 
 
 def _passes(call: Call, drain: Drain, found: Found, *, opening: bool) -> bool:
-    """Whether a route passes in the drain: one that is answered EMPTY does, for that is the gateway's to say."""
+    """Tell whether a call passes in the drain. One that is to be answered EMPTY does: the gateway answers it."""
     drains = call.match.route.drains
     if drains is Drains.EMPTY or (opening and drains is Drains.RUN):
-        return True  # a socket that is kept for reports names no run itself: its frames do
+        return True  # opening a socket for reports names no run: its messages do
     return call.served.kind.may_finish(call.match, found.keys(), found, drain)

@@ -1,4 +1,4 @@
-"""The server's side of a connection, where aiohttp's own leaves a stranger time or an answer in other words."""
+"""Connections of callers: aiohttp's server, with bounds on unauthenticated clients and answers in JSON."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from grants.gate.doors.metrics import CONNECTIONS, TURNED_AWAY
 
 log = structlog.get_logger(__name__)
 
-_LOOKED_AT = 200  # strangers, for one that is idle: to look at all would be work that they decide on
-_SHARES = 4  # of all connections, one is what a subject may keep from strangers
-_TELLS = 60.0  # seconds between two lines of the log
+_LOOKED_AT = 200  # strangers among which an idle one is sought: how many there are is theirs to choose
+_SHARES = 4  # a subject may keep one of so many parts of all connections
+_TELLS = 60.0  # seconds between two such lines of the log
 
 
 class Connection(web.RequestHandler):
     """One connection. Cut when its first request is not whole in time; answered in JSON when it cannot be parsed.
 
-    Until somebody is known by it, it is a stranger's: it may not stay idle, and makes room when all are taken. So are
-    those that one person has beyond a share of all.
+    Until a caller is authenticated on it, it is a stranger's: it may not stay idle, and gives way when all connections
+    are taken. The same holds for those that one subject has beyond its share.
     """
 
     def __init__(self, manager: Server, *, limits: Limits, **options: Any) -> None:
@@ -38,7 +38,7 @@ class Connection(web.RequestHandler):
         self._late: asyncio.TimerHandle | None = None
         self._looked_at = 0  # requests
         self.address = ""
-        self.subject: int | None = None  # who was the first that is known by it
+        self.subject: int | None = None  # of the first caller that was authenticated on it
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -57,7 +57,7 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def known(self, subject: int) -> None:
-        """Somebody has shown who they are: the usual time to be idle is theirs."""
+        """A caller was authenticated: it may be idle for the usual time."""
         self._server.know(self, subject)
 
     @property
@@ -86,7 +86,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Only what is no HTTP comes here: the gateway answers all else itself. The parser's words are not repeated."""
+        """Answer what is no HTTP; the gateway answers all else. The parser's message is not repeated."""
         log.info("unreadable_request", error=type(exc).__name__ if exc else None)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is under way already")
@@ -97,7 +97,7 @@ class Connection(web.RequestHandler):
 
 
 class Server(web.Server):
-    """Makes a Connection for each connection, and knows how many there may be."""
+    """Makes a Connection for each connection, and bounds their number."""
 
     def __init__(self, handler: Any, *, limits: Limits, addresses: Addresses | None = None) -> None:
         super().__init__(handler, handler_cancellation=True)
@@ -110,9 +110,9 @@ class Server(web.Server):
         self._told = float("-inf")
 
     def admit(self, connection: Connection) -> bool:
-        """Whether it may stay. Where all are taken, an idle stranger's goes for it, of the same address or of any."""
+        """Tell whether a connection may stay. Where all are taken, an idle stranger's is cut for it."""
         peer = connection.peername[0] if isinstance(connection.peername, tuple) else ""
-        # Behind a proxy all come from one address: it is not counted by that.
+        # Behind a proxy all have one address, so they are not counted by it.
         connection.address = "" if self._addresses.is_proxy(peer) else network_of(peer)
         share = self._limits.connections_each
         if connection.address and self._of[connection.address] >= share and not self._room(connection.address):
@@ -128,7 +128,7 @@ class Server(web.Server):
         return True
 
     def know(self, connection: Connection, subject: int) -> None:
-        """Whose it is; a subject with its share of all has it as a stranger would."""
+        """Take note of a connection's subject. One that a subject has beyond its share stays a stranger's."""
         if connection not in self.strangers or self._known[subject] >= max(1, self._limits.connections // _SHARES):
             return
         del self.strangers[connection]
@@ -178,6 +178,6 @@ class Server(web.Server):
 
 
 def known(request: web.BaseRequest, subject: int) -> None:
-    """Somebody has shown who they are on this request's connection."""
+    """A caller was authenticated on this request's connection."""
     if isinstance(request.protocol, Connection):
         request.protocol.known(subject)

@@ -1,8 +1,8 @@
-"""How a person's browser gets in: from the gate to the portal and back, with a ticket that is a session's once.
+"""How a person's browser enters: from the gate to the portal and back, with a ticket that becomes a session once.
 
 The gate makes a nonce first and keeps it in a cookie; the portal's ticket is bound to the nonce's digest. So a ticket
-in somebody else's hands, or one that an attacker made for himself and sends to a victim, opens nothing. Nor does one
-that a victim was made to fetch for an attacker's nonce: it is spent where it arrives, whatever it comes with.
+that somebody else has got, or that an attacker made for himself and sends to a victim, opens nothing. Nor does one that
+a victim was made to fetch for an attacker's nonce: it is spent at the gate where it arrives, with a cookie or without.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from grants.tokens.mint import mint, read
 
 log = structlog.get_logger(__name__)
 
-PREFIX = "/.stint/"  # the gate's own paths on each orchestrator's host; no orchestrator has such
+PREFIX = "/.stint/"  # the gate's own paths on each orchestrator's host; no orchestrator has such paths
 NONCE_COOKIE = "__Host-stint-nonce"
 NONCE_SECONDS = 300
 _NONCE = re.compile(r"[A-Za-z0-9_-]{43}")
 _LONGEST_PATH = 2000
 _AGAIN = Refusal(429, Code.BUSY, why="Too many tries to enter.")
-_ARRIVES = 2.0  # seconds for a new session to come by the feed
+_ARRIVES = 2.0  # seconds until the feed has brought a new session
 
 
 class Enter:
@@ -55,18 +55,18 @@ class Enter:
         self._asking = 0
 
     def hand_off(self, request: web.BaseRequest, upstream: Upstream, target: Target) -> tuple[str, str]:
-        """Where to go for a session, and the cookie without which the way back is none."""
-        # Kept, not made anew, while it lasts: two tabs that are opened at once must not spoil each other's way back.
+        """Give the portal's address that begins a session, and the nonce's cookie, which must come with the ticket."""
+        # The nonce is kept while it lasts: two tabs that are opened at once must both get back.
         nonce = self._nonce(request) or secrets.token_urlsafe(32)
         ask = {
             "connection": upstream.slug,
             "nonce": hashlib.sha256(nonce.encode()).hexdigest(),
-            "to": target.raw if _ours(target.raw) else "/",
+            "to": target.raw if _is_path_here(target.raw) else "/",
         }
         return f"{self.portal}/gate/enter?{urlencode(ask)}", _cookie(NONCE_COOKIE, nonce, NONCE_SECONDS)
 
     async def answer(self, request: web.BaseRequest, upstream: Upstream, target: Target) -> web.Response:
-        """What lies under PREFIX. Raises CallRefused."""
+        """Answer a call to a path under PREFIX. Raises CallRefused."""
         if request.method == "GET" and target.path == f"{PREFIX}enter":
             return await self._enter(request, upstream, dict(target.query))
         if request.method == "GET" and target.path == f"{PREFIX}leave":
@@ -76,43 +76,43 @@ class Enter:
     async def _enter(self, request: web.BaseRequest, upstream: Upstream, query: dict[str, str]) -> web.Response:
         ticket, nonce, to = read(query.get("ticket", ""), "ticket"), self._nonce(request), query.get("to", "/")
         if ticket is None:
-            return self._not_in(upstream)
+            return self._not_signed_in(upstream)
         session = mint("gate_session")
         redeem = "SELECT subject_id, connection FROM gate_redeem(%s, %s, %s, %s)"
-        # A ticket that leads nowhere is handed in, too: it stood in an address, so it must be spent.
-        digest = hashlib.sha256(nonce.encode()).digest() if nonce and _ours(to) else None
-        with self._try(request) as came_right:
-            row = await self._ask(redeem, [ticket, digest, session.key_id, session.digest])
+        # A ticket that cannot be used is redeemed, too: it stood in an address, so it must be spent.
+        digest = hashlib.sha256(nonce.encode()).digest() if nonce and _is_path_here(to) else None
+        with self._counted_try(request) as came_right:
+            row = await self._ask_database(redeem, [ticket, digest, session.key_id, session.digest])
             if row is not None:
                 came_right()
         if digest is None or row is None or row[1] != upstream.slug:
-            return self._not_in(upstream)
+            return self._not_signed_in(upstream)
         if not await self.feed.until(lambda known: session.digest in known.credentials, seconds=_ARRIVES):
             raise CallRefused(STALE)
         log.info("entered", connection=upstream.slug, subject=row[0])
-        return _moved(303, to, _cookie(SESSION_COOKIE, session.token))
+        return _redirect(303, to, _cookie(SESSION_COOKIE, session.token))
 
     async def _leave(self, request: web.BaseRequest) -> web.Response:
-        """Out of this orchestrator alone; who signs out at the portal is out of all of them.
+        """Sign out of this orchestrator alone; signing out at the portal ends the sessions at all of them.
 
-        The session is revoked, not only forgotten here. Raises CallRefused where the database does not take that: a
-        browser that was told it is out must be out.
+        The session is revoked in the database. Raises CallRefused where that fails: a browser that is told that it is
+        signed out must be.
         """
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin", "same-site"):
             raise CallRefused(Refusal(403, Code.ORIGIN))
         for session in cookies(request.headers.get("Cookie", "")):
             digest = read(session, "gate_session")
             if digest is not None:
-                with self._try(request) as came_right:
-                    if (row := await self._ask("SELECT gate_leave(%s)", [digest])) is not None and row[0]:
+                with self._counted_try(request) as came_right:
+                    if (row := await self._ask_database("SELECT gate_leave(%s)", [digest])) is not None and row[0]:
                         came_right()
-        return _moved(303, f"{self.portal}/", _cookie(SESSION_COOKIE, "", 0), _cookie(NONCE_COOKIE, "", 0))
+        return _redirect(303, f"{self.portal}/", _cookie(SESSION_COOKIE, "", 0), _cookie(NONCE_COOKIE, "", 0))
 
     @contextmanager
-    def _try(self, request: web.BaseRequest) -> Iterator[Callable[[], None]]:
-        """A question to the database by somebody who is not known. One that did not come right costs a try.
+    def _counted_try(self, request: web.BaseRequest) -> Iterator[Callable[[], None]]:
+        """Let an unauthenticated caller ask the database. A question that fails costs one of its address's tries.
 
-        Raises CallRefused. A made-up ticket has 256 bits to guess: what is kept here is the database, not the ticket.
+        Raises CallRefused. This protects the database; a ticket has 256 bits and cannot be guessed.
         """
         address = self.addresses.of(request)
         if not self.tries.take(address):
@@ -133,8 +133,8 @@ class Enter:
             else:
                 GUESSES.labels("failed").inc()
 
-    async def _ask(self, sql: str, values: Sequence[object]) -> tuple[Any, ...] | None:
-        """One connection for all: who would wait for long is sent away at once. Raises CallRefused."""
+    async def _ask_database(self, sql: str, values: Sequence[object]) -> tuple[Any, ...] | None:
+        """Ask by the one connection of all callers. Raises CallRefused at once for one that would wait for long."""
         if self._asking >= self.limits.entering:
             raise CallRefused(_AGAIN)
         self._asking += 1
@@ -154,9 +154,9 @@ class Enter:
         morsel = jar.get(NONCE_COOKIE)
         return morsel.value if morsel is not None and _NONCE.fullmatch(morsel.value) else None
 
-    def _not_in(self, upstream: Upstream) -> web.Response:
-        """Not back to the portal by itself: with cookies switched off it would go round for ever."""
-        page = _NOT_IN.format(host=html.escape(upstream.host), portal=html.escape(self.portal, quote=True))
+    def _not_signed_in(self, upstream: Upstream) -> web.Response:
+        """A page, and no redirect to the portal: with cookies switched off that would go round for ever."""
+        page = _NOT_SIGNED_IN.format(host=html.escape(upstream.host), portal=html.escape(self.portal, quote=True))
         head = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", **_PLAIN}
         return web.Response(status=403, body=page.encode(), headers=head)
 
@@ -166,7 +166,7 @@ _PLAIN = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",  # the address holds a ticket
 }
-_NOT_IN = """<!doctype html>
+_NOT_SIGNED_IN = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Not signed in · Stint</title></head><body>
 <h1>You are not signed in here yet</h1>
@@ -176,8 +176,8 @@ _NOT_IN = """<!doctype html>
 """
 
 
-def _ours(path: str) -> bool:
-    """Whether it is an address of this host in its one spelling: no other host, scheme or trick of slashes."""
+def _is_path_here(path: str) -> bool:
+    """Tell whether it is a path of this host in its one spelling: no other host or scheme, no second slash."""
     if len(path) > _LONGEST_PATH or path.startswith(PREFIX):
         return False
     target = canonical(path.encode("utf-8", "surrogateescape"))
@@ -185,12 +185,12 @@ def _ours(path: str) -> bool:
 
 
 def _cookie(name: str, value: str, seconds: int | None = None) -> str:
-    """For this host alone, out of reach of scripts. Secure even on http: browsers count loopback as secure."""
+    """A cookie for this host alone that scripts cannot read. Secure on http, too: browsers take loopback for secure."""
     lasts = "" if seconds is None else f"; Max-Age={seconds}"
     return f"{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax{lasts}"
 
 
-def _moved(status: int, to: str, *cookies: str) -> web.Response:
+def _redirect(status: int, to: str, *cookies: str) -> web.Response:
     head: CIMultiDict[str] = CIMultiDict(
         {"Location": to, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     )

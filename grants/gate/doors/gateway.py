@@ -1,4 +1,4 @@
-"""The complete door: each request is decided on; what is allowed goes to the orchestrator as it was decided."""
+"""The gateway: it decides on each request, and sends what is allowed to the orchestrator as it was decided."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from grants.gate.doors.narrowing import narrowed
 from grants.gate.doors.sockets import Sockets
 from grants.gate.doors.upstream import Asking, Client, Orchestrator, Served, Unanswered, whole
 from grants.gate.doors.usage import Usage
-from grants.gate.feed.locks import Locks
+from grants.gate.feed.locks import OTHERS_FIRST, Locks
 from grants.gate.feed.snapshot import Feed, now_of
 
 log = structlog.get_logger(__name__)
@@ -58,7 +58,7 @@ _UNSAFE = frozenset({Code.HEADERS, Code.TARGET, Code.HOST, Code.BODY, Code.TOO_L
 
 @dataclass(slots=True)
 class Seen:
-    """What is known of a request when it is refused, however early."""
+    """What is known of a request so far: a refusal is told and counted by it, however early it comes."""
 
     upstream: Upstream | None = None
     served: Served | None = None
@@ -83,7 +83,7 @@ class Gateway:
         self.callers = Callers(limits)
         self.sockets = Sockets(self.authorizer, client, usage, limits, self.callers)
         self._kinds = kinds
-        self._turns = Turns(seconds=limits.turn, why="Other calls that change the same have not been answered yet.")
+        self._turns = Turns(seconds=limits.turn, why=OTHERS_FIRST)
         self._served: dict[str, Served] = {}
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -93,16 +93,16 @@ class Gateway:
         except (CallRefused, Unanswered) as error:
             answer = await self._refuse(request, seen, error.refusal)
         except (ConnectionError, asyncio.CancelledError):
-            raise  # the caller is gone
+            raise  # the caller has left
         except Exception:
-            # A fault of ours is no verdict on the caller: not 401, 403 or 500, which workers do not survive.
+            # A fault of the gate says nothing about the caller: not 401, 403 or 500, on which workers exit.
             log.exception("gateway_failed")
             answer = await self._refuse(request, seen, STALE)
         ANSWERED.labels(seen.upstream.slug if seen.upstream else "", str(answer.status)).inc()
         SPENT.observe(time.perf_counter() - began)
         return answer
 
-    # The way of a request, in the order in which it may fail.
+    # A request's way to the orchestrator, in the order in which it may be refused.
 
     async def _answer(self, request: web.BaseRequest, seen: Seen) -> web.StreamResponse:
         version = (request.version.major, request.version.minor)
@@ -126,7 +126,7 @@ class Gateway:
     async def _decide(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         subject = STRANGERS
         if call.match.route.need is not None:
-            principal = self.authorizer.principal_of(call)  # nobody's body is waited for before it is known whose it is
+            principal = self.authorizer.principal_of(call)  # before any wait for a body
             subject = principal.subject
             self.sockets.recent_callers.heard(request.remote, principal.proof)
             known(request, subject)
@@ -184,9 +184,9 @@ class Gateway:
         return await self._say(request, call, step, size)
 
     async def _fold(self, call: Call, step: Fold, passed: Passed) -> tuple[Answer, int]:
-        """Several questions instead of the one that was asked. What one of them is refused with is the answer.
+        """Send several requests in place of the caller's, and give the answer that is made of theirs, with its bytes.
 
-        And the bytes that it was made from.
+        The first that the orchestrator refuses is the answer.
         """
         answers, size = [], call.size
         head = {name: call.headers[name] for name in call.served.kind.headers if name in call.headers}
@@ -204,10 +204,10 @@ class Gateway:
         except LookupFailed:
             raise CallRefused(Refusal(503, Code.UPSTREAM, why="The orchestrator's answer cannot be read.")) from None
 
-    # Answers.
+    # Answers to the caller.
 
     async def _say(self, request: web.BaseRequest, call: Call, answer: Answer, size: int) -> web.StreamResponse:
-        """What the gate answers itself; `size` is of what it was made from, in bytes."""
+        """Send an answer of the gate itself; `size` is the number of bytes that it was made from."""
         self._count(call, "ok")
         head = CIMultiDict({"Content-Type": "application/json", "Cache-Control": "no-store"})
         response = web.Response(status=answer.status, body=await dumped(answer.body, size), headers=head)
@@ -236,10 +236,10 @@ class Gateway:
                 head["Content-Type"] = "application/json"
         data = stream or (None if step.body is None else await dumped(step.body, call.size))
         if passed is not None:
-            self.authorizer.confirm(call, passed)  # being let in may have taken its time
+            self.authorizer.confirm(call, passed)  # to get the authorization may have taken a while
         self._count(call, "ok")
         try:
-            with self._coming(call, passed, stream):
+            with self._watched_body(call, passed, stream):
                 upstream = await served.orchestrator.send(step.method, step.target, headers=head, data=data)
         except Unanswered:
             if stream is not None and stream.failure is not None:
@@ -247,14 +247,14 @@ class Gateway:
             raise
         finally:
             if step.method not in ("GET", "HEAD"):
-                served.lookups.wrote(call.match)  # whatever was answered: it may have happened
+                served.lookups.wrote(call.match)  # whatever the answer: the write may have been made
         try:
             return await self._return(request, call, upstream, passed)
         finally:
             upstream.release()
 
-    def _coming(self, call: Call, passed: Passed | None, stream: Stream | None) -> AbstractContextManager[object]:
-        """While a body is passed on: what a call does, it does when its body is whole, so that has to be in time."""
+    def _watched_body(self, call: Call, passed: Passed | None, stream: Stream | None) -> AbstractContextManager[object]:
+        """Watch the access while a body is passed on: a call takes effect when its body ends, which must be in time."""
         if stream is None or passed is None:
             return nullcontext()
         return self.sockets.watched(call, passed, stream.end, after=0)
@@ -268,15 +268,15 @@ class Gateway:
         if not headers.stays(head.get("Location"), call.served.upstream):
             raise Unanswered(Refusal(503, Code.UPSTREAM, why="The orchestrator answered with another address."))
         if upstream.status < 300 and _is_read(call):
-            body = await self._heard(call, await whole(upstream), passed)
+            body = await self._rewritten(call, await whole(upstream), passed)
             return await send(request, web.Response(status=upstream.status, body=body, headers=head), self.limits)
         if passed is None:
             return await pass_on(request, upstream, head, self.limits)
         with self.sockets.watched(call, passed, lambda _why: abort(request), after=self.limits.after_end):
             return await pass_on(request, upstream, head, self.limits)
 
-    async def _heard(self, call: Call, raw: bytes, passed: Passed | None) -> bytes:
-        """An answer that tells what was started, or that the caller must not hear as it is."""
+    async def _rewritten(self, call: Call, raw: bytes, passed: Passed | None) -> bytes:
+        """Read an answer that names the runs that were started, or that must be changed before the caller gets it."""
         kind, template, said = call.served.kind, call.match.route.template, await parsed(raw)
         if (make := kind.answers.get(template)) is not None:
             if isinstance(said, Refusal):
@@ -291,12 +291,12 @@ class Gateway:
 
     async def _refuse(self, request: web.BaseRequest, seen: Seen, refusal: Refusal) -> web.StreamResponse:
         if request.writer.output_size > 0:
-            abort(request)  # an answer under way must not look whole
+            abort(request)  # an answer that was cut off must not look whole
             raise ConnectionError(refusal.code)
         self._count_refused(seen, refusal)
         path = seen.target.path if seen.target else ""
         kind = self._kinds.get(seen.upstream.kind) if seen.upstream else None
-        # Where it is not known which orchestrator was meant, programs of any kind may have called.
+        # Where the orchestrator is not known, the caller may be a program of any kind.
         api = kind.is_api(path) if kind else any(one.is_api(path) for one in self._kinds.values())
         page = headers.wants_page(request.method, request.headers, api=api)
         sign_in = cookie = ""
@@ -314,7 +314,8 @@ class Gateway:
             response.headers["Set-Cookie"] = cookie
         stranger = seen.call is None or seen.call.principal is None
         if refusal.code in _UNSAFE or request.content.exception() is not None or (stranger and status < 500):
-            # Whoever sends such a head is not trusted with where the next one begins, and a stranger holds no line.
+            # A client that sends such a head is not trusted with where the next one begins, and an unauthenticated
+            # caller does not keep a connection.
             response.force_close()
         return await send(request, response, self.limits)
 
@@ -346,7 +347,7 @@ class Gateway:
             )
 
     def served(self, upstream: Upstream) -> Served:
-        """What the gate has for a connection, made anew when the connection has changed."""
+        """Give what the gate keeps for a connection. It is made anew when the connection has changed."""
         served = self._served.get(upstream.slug)
         if served is None or served.upstream != upstream:
             kind = self._kinds.get(upstream.kind)

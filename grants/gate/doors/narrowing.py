@@ -1,4 +1,4 @@
-"""A list's call, or a subscription's message, cut down to what the caller may see."""
+"""Narrow a list's call, or a subscription's message, to what the caller may see."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNASKED = Refusal(503, Code.UPSTREAM, why="The orchestrator cannot be asked wha
 
 
 async def narrowed(authorizer: Authorizer, call: Call, body: Json, passed: Passed) -> Send | Answer | Fold:
-    """What is sent or said instead, decided on once more after what was looked up. Raises CallRefused."""
+    """Give what is sent or answered in its place, after deciding once more. Raises CallRefused."""
     kind, lookups, scope = call.served.kind, call.served.lookups, call.match.route.scope
     assert scope is not None
     visible = authorizer.visible(call, passed.outcome)
@@ -24,7 +24,7 @@ async def narrowed(authorizer: Authorizer, call: Call, body: Json, passed: Passe
     step = await aside(call.size, kind.narrow, call.match, body, visible_ids, found)
     if isinstance(step, Refusal):
         raise CallRefused(step)
-    # What anybody may ask for passes still, but perhaps no longer for what it was cut down to.
+    # A list that anybody may ask for passes still, but perhaps no longer as it was narrowed.
     if not authorizer.still_sees(call, authorizer.decide_now(call, passed.asks, passed.found), passed):
         raise CallRefused(Refusal(403, Code.ENDED))
     return step

@@ -1,6 +1,6 @@
-"""What a refused caller hears: JSON with a link for programs, a page with a button for people.
+"""What a refused caller is told: JSON with a link for programs, a page with a button for people.
 
-Never a Basic prompt, never a redirect on an API path, and no name but those that the caller typed.
+There is never a Basic prompt or a redirect on an API path, and no name except those that the caller gave.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from grants.gate.doors import page
 RETRY_SECONDS = 2
 _SIGN_IN = frozenset({Code.CREDENTIAL, Code.UNKNOWN, Code.EXPIRED, Code.REVOKED})
 
-_SAYS = {
+_SENTENCES = {
     Code.TARGET: "The address of this call could mean more than one thing.",
     Code.HEADERS: "The headers of this call could mean more than one thing.",
     Code.BODY: "The body of this call is not what this route takes.",
@@ -33,7 +33,7 @@ _SAYS = {
     Code.UNKNOWN: "Nobody has this credential.",
     Code.EXPIRED: "This credential has expired.",
     Code.REVOKED: "This credential was revoked.",
-    Code.INACTIVE: "Whoever holds this credential is switched off.",
+    Code.INACTIVE: "The account of this credential is switched off.",
     Code.ORIGIN: "This call comes from another site.",
     Code.DRAINED: "The access has ended; only runs that had started by then may still report.",
     Code.GUARD: "The body of this call asks for more than its route.",
@@ -91,7 +91,7 @@ def render(refusal: Refusal, *, html: bool, context: Context) -> Rendered:
 
 def sentence(refusal: Refusal, things: Mapping[str, str]) -> str:
     """Why, for people."""
-    said = _access(refusal, things) if refusal.code in {Code.NO_GRANT, Code.ENDED} else _SAYS[refusal.code]
+    said = _access(refusal, things) if refusal.code in {Code.NO_GRANT, Code.ENDED} else _SENTENCES[refusal.code]
     return f"{said} {refusal.why}" if refusal.why else said
 
 

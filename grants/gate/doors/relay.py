@@ -1,4 +1,4 @@
-"""One open socket: what passes each way, and how it is closed on both sides, by whichever peer or access ends first."""
+"""One open socket: its messages in both directions, and how both sides are closed when a peer or the access ends it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ log = structlog.get_logger(__name__)
 type Upward = aiohttp.ClientWebSocketResponse[bool]
 type Downward = web.WebSocketResponse[bool]
 
-OVER = 1008  # final: clients do not come back with the same credential
-AGAIN = 1011  # they try again
+OVER = 1008  # clients do not come back with the same credential
+AGAIN = 1011  # clients try again
 
 
-class Living(Protocol):
-    """What this socket lives by, as it is looked at again and again."""
+class OpenBy(Protocol):
+    """The decision that this socket is open by, renewed while it is open."""
 
     passed: Passed
 
 
-class _Shown(NamedTuple):
-    """The last message that was narrowed: by what could be seen then, and to what."""
+class _Narrowed(NamedTuple):
+    """The last message that was narrowed, what the caller could see then, and the texts of what was sent."""
 
     number: int
     body: Json
@@ -44,8 +44,8 @@ class _Shown(NamedTuple):
     words: set[str]
 
 
-class Goodbye(NamedTuple):
-    """How to close each side; None where that side is gone, or has said goodbye itself."""
+class Ending(NamedTuple):
+    """How to close each side; None for a side that is gone or has closed itself."""
 
     down: tuple[int, bytes] | None
     up: tuple[int, bytes] | None
@@ -65,38 +65,38 @@ class Relay:
     ) -> None:
         self.call, self.authorizer, self.usage, self.limits, self.callers = call, authorizer, usage, limits, callers
         self.down, self.up, self.sign_in = down, up, sign_in
-        self._end: asyncio.Future[Goodbye] = asyncio.get_running_loop().create_future()
+        self._end: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self.over = asyncio.Event()
-        self.watched: Living | None = None
-        self._shown: _Shown | None = None
+        self.watched: OpenBy | None = None
+        self._shown: _Narrowed | None = None
 
     def end(self, refusal: Refusal) -> None:
-        """From outside: the access has ended, nobody knows whether it has, or the gate stops."""
+        """Close from outside: the access has ended or can no longer be judged, or the gate stops."""
         if not self._end.done():
             code = AGAIN if refusal.status >= 500 else OVER
             reason = b"access ended" if code == OVER else b"try again"
-            self._end.set_result(Goodbye((code, reason), (WSCloseCode.GOING_AWAY, b"")))
+            self._end.set_result(Ending((code, reason), (WSCloseCode.GOING_AWAY, b"")))
 
     async def run(self, request: web.BaseRequest) -> None:
-        """Until it is over. Leaves neither side open, whatever happens."""
-        goodbye = Goodbye(None, (WSCloseCode.GOING_AWAY, b""))
-        pumps: list[asyncio.Task[Goodbye]] = []
+        """Pass messages until one side ends, then close both, whatever happens."""
+        ending = Ending(None, (WSCloseCode.GOING_AWAY, b""))
+        pumps: list[asyncio.Task[Ending]] = []
         transport = request.transport
         try:
             await self.down.prepare(request)
             self._count("ok")
-            pumps = [asyncio.create_task(pump()) for pump in (self._upward, self._downward, self._moved)]
+            pumps = [asyncio.create_task(pump()) for pump in (self._upward, self._downward, self._end_when_moved)]
             done, _ = await asyncio.wait([*pumps, self._end], return_when=asyncio.FIRST_COMPLETED)
-            goodbye = _first(done)
+            ending = _first_close(done)
         finally:
             for pump in pumps:
                 pump.cancel()
-            await asyncio.shield(self._close(goodbye, transport))
+            await asyncio.shield(self._close(ending, transport))
             self.over.set()
 
-    # The caller's frames.
+    # Messages of the caller.
 
-    async def _upward(self) -> Goodbye:
+    async def _upward(self) -> Ending:
         number = 0
         signed_in = asyncio.get_running_loop().time() + self.limits.head
         while True:
@@ -104,41 +104,41 @@ class Relay:
                 async with asyncio.timeout_at(None if number else signed_in):
                     message = await self.down.receive()
             except TimeoutError:
-                return _refusing(WSCloseCode.PROTOCOL_ERROR, "no sign-in")
+                return _refusal_close(WSCloseCode.PROTOCOL_ERROR, "no sign-in")
             match message.type:
                 case WSMsgType.TEXT:
                     number += 1
-                    if goodbye := await self._said(number, message.data):
-                        return goodbye
+                    if ending := await self._handle_message(number, message.data):
+                        return ending
                 case WSMsgType.PING | WSMsgType.PONG:  # some clients ping before they sign in
                     await self._send(self.up, message.data, message.type)
                 case WSMsgType.BINARY:
-                    return _refusing(WSCloseCode.UNSUPPORTED_DATA, "text only")
+                    return _refusal_close(WSCloseCode.UNSUPPORTED_DATA, "text only")
                 case _:
-                    return _parted(message.type, message.data, message.extra)
+                    return _closed_by_caller(message.type, message.data, message.extra)
 
-    async def _said(self, number: int, raw: bytes) -> Goodbye | None:
-        """What is looked into of all sockets of a caller counts together, and with the bodies of its calls."""
+    async def _handle_message(self, number: int, raw: bytes) -> Ending | None:
+        """Handle a message within the bytes that its caller may have in memory, with all its sockets and calls."""
         try:
             with self.callers.holding(self.call.subject, len(raw)):
-                return await (self._sign_in(raw) if number == 1 else self._frame(number, raw))
+                return await (self._sign_in(raw) if number == 1 else self._handle_later(number, raw))
         except CallRefused:
-            return _refusing(AGAIN, "try again")
+            return _refusal_close(AGAIN, "try again")
 
-    async def _sign_in(self, raw: bytes) -> Goodbye | None:
-        """The first message: with our secret in the place of the caller's token, which has to be the handshake's."""
+    async def _sign_in(self, raw: bytes) -> Ending | None:
+        """Send the gate's sign-in in place of the caller's, whose token must be that of the handshake."""
         words = self.call.served.kind.sockets
         said = await parsed(raw)
         token = said if isinstance(said, Refusal) else words.first(said)
         if isinstance(token, Refusal):
-            return _refusing(WSCloseCode.PROTOCOL_ERROR, "no sign-in")
+            return _refusal_close(WSCloseCode.PROTOCOL_ERROR, "no sign-in")
         if token and not self.authorizer.opened_with(self.call, token):
             self._count(Code.UNKNOWN)
-            return _refusing(OVER, "another credential than the handshake's")
+            return _refusal_close(OVER, "another credential than the handshake's")
         await self._send(self.up, dump(self.sign_in), WSMsgType.TEXT)
         return None
 
-    async def _frame(self, number: int, raw: bytes) -> Goodbye | None:
+    async def _handle_later(self, number: int, raw: bytes) -> Ending | None:
         route = self.call.match.route
         try:
             frame = await self._judged(number, raw)
@@ -146,17 +146,17 @@ class Relay:
             refusal = error.refusal
             self._count(refusal.code)
             if refusal.status >= 500:
-                return _refusing(AGAIN, "try again")
+                return _refusal_close(AGAIN, "try again")
             self.usage.refused(self.call.served.upstream, self.call, refusal, self.authorizer.feed.fresh())
             if route.template in self.call.served.kind.sockets.loose:
                 return None
-            return _refusing(OVER, refusal.code)
+            return _refusal_close(OVER, refusal.code)
         if frame is not None:
             await self._send(self.up, frame, WSMsgType.TEXT)
         return None
 
     async def _judged(self, number: int, raw: bytes) -> bytes | None:
-        """The frame as it goes up; None for one that is answered by silence, for nothing of it may be seen."""
+        """Decide on a message; give it as it is sent on, or None where the caller may see nothing of it."""
         body: Json = await parsed(raw)
         if isinstance(body, Refusal):
             raise CallRefused(body)
@@ -167,15 +167,15 @@ class Relay:
             return await dumped(body, len(raw))
         step = await narrowed(self.authorizer, self.call, body, passed)
         if self.watched is not None:
-            self.watched.passed = passed  # from now on it lives by what this asked for
-        self._shown = _Shown(number, body, self.authorizer.visible(self.call, passed.outcome), _words(step))
+            self.watched.passed = passed  # from now on the socket is open by this decision
+        self._shown = _Narrowed(number, body, self.authorizer.visible(self.call, passed.outcome), _texts(step))
         if isinstance(step, Send):
             return await dumped(step.body, len(raw))
         assert isinstance(step, Answer)
         return None
 
-    async def _moved(self) -> Goodbye:
-        """What was in sight when the caller asked may have moved out of it: then it has to ask again."""
+    async def _end_when_moved(self) -> Ending:
+        """End the socket when something that it shows has moved out of what the caller may see: it must ask again."""
         while True:
             await asyncio.sleep(self.limits.moved)
             shown = self._shown
@@ -184,18 +184,18 @@ class Relay:
             try:
                 passed = await self.authorizer.decide_on_message(self.call, shown.number, shown.body)
                 if not self.authorizer.visible(self.call, passed.outcome).covers(shown.visible):
-                    continue  # a worker in its drain hears on; whose access is over is cut elsewhere
+                    continue  # a worker in its drain keeps it; one whose access is over is cut by Sockets
                 step = await narrowed(self.authorizer, self.call, shown.body, passed)
             except CallRefused as error:
                 if error.refusal.status >= 500:
                     continue
-                return _refusing(OVER, error.refusal.code)
-            if shown.words - _words(step):
-                return _refusing(AGAIN, "try again")
+                return _refusal_close(OVER, error.refusal.code)
+            if shown.words - _texts(step):
+                return _refusal_close(AGAIN, "try again")
 
-    # The orchestrator's frames.
+    # Messages of the orchestrator.
 
-    async def _downward(self) -> Goodbye:
+    async def _downward(self) -> Ending:
         while True:
             message = await self.up.receive()
             match message.type:
@@ -203,27 +203,27 @@ class Relay:
                     await self._send(self.down, message.data, message.type)
                 case WSMsgType.CLOSE:
                     code = message.data or WSCloseCode.OK
-                    return Goodbye((code, (message.extra or "").encode()), (code, b""))
+                    return Ending((code, (message.extra or "").encode()), (code, b""))
                 case _:
-                    return Goodbye((AGAIN, b"try again"), (WSCloseCode.GOING_AWAY, b""))
+                    return Ending((AGAIN, b"try again"), (WSCloseCode.GOING_AWAY, b""))
 
     async def _send(self, to: Upward | Downward, data: bytes, kind: WSMsgType) -> None:
-        """Raises TimeoutError for a peer that does not read."""
+        """Send a message on. Raises TimeoutError for a peer that does not read."""
         async with asyncio.timeout(self.limits.write):
             await to.send_frame(data, kind)
 
     # The end.
 
-    async def _close(self, goodbye: Goodbye, transport: asyncio.WriteTransport | None) -> None:
-        await asyncio.gather(self._leave(self.down, goodbye.down), self._leave(self.up, goodbye.up))
+    async def _close(self, ending: Ending, transport: asyncio.WriteTransport | None) -> None:
+        await asyncio.gather(self._close_side(self.down, ending.down), self._close_side(self.up, ending.up))
         if transport is not None:
             cut(transport)
         connection = self.up._response.connection  # noqa: SLF001 (aiohttp gives no other way to the transport)
         if connection is not None and connection.transport is not None:
             cut(cast("asyncio.WriteTransport", connection.transport))
 
-    async def _leave(self, side: Upward | Downward, words: tuple[int, bytes] | None) -> None:
-        """Say goodbye, but wait for no peer that does not read: it would wait for ever."""
+    async def _close_side(self, side: Upward | Downward, words: tuple[int, bytes] | None) -> None:
+        """Close one side, without waiting for a peer that does not read."""
         if words is None or (isinstance(side, web.WebSocketResponse) and not side.prepared):
             return
         try:
@@ -237,34 +237,34 @@ class Relay:
         self.usage.count(self.call.principal.proof, self.call.match.route.name, code)
 
 
-def _parted(kind: WSMsgType, code: Any, reason: str | None) -> Goodbye:
-    """The caller has closed, or is gone."""
+def _closed_by_caller(kind: WSMsgType, code: Any, reason: str | None) -> Ending:
+    """How to close after the caller has closed, or is gone."""
     if kind is WSMsgType.CLOSE:
         back = (code or WSCloseCode.OK, (reason or "").encode())
-        return Goodbye(back, back)
-    return Goodbye((WSCloseCode.PROTOCOL_ERROR, b""), (WSCloseCode.GOING_AWAY, b""))
+        return Ending(back, back)
+    return Ending((WSCloseCode.PROTOCOL_ERROR, b""), (WSCloseCode.GOING_AWAY, b""))
 
 
-def _words(body: Json) -> set[str]:
-    """All texts in a message, the ids that it was cut down to among them."""
+def _texts(body: Json) -> set[str]:
+    """All texts in a message; the ids that it was narrowed to are among them."""
     if isinstance(body, Send | Answer):
-        return _words(body.body) if isinstance(body, Send) else set()
+        return _texts(body.body) if isinstance(body, Send) else set()
     if isinstance(body, dict):
-        return set().union(*map(_words, body.values()))
+        return set().union(*map(_texts, body.values()))
     if isinstance(body, list):
-        return set().union(*map(_words, body))
+        return set().union(*map(_texts, body))
     return {body} if isinstance(body, str) else set()
 
 
-def _refusing(code: int, reason: str) -> Goodbye:
-    return Goodbye((code, reason.encode()), (WSCloseCode.GOING_AWAY, b""))
+def _refusal_close(code: int, reason: str) -> Ending:
+    return Ending((code, reason.encode()), (WSCloseCode.GOING_AWAY, b""))
 
 
-def _first(done: set[asyncio.Future[Goodbye]]) -> Goodbye:
-    """What ended it; a pump that broke was talking to a peer that is gone or does not read."""
+def _first_close(done: set[asyncio.Future[Ending]]) -> Ending:
+    """How to close, by the first pump that ended; one that failed had a peer that is gone or does not read."""
     for one in done:
         if not one.cancelled() and one.exception() is None:
             return one.result()
     for one in done:
         log.info("socket_broke", error=type(one.exception()).__name__)
-    return Goodbye((AGAIN, b"try again"), (WSCloseCode.GOING_AWAY, b""))
+    return Ending((AGAIN, b"try again"), (WSCloseCode.GOING_AWAY, b""))

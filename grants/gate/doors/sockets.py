@@ -1,4 +1,4 @@
-"""Sockets: opened as requests are decided on, and cut when the access ends, however it ends."""
+"""Open sockets as requests are decided on, and end what is open when its access ends, for whatever reason."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from grants.gate.feed.snapshot import now_of
 
 log = structlog.get_logger(__name__)
 
-_AT_ONCE = 100  # of what is open, looked at in one step
-LOOK_SECONDS = 0.25  # how often it is looked whether an access has ended
-LARGEST_FRAME = 4 * 1024 * 1024  # of the orchestrator's, which nobody looks into
-LARGEST_SAID = 2 * 1024 * 1024  # of a caller's: an event may have 1.5 MB
+_AT_ONCE = 100  # of what is open: so many are judged in one iteration of the loop
+JUDGE_SECONDS = 0.25  # between two looks whether an access has ended by the clock
+LARGEST_FRAME = 4 * 1024 * 1024  # of the orchestrator, passed on unread
+LARGEST_SAID = 2 * 1024 * 1024  # of a caller: an event may have 1.5 MB
 
 
 @dataclass(eq=False, slots=True)
 class Watched:
-    """Something open that lives by an access: a socket, a long answer, or a body that is still coming."""
+    """Something that is open by an access: a socket, a long answer, or a body that is still being sent."""
 
     call: Call
     passed: Passed
     end: Callable[[Refusal], None]
-    after: float  # seconds that it may still take
+    after: float  # seconds that it may still take after the end
     ended: bool = False
 
 
@@ -68,7 +68,7 @@ class Sockets:
     # Opening.
 
     async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
-        """The socket, once it is over. Raises CallRefused or Unanswered before it is open."""
+        """Open a socket and relay it to its end. Raises CallRefused or Unanswered before it is open."""
         words = call.served.kind.sockets
         offered = request.headers.get("Sec-WebSocket-Protocol", "")
         if words.protocol not in [name.strip() for name in offered.split(",")]:
@@ -81,10 +81,10 @@ class Sockets:
         )  # fmt: skip
         if not down.can_prepare(request):
             raise CallRefused(Refusal(400, Code.HEADERS, why="This is no proper WebSocket handshake."))
-        subject = self._who(request, call)
+        subject = self._authenticate(request, call)
         CALLER.set(subject)
         known(request, subject)
-        with self._counted(call):  # first: to judge one may take questions to the orchestrator
+        with self._counted(call):  # first, because deciding may take lookups
             passed = await self.authorizer.decide(call, None, opening=True)
             sign_in = await call.served.orchestrator.sign_in()
             up = await self._connect(request, call)
@@ -98,7 +98,7 @@ class Sockets:
                 self._relays.discard(relay)
         return down
 
-    def _who(self, request: web.BaseRequest, call: Call) -> int:
+    def _authenticate(self, request: web.BaseRequest, call: Call) -> int:
         try:
             return self.authorizer.principal_of(call).subject
         except CallRefused as error:
@@ -108,7 +108,7 @@ class Sockets:
             raise CallRefused(error.refusal._replace(why=call.served.kind.sockets.anonymous)) from None
 
     def _count_recent(self, request: web.BaseRequest, call: Call, code: str) -> None:
-        """On what the caller has shown that called from there of late: the caller of this socket is not known."""
+        """Count on the caller that has called from the same address lately: this socket shows no caller."""
         for proof in self.recent_callers.lately(request.remote):
             self.usage.count(proof, call.match.route.name, code)
 
@@ -136,7 +136,7 @@ class Sockets:
     def _counted(self, call: Call) -> Iterator[None]:
         assert call.principal is not None
         opener = _Opener(call.principal.subject, works=self.authorizer.works(call))
-        if not self._room(opener):
+        if not self._has_room(opener):
             raise CallRefused(Refusal(503, Code.STALE, why="Too many sockets are open at this gate."))
         self._open[opener] += 1
         OPEN_SOCKETS.inc()
@@ -148,8 +148,8 @@ class Sockets:
             if not self._open[opener]:
                 del self._open[opener]
 
-    def _room(self, opener: _Opener) -> bool:
-        """Half of all are kept for who works: a run that loses its socket loses its task runs."""
+    def _has_room(self, opener: _Opener) -> bool:
+        """Tell whether one more may be opened. Half of all are kept for workers: without them runs lose task runs."""
         limits, mine = self.limits, self._open[opener]
         if self._open.total() >= limits.sockets:
             return False
@@ -162,37 +162,37 @@ class Sockets:
 
     @contextmanager
     def watched(self, call: Call, passed: Passed, end: Callable[[Refusal], None], *, after: float) -> Iterator[Watched]:
-        """While this is open, its access is looked at again and again; `end` is called at most once."""
+        """Judge the access again and again while this is open; call `end` once, when it has ended."""
         watched = Watched(call, passed, end, after)
         self._watched.add(watched)
         try:
-            self._look(watched)  # it may have ended while the orchestrator was being asked
+            self._judge(watched)  # it may have ended while the orchestrator was asked
             yield watched
         finally:
             watched.ended = True
             self._watched.discard(watched)
 
     async def watch(self) -> None:
-        """Until cancelled: what time alone ends, and a feed that stopped. A change is seen at once, by `_changed`."""
+        """Until cancelled, end what the clock or a stale feed ends. `_changed` sees changes at once."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(JUDGE_SECONDS)
             snapshot = self.authorizer.feed.fresh()
             now = now_of(snapshot) if snapshot else None
             for watched in tuple(self._watched):
                 if now is None or now >= watched.passed.outcome.until:
-                    self._look(watched)
+                    self._judge(watched)
 
     def _changed(self, _snapshot: Snapshot, whose: frozenset[int] | None) -> None:
-        """Those alone whose access may have changed. A few at once: the loop is everybody's."""
-        self._look_on([watched for watched in self._watched if whose is None or _subject(watched) in whose])
+        """Judge what is open by an access that may have changed, in steps between which the loop serves others."""
+        self._judge_in_steps([watched for watched in self._watched if whose is None or _subject(watched) in whose])
 
-    def _look_on(self, watched: list[Watched]) -> None:
+    def _judge_in_steps(self, watched: list[Watched]) -> None:
         for one in watched[:_AT_ONCE]:
-            self._look(one)
+            self._judge(one)
         if watched[_AT_ONCE:]:
-            asyncio.get_running_loop().call_soon(self._look_on, watched[_AT_ONCE:])
+            asyncio.get_running_loop().call_soon(self._judge_in_steps, watched[_AT_ONCE:])
 
-    def _look(self, watched: Watched) -> None:
+    def _judge(self, watched: Watched) -> None:
         if watched.ended:
             return
         route, passed = watched.call.match.route, watched.passed
@@ -200,26 +200,26 @@ class Sockets:
             watched.passed = self.authorizer.decide_now(
                 watched.call, passed.asks, passed.found, opening=route.method == "WS"
             )
-            # What comes was cut down to what could be seen then: anybody may have a list, but not the one of before.
+            # What is being sent was narrowed to what the caller could see then, and that may have become less.
             if route.scope is not None and not self.authorizer.still_sees(watched.call, watched.passed, passed):
-                self._over(watched, Refusal(403, Code.ENDED))
+                self._end_after(watched, Refusal(403, Code.ENDED))
         except CallRefused as error:
-            self._over(watched, error.refusal)
+            self._end_after(watched, error.refusal)
         except Exception:
-            log.exception("not_looked_at")  # one that cannot be judged is over, and keeps neither feed nor others back
-            self._over(watched, STALE)
+            log.exception("not_looked_at")  # one that cannot be judged is ended, and the others are judged all the same
+            self._end_after(watched, STALE)
 
-    def _over(self, watched: Watched, refusal: Refusal) -> None:
+    def _end_after(self, watched: Watched, refusal: Refusal) -> None:
         watched.ended = True
         asyncio.get_running_loop().call_later(watched.after, self._end, watched, refusal)
 
     def _end(self, watched: Watched, refusal: Refusal) -> None:
         if watched in self._watched:
-            with suppress(Exception):  # one that cannot be ended must not keep the others open
+            with suppress(Exception):  # one that cannot be ended does not keep the others open
                 watched.end(refusal)
 
     async def close(self) -> None:
-        """This gate stops: whoever is on it may come back to another."""
+        """Close all sockets because this gate stops: their callers may open them at another."""
         going = Refusal(503, Code.STALE, why="This gate is stopping.")
         for relay in tuple(self._relays):
             relay.end(going)

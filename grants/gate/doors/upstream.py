@@ -1,4 +1,4 @@
-"""The way to the orchestrators: one client for all, the secret that only the gate knows, and what goes wrong there."""
+"""Requests to the orchestrators: one client for all, the gate's authorization, and failures as refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECRET_SECONDS = 5.0  # a changed secret is seen after that, and at once when th
 
 
 class Unanswered(Exception):
-    """The orchestrator gave no answer that could be passed on: 503, or 504 when it was silent."""
+    """The orchestrator gave no answer that can be passed on: 503, or 504 when it was silent."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.why)
@@ -39,7 +39,7 @@ class Unanswered(Exception):
 
 
 class Secrets:
-    """Secrets by reference, read again every few seconds: a rotation needs no restart."""
+    """Secrets by reference, read again every few seconds so that a rotation needs no restart."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, str]] = {}
@@ -59,7 +59,7 @@ class Secrets:
 
 
 class Client:
-    """The session that every orchestrator is asked by. Nothing of a target is decoded, normalised or followed."""
+    """The HTTP client for all orchestrators. It decodes and normalises no target and follows no redirect."""
 
     def __init__(self, limits: Limits, *, scheme: str) -> None:
         self.limits, self.scheme = limits, scheme  # by which the gate itself is reached: "https"
@@ -68,12 +68,12 @@ class Client:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            # Below the 5 s of uvicorn: a POST on a line that is being closed fails, and is not sent again.
+            # Below the 5 s of uvicorn: a POST on a connection that is being closed fails and is not sent again.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4, ssl=trust.context()),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.limits.connect, sock_read=self.limits.answer),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,  # netrc is nobody's business; the proxy is `proxy_to`'s
+            trust_env=False,  # netrc is not read; `proxy_to` has the proxy
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
         return self
@@ -91,7 +91,7 @@ class Client:
 
 
 class Orchestrator:
-    """One connection, as the gate asks it: its address, and what lets the gate in."""
+    """One connection as the gate calls it: its address and the gate's authorization."""
 
     def __init__(self, client: Client, upstream: Upstream, kind: Kind) -> None:
         self.client, self.upstream = client, upstream
@@ -100,11 +100,11 @@ class Orchestrator:
         self._authorization = kind.authorize(_Entrance(self))
 
     def url_of(self, target: str) -> URL:
-        """`encoded`: the one spelling that was decided on stays as it is."""
+        """The URL of a target, in the spelling that was decided on."""
         return URL(self._base + target, encoded=True)
 
     async def authorization(self) -> Mapping[str, str]:
-        """Headers that let the gate in. Raises Unanswered."""
+        """The headers that authorize the gate. Raises Unanswered."""
         try:
             return await self._authorization.headers()
         except (Unavailable, LookupFailed) as error:
@@ -118,7 +118,7 @@ class Orchestrator:
             raise self._locked_out(error) from None
 
     def refused(self) -> Unanswered:
-        """A 401 has come: what was shown is not shown again."""
+        """Take note of a 401, so that the same authorization is not shown again; give what to raise."""
         self._authorization.refused()
         log.error("upstream_refuses_the_gate", connection=self.upstream.slug)
         return Unanswered(_trouble())
@@ -136,9 +136,9 @@ class Orchestrator:
         headers: Mapping[str, str],
         data: bytes | AsyncIterable[bytes] | None = None,
     ) -> aiohttp.ClientResponse:
-        """The answer, its body unread. Raises Unanswered."""
+        """Send a request; give the answer with its body unread. Raises Unanswered."""
         answer = await self._sent(method, target, headers, data)
-        if answer.status == 401:  # our secret, not the caller's: a worker must not die of it
+        if answer.status == 401:  # of the gate's authorization, not the caller's: a worker must not exit on it
             answer.close()
             raise self.refused()
         if answer.status < 200:
@@ -170,9 +170,9 @@ class Orchestrator:
         size: int = 0,
         authorized: bool = True,
     ) -> tuple[int, Json, int]:
-        """Ask something ourselves: status, what it says (None without a body), and its bytes. Raises Unanswered.
+        """Ask a question of the gate's; give status, JSON (None without a body) and bytes. Raises Unanswered.
 
-        `size` is of what the question was made from, in bytes.
+        `size` is the number of bytes that the question was made from.
         """
         head: CIMultiDict[str] = CIMultiDict(headers or {})
         head.update({"Host": self.upstream.host, "X-Forwarded-Proto": self.client.scheme, "Accept": "application/json"})
@@ -184,7 +184,7 @@ class Orchestrator:
             head["Content-Type"] = "application/json"
             data = await dumped(body, size)
         try:
-            async with asyncio.timeout(self.client.limits.answer):  # for all of it: nobody is waited for byte by byte
+            async with asyncio.timeout(self.client.limits.answer):  # for the whole answer, not for each piece
                 answer = await self.send(method, target, headers=head, data=data)
                 try:
                     raw = await whole(answer)
@@ -212,7 +212,7 @@ class Asking(NamedTuple):
 
 
 class _Entrance(NamedTuple):
-    """One orchestrator, as a kind's authorization is let in there."""
+    """One orchestrator, as its kind's authorization sees it."""
 
     orchestrator: Orchestrator
 
@@ -243,7 +243,7 @@ class Served(NamedTuple):
 
 
 async def whole(answer: aiohttp.ClientResponse) -> bytes:
-    """An answer's body. Raises Unanswered when it breaks off, stops or is longer than what is looked into."""
+    """Read an answer's body. Raises Unanswered where it breaks off, stops, or is longer than LARGEST_ANSWER."""
     pieces, size = [], 0
     try:
         async for piece in answer.content.iter_any():

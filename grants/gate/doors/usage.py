@@ -1,7 +1,7 @@
-"""What was done with a credential: counted in memory, written in batches; what the record must have, written in order.
+"""Counts of calls, written in batches, and events for the record, written in order.
 
-Nothing waits for the database here. What it does not take now, it is given again; what there is no room to keep is
-counted, and the record is told how much that was.
+No call waits for the database here. What the database does not take now is kept and given again. What there is no room
+to keep is counted, and that number is recorded.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Counted(NamedTuple):
 
 
 class _EqualRefusals(NamedTuple):
-    """What makes two refusals equal. Ids and words of ours alone: the record holds nothing that a caller wrote."""
+    """What makes two refusals equal: ids and words of Stint's, for the record holds nothing that a caller wrote."""
 
     connection: int
     subject: int | None
@@ -68,7 +68,7 @@ class Usage:
             self._counts[key] += 1
 
     def event(self, verb: str, **facts: Fact) -> None:
-        """For the record, each one."""
+        """Keep an event for the record."""
         if len(self._events) >= MOST_EVENTS:
             self._lose(verb, 1)
         else:
@@ -77,7 +77,7 @@ class Usage:
     def refused(
         self, upstream: Upstream | None, call: Call | None, refusal: Refusal, snapshot: Snapshot | None
     ) -> None:
-        """For the record, equal ones folded."""
+        """Keep a refusal for the record; equal ones become one event with their number."""
         principal = call.principal if call else None
         key = _EqualRefusals(
             upstream.id if upstream else 0,
@@ -95,7 +95,7 @@ class Usage:
             self._folds[key] = since, n + 1
 
     async def run(self) -> None:
-        """Until cancelled: hand the database what there is, every second what is due."""
+        """Until cancelled, write what is due, each second."""
         pause = 1.0
         while True:
             await asyncio.sleep(pause)
@@ -112,14 +112,14 @@ class Usage:
         return len(self._counts) + len(self._events) + len(self._folds)
 
     async def write(self, *, everything: bool = False) -> None:
-        """What is due, or everything. Raises Unwritten; what was not written is still here then."""
-        self._unfold(everything=everything)
+        """Write what is due, or everything. Raises Unwritten; what was not written is kept."""
+        self._close_folds(everything=everything)
         await self._write_events()
         if self._counts and (everything or time.monotonic() - self._written >= COUNTS_SECONDS):
             await self._write_counts()
             self._written = time.monotonic()
 
-    def _unfold(self, *, everything: bool) -> None:
+    def _close_folds(self, *, everything: bool) -> None:
         due = time.monotonic() - FOLD_SECONDS
         for key, (since, n) in tuple(self._folds.items()):
             if everything or since <= due:
@@ -133,7 +133,7 @@ class Usage:
             verb, payload = self._events[0]
             try:
                 await self._append(verb, payload)
-            except Rejected as error:  # it must not keep the others back
+            except Rejected as error:  # the others are written all the same
                 log.exception("event_rejected", verb=verb, reason=str(error))
                 self._lose(verb, 1)
             self._events.popleft()
@@ -171,7 +171,7 @@ class Usage:
 
 
 def _resource(refusal: Refusal, snapshot: Snapshot | None) -> int | None:
-    """The nearest resource that the catalog knows."""
+    """The nearest resource of the ask's lineage that is in the catalog."""
     if refusal.ask is None or snapshot is None:
         return None
     places = (snapshot.resources.get(key) for key in refusal.ask.lineage)

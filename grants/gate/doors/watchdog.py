@@ -1,4 +1,4 @@
-"""Tells when something holds the loop: meanwhile nobody is answered, nothing is cut, and what is known grows old."""
+"""Log and count when something blocks the loop: meanwhile no call is answered and no access ended."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from grants.gate.doors.metrics import LAG
 log = structlog.get_logger(__name__)
 
 LOOKS = 0.1  # seconds
-HELD = 0.05  # seconds that nothing may take
+HELD = 0.05  # seconds: a longer block is logged
 
 
 async def watch() -> None:
-    """Until cancelled: sleep, and see how much later than it should be that is."""
+    """Until cancelled, sleep and measure how late the sleep ends."""
     while True:
         due = time.monotonic() + LOOKS
         await asyncio.sleep(LOOKS)

@@ -1,6 +1,6 @@
-"""The gate's sign of life in the database, where the portal shows it: not whether it may decide, only that it is there.
+"""The gate's sign of life in the database, which the portal shows. It says that the gate runs, not that it can decide.
 
-One that is told to stop takes it away, so that what is missing and still has one has died, or is cut off.
+A gate that is stopped removes it. So an old one belongs to a gate that has died or is cut off.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Beat:
         self._writes, self._name, self._version = writes, name, version
 
     async def run(self) -> None:
-        """Until cancelled. Nothing depends on it: what the database does not take now it is told again."""
+        """Until cancelled, write it. Nothing depends on it: what fails is written again."""
         while True:
             await self._tell(alive=True)
             await asyncio.sleep(SECONDS)
 
     async def end(self) -> None:
-        """Take it away."""
+        """Remove it."""
         await self._tell(alive=False)
 
     async def _tell(self, *, alive: bool) -> None:

@@ -16,7 +16,8 @@ log = structlog.get_logger(__name__)
 _TRY = "SELECT pg_try_advisory_lock(hashtextextended('gate ' || %s, 0))"
 _RELEASE = "SELECT pg_advisory_unlock(hashtextextended('gate ' || %s, 0))"
 _PAUSE, _LONGEST_PAUSE = 0.05, 0.5  # seconds between two tries
-_BUSY = Refusal(429, Code.BUSY, why="Other calls that change the same have not been answered yet.")
+OTHERS_FIRST = "Other calls that change the same have not been answered yet."
+_BUSY = Refusal(429, Code.BUSY, why=OTHERS_FIRST)
 _AWAY = Refusal(503, Code.STALE, why="The database does not say whether another gate is making such a change.")
 
 

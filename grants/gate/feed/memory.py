@@ -1,7 +1,7 @@
-"""The highest head of the record that this gate has seen. A database that does not continue it is not believed.
+"""The newest head of the record that this gate has seen. A database that does not continue it is not believed.
 
-Kept in a file, where one is set, so that a restart does not forget it. A new gate can be given the file of exported
-heads instead: their last line is as good.
+It is kept in a file, where one is set, so that it survives a restart. A new gate can be given the file of exported
+heads, whose last line serves as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-WRITE_SECONDS = 1.0  # a head that a kill forgets is at most this old
+WRITE_SECONDS = 1.0  # a gate that is killed loses the heads of at most this time
 TAIL = 16_384  # bytes at the end of the exported heads that hold the last whole line
 
 
@@ -32,17 +32,17 @@ NONE = Head(0, bytes(32))
 
 
 class MemoryUnreadable(Exception):
-    """A file that should say what was seen says nothing; `.args[0]` names it."""
+    """A file that should hold the head that was seen cannot be read; `.args[0]` names it."""
 
 
 class Memory:
     def __init__(self, state: Path | None = None, exported: Path | None = None) -> None:
-        """Raises MemoryUnreadable: what was remembered is not known, and so nothing can be believed."""
+        """Raises MemoryUnreadable: without what was seen, no database can be believed."""
         self._state, self._exported = state, exported
         self._written = self._seen = _read(state) if state else NONE
 
     def known(self) -> Head:
-        """What a database must continue; the exported heads are read anew. Raises MemoryUnreadable."""
+        """The head that a database must continue; the exported heads are read anew. Raises MemoryUnreadable."""
         exported = _last_line(self._exported) if self._exported else NONE
         return max(self._seen, exported, key=lambda head: head.seq)
 
@@ -50,7 +50,7 @@ class Memory:
         self._seen = head
 
     async def keep(self) -> None:
-        """Until cancelled: write down what was seen, off the loop."""
+        """Until cancelled, write down what was seen, in a thread."""
         while True:
             await asyncio.sleep(WRITE_SECONDS)
             try:
@@ -59,7 +59,7 @@ class Memory:
                 log.error("gate_state_not_written", error=str(error))
 
     def write(self) -> None:
-        """Replace the file whole, if there is something new. Raises OSError."""
+        """Replace the file, if there is a new head. Raises OSError."""
         seen = self._seen
         if self._state is None or seen == self._written:
             return
@@ -82,7 +82,7 @@ def _read(path: Path) -> Head:
 
 
 def _last_line(path: Path) -> Head:
-    """Of the last line that is whole. No file yet: nothing was exported."""
+    """The head in the last whole line. If there is no file, nothing was exported yet."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

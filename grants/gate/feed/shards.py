@@ -1,4 +1,4 @@
-"""A mapping in parts, for what is large and changes a little at a time: a change copies the parts that it touches."""
+"""An immutable mapping in parts, for large tables with small changes: a change copies the parts that it touches."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Self, override
 
 _PARTS = 1024  # of 100,000 keys each holds 100
-_NOBODYS: Mapping[object, object] = {}  # never written to
+_NOBODYS: Mapping[object, object] = {}  # is never written to
 
 
 class Shards[K, V](Mapping[K, V]):
-    """Never changed once it is shared: who holds one sees one moment. While it is `open`, nobody else has it."""
+    """Never changed once it is shared, so a reader sees one moment. While it is open, nobody else may have it."""
 
     __slots__ = ("_open", "_parts")
 
@@ -20,15 +20,15 @@ class Shards[K, V](Mapping[K, V]):
 
     @classmethod
     def opened(cls) -> Self:
-        """One that is filled in place, by `changed`, until it is `shut`."""
+        """Make an empty one, which `changed` fills in place until it is `shut`."""
         return cls([{} for _ in range(_PARTS)], is_open=True)
 
     def shut(self) -> Self:
-        """The same, from now on only copied."""
+        """Close it for changes in place."""
         return type(self)(self._parts) if self._open else self
 
     def changed(self, put: Mapping[K, V], drop: Collection[K] = ()) -> Self:
-        """With these instead of what was there, and without those."""
+        """Give the mapping with the entries of `put`, and without the keys of `drop`."""
         parts, mine = (self._parts, None) if self._open else (list(self._parts), set[int]())
         for key in drop:
             _own(parts, hash(key) % _PARTS, mine).pop(key, None)

@@ -1,4 +1,4 @@
-"""The feed: keeps a whole, current Snapshot in memory, by NOTIFY and, where that is lost, by a poll of the version."""
+"""The feed: keeps a current Snapshot in memory, by NOTIFY and, in case one is lost, by polling the version."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ log = structlog.get_logger(__name__)
 
 HEAD = "SELECT seq, now, hash FROM gate_head"
 CONTINUES = "SELECT gate_continues(%s, %s)"
-KEPT = timedelta(days=1)  # what ended is known this much longer, so that a refusal can say that it ended
-_STEP = 500  # rows: a few ms
+KEPT = timedelta(days=1)  # what has ended is kept so long, so that a refusal can say that it ended
+_STEP = 500  # rows in one step of loading, which takes a few ms
 PRUNE_SECONDS = 3600.0
-LONGEST_PAUSE = 2.0  # between two tries to connect
+LONGEST_PAUSE = 2.0  # seconds between two tries to connect
 
 
 class RecordBehind(Exception):
-    """What the database holds does not continue what was seen: a backup was restored, or the record was changed."""
+    """The database does not continue what was seen: a backup was restored, or the record was changed."""
 
     def __init__(self, known: Head, found: Head) -> None:
         super().__init__(
@@ -41,10 +41,10 @@ class RecordBehind(Exception):
 
 
 class Feed:
-    """One connection to the database, and what was read by it.
+    """One connection to the database, and the snapshot that was read by it.
 
-    `fresh()` is the only way to the snapshot for whoever decides: it gives None as soon as the last successful check
-    was asked for more than `stale` seconds ago, whatever the reason.
+    Decisions get the snapshot by `fresh()` alone, which gives None as soon as the last successful check was begun more
+    than `stale` seconds ago, for whatever reason.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Feed:
     ) -> None:
         self.database_url, self.poll, self.stale = database_url, poll, stale
         self.memory = memory or Memory()
-        self.behind = ""  # why nothing of this database is believed, in a sentence; "" while it is
-        # Told in the loop of each new version, and of the subjects whose access it may have changed (None: anybody's).
+        self.behind = ""  # why this database is not believed, in a sentence; "" while it is
+        # Called in the loop with each new version and the subjects whose access it may have changed (None: all).
         self.listeners: list[Callable[[Snapshot, frozenset[int] | None], None]] = []
         self._tables, self._head = Tables(), NONE
         self._snapshot: Snapshot | None = None
@@ -62,17 +62,17 @@ class Feed:
         self._pruned = time.monotonic()
 
     def fresh(self) -> Snapshot | None:
-        """What is known, unless that may be out of date."""
+        """The snapshot, unless it may be out of date."""
         snapshot = self._snapshot
         return snapshot if snapshot and time.monotonic() - snapshot.checked_at <= self.stale else None
 
     @property
     def age(self) -> float | None:
-        """Seconds since the last check that succeeded was asked for; None before the first."""
+        """Seconds since the last successful check was begun; None before the first."""
         return None if self._snapshot is None else time.monotonic() - self._snapshot.checked_at
 
     async def until(self, holds: Callable[[Snapshot], bool], *, seconds: float) -> bool:
-        """Wait until the snapshot is as wanted; False if it was not by then."""
+        """Wait until a fresh snapshot is as wanted; give False if none was by then."""
         try:
             async with asyncio.timeout(seconds):
                 while (snapshot := self.fresh()) is None or not holds(snapshot):
@@ -82,12 +82,12 @@ class Feed:
         return True
 
     async def run(self) -> None:
-        """Until cancelled: connect, read everything, follow; and again when that fails."""
+        """Until cancelled, connect, read everything and follow changes; begin again when that fails."""
         pause = 0.05
         while True:
             try:
                 async with self._connected() as connection:
-                    # Before the first reading: a change after it is a notification that waits for us.
+                    # Before the first reading, so that no change after it is missed.
                     await connection.execute("LISTEN stint")
                     await self._guarded(connection, self._load, patience=max(30.0, self.stale))
                     log.info("feed_follows", version=self._tables.version)
@@ -98,9 +98,9 @@ class Feed:
             except (psycopg.Error, OSError) as error:
                 log.warning("feed_waits_for_database", error=str(error), age=self.age)
             except Exception:
-                # Whatever it was, the next try reads everything anew; until then nobody is let through.
+                # The next try reads everything anew; until then the snapshot grows stale and nobody is let through.
                 log.exception("feed_failed")
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (gates of one site do not come at once)
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 (so that gates do not all connect at the same moment)
             pause = min(pause * 2, LONGEST_PAUSE)
 
     @asynccontextmanager
@@ -124,13 +124,13 @@ class Feed:
             await connection.close()
 
     async def _follow(self, connection: AsyncConnection) -> None:
-        """Until the line breaks: on each notification read what is new, and at least look every `poll` seconds."""
+        """Until the connection breaks, read what is new on each notification, and check every `poll` seconds."""
         while True:
             woken = False
             async for _ in connection.notifies(timeout=self.poll, stop_after=1):
                 woken = True
             async for _ in connection.notifies(timeout=0):
-                pass  # one reading serves all that have come meanwhile
+                pass  # one reading serves all notifications that have come meanwhile
             await self._guarded(connection, self._delta if woken else self._check, patience=self.stale)
             if time.monotonic() - self._pruned > PRUNE_SECONDS:
                 self._tables = self._tables.pruned(datetime.now(UTC) + self._offset - KEPT)
@@ -139,19 +139,19 @@ class Feed:
     async def _guarded(
         self, connection: AsyncConnection, ask: Callable[[AsyncConnection], Awaitable[None]], *, patience: float
     ) -> None:
-        """Ask, and break the line if there is no answer in time.
+        """Ask, and break the connection if there is no answer in time.
 
-        Not by cancelling: psycopg would then wait for the server to say that it has cancelled the query, and a server
-        that is frozen or cut off never says so.
+        A cancelled query would not do: psycopg waits for the server to confirm the cancellation, and a server that is
+        frozen or cut off never does.
         """
-        timer = asyncio.get_running_loop().call_later(patience, _break, connection)
+        timer = asyncio.get_running_loop().call_later(patience, _break_connection, connection)
         try:
             await ask(connection)
         finally:
             timer.cancel()
 
     def _close(self, why: str) -> None:
-        """Nobody is let through by what is not believed, at once."""
+        """Drop the snapshot at once: nobody is let through by a database that is not believed."""
         if why != self.behind:
             log.error("feed_record_behind", reason=why)
         self._snapshot, self.behind = None, why
@@ -165,7 +165,7 @@ class Feed:
             await self._delta(connection)
 
     async def _delta(self, connection: AsyncConnection) -> None:
-        """What has changed since our version; everything after a restore that was declared."""
+        """Read what has changed since our version, or everything after a restore that was declared."""
         asked, wall = time.monotonic(), datetime.now(UTC)
         since = self._tables.version
         changes: dict[str, Sequence[ViewRow]] = {}
@@ -180,7 +180,7 @@ class Feed:
             said = await continues.fetchone()
             for view, cursor in cursors.items():
                 changes[view] = await cursor.fetchall()
-        if _believed(said, self._head, head) == "restored":
+        if _or_behind(said, self._head, head) == "restored":
             await self._load(connection)
             return
         self._tables = self._tables.changed(changes, version=head.seq)
@@ -190,16 +190,16 @@ class Feed:
     async def _load(self, connection: AsyncConnection) -> None:
         began = asked = time.monotonic()
         wall, tables = datetime.now(UTC), Tables.opened()
-        known = self.memory.known()  # read before the database, which then cannot be behind it for being late
+        known = self.memory.known()  # read before the database, which can only be newer
         with _without_collecting():
             async with connection.transaction():
                 head, now = await _head(connection)
                 said = await (await connection.execute(CONTINUES, known)).fetchone()
-                if _believed(said, known, head) == "restored":
+                if _or_behind(said, known, head) == "restored":
                     log.warning("feed_follows_restored", known=str(known), found=str(head))
                 for view, columns in VIEWS.items():
                     ends = {"gate_grants": "drain_until", "gate_credentials": "expires_at"}.get(view)
-                    # A cursor of the server's: here is only what is being read, and each step takes a moment.
+                    # A server-side cursor: only the rows of one step are in memory here.
                     async with connection.cursor(name="feed", binary=True) as cursor:
                         await cursor.execute(
                             f"SELECT {columns} FROM {view}" + (f" WHERE {ends} > %s" if ends else ""),  # noqa: S608
@@ -207,7 +207,7 @@ class Feed:
                         )
                         while rows := await cursor.fetchmany(_STEP):
                             tables = tables.changed({view: rows}, version=head.seq)
-                            await asyncio.sleep(0)  # who calls meanwhile is answered from what was known
+                            await asyncio.sleep(0)  # calls are answered between two steps, by the snapshot of before
         self._tables = tables._replace(version=head.seq).shut()
         self._head = head
         self._publish(asked, now - wall)
@@ -215,10 +215,10 @@ class Feed:
                  seconds=round(time.monotonic() - began, 2))  # fmt: skip
 
     def _publish(self, asked: float, offset: timedelta, whose: frozenset[int] | None = None) -> None:
-        """Replace the snapshot. `asked` was taken before asking: an answer that was held up is not fresh.
+        """Replace the snapshot. `asked` was read before asking, so that an answer that was held up is not fresh.
 
-        So is the offset: counted from before the question it is at most too large by the answer's way, and access
-        ends that much early, never late.
+        The offset was computed with a time from before the question, too: it is too large by at most the answer's
+        delay, so access ends early by that, and never late.
         """
         before, self._offset = self._snapshot, offset
         self._snapshot = self._tables.snapshot(asked, offset)
@@ -234,9 +234,9 @@ class Feed:
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """What is made meanwhile stays: a collector that looks through all of it again and again holds the loop.
+    """Keep the garbage collector off while many objects are made that stay: it would block the loop again and again.
 
-    Unless it fails: what was frozen then would never be collected.
+    They are frozen at the end, but not after a failure: then they are garbage, and frozen garbage is never collected.
     """
     gc.disable()
     try:
@@ -251,20 +251,20 @@ async def _head(connection: AsyncConnection) -> tuple[Head, datetime]:
 
 
 def _head_of(row: ViewRow | None) -> tuple[Head, datetime]:
-    assert row  # the view has one row always
+    assert row  # the view always has one row
     seq, now, digest = row
     return Head(seq, bytes(digest)), now
 
 
-def _believed(said: ViewRow | None, known: Head, found: Head) -> str:
-    """ "yes", or "restored" where somebody has declared it. Raises RecordBehind."""
+def _or_behind(said: ViewRow | None, known: Head, found: Head) -> str:
+    """ "yes", or "restored" where a restore was declared. Raises RecordBehind."""
     if said is None or said[0] not in ("yes", "restored"):
         raise RecordBehind(known, found)
     return str(said[0])
 
 
-def _break(connection: AsyncConnection) -> None:
-    """Shut the line beneath a connection: whoever waits on it gets an error at once."""
+def _break_connection(connection: AsyncConnection) -> None:
+    """Shut a connection's TCP socket, so that whatever waits on it gets an error at once."""
     if connection.closed:
         return
     log.warning("feed_line_broken", reason="no answer in time")
@@ -273,5 +273,5 @@ def _break(connection: AsyncConnection) -> None:
 
 
 def now_of(snapshot: Snapshot) -> datetime:
-    """The database's time, as every decision takes it."""
+    """The time of the database, by which every decision is made."""
     return datetime.now(UTC) + snapshot.clock_offset

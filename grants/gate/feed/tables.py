@@ -1,4 +1,4 @@
-"""Rows of the gate's views, as they are looked up. A change makes new tables, which share what stayed the same."""
+"""Rows of the gate's views, indexed for lookup. A change makes new tables, which share what stayed the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grants.gate.feed.shards import Shards
 type ViewRow = Sequence[Any]
 type Changes = Mapping[str, Sequence[ViewRow]]
 
-# In this order: a row names rows of views before its own.
+# In this order: a row refers to rows of the views before its own.
 VIEWS = {
     "gate_connections": "id, slug, kind, url, host, environment, secret_ref",
     "gate_resources": "id, connection_id, kind, remote_id, name, retired",
@@ -41,7 +41,7 @@ class Tables(NamedTuple):
 
     @classmethod
     def opened(cls) -> Tables:
-        """Empty ones, which are filled in place until they are `shut`: nobody may have them before."""
+        """Make empty tables, which are filled in place until they are `shut`; nobody else may have them before."""
         return cls(
             keys=Shards.opened(), places=Shards.opened(), grants=Shards.opened(), grants_of=Shards.opened(),
             credentials=Shards.opened(),
@@ -64,7 +64,7 @@ class Tables(NamedTuple):
         )
 
     def changed(self, changes: Changes, *, version: int) -> Tables:
-        """With these rows in the place of those of the same ids. Rows of several views are of one moment."""
+        """Give tables with these rows in place of those with the same ids. Rows of several views are of one moment."""
         tables = self._replace(version=version)
         for view, replace in _REPLACE.items():
             if rows := changes.get(view):
@@ -72,7 +72,7 @@ class Tables(NamedTuple):
         return tables
 
     def pruned(self, before: datetime) -> Tables:
-        """Without what was over by then: its rows are in the database still, and nobody asks for them here."""
+        """Give tables without what was over by then; no call is decided by it any more."""
         over = [grant for grant in self.grants.values() if grant.drain_until <= before]
         gone = {grant.id for grant in over}
         left = {
@@ -130,10 +130,10 @@ def _credentials(tables: Tables, rows: Sequence[ViewRow]) -> Tables:
     credentials: dict[bytes, Credential] = {}
     for row_id, kind, digest, subject, connection, grant, expires_at, revoked in rows:
         slug = tables.connections[connection].slug
-        # Words and numbers that are there already: of a hundred thousand each its own would be megabytes.
+        # Objects that exist already are used again: for a hundred thousand tokens, copies would take megabytes.
         held = tables.grants.get(grant)
         if held is not None and held.subject == subject:
-            subject, grant = held.subject, held.id  # noqa: PLW2901 (the same numbers)
+            subject, grant = held.subject, held.id  # noqa: PLW2901 (equal numbers)
         credentials[digest] = Credential(row_id, intern(kind), digest, subject, slug, grant, expires_at, revoked)
     return tables._replace(credentials=tables.credentials.changed(credentials))
 
@@ -148,7 +148,7 @@ _REPLACE = {
 
 
 def touched(changes: Changes) -> frozenset[int] | None:
-    """Subjects whose access may have changed by these rows; None: anybody's."""
+    """The subjects whose access these rows may have changed; None for all."""
     if changes.get("gate_connections"):
         return None
     columns = {"gate_subjects": 0, "gate_grants": 1, "gate_credentials": 3}  # of the subject

@@ -1,4 +1,4 @@
-"""The few things that the gate tells the database: one connection, made when it is needed, again after each failure."""
+"""Statements that the gate sends to the database: by one connection, made when it is needed and after each failure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 
-SECONDS = 5.0  # for one of them
+SECONDS = 5.0  # for one statement
 
 
 class Unwritten(Exception):
-    """The database did not take it; whether it had happened before the line broke is not known."""
+    """The database did not confirm a statement. Whether it took effect before the connection broke is not known."""
 
 
 class Rejected(Exception):
-    """The database will never take it."""
+    """The database refuses a statement for what it says, and will again."""
 
 
 class Writes:
@@ -27,7 +27,7 @@ class Writes:
         self._turn = asyncio.Lock()
 
     async def call(self, sql: str, values: Sequence[object]) -> tuple[Any, ...] | None:
-        """One statement, committed by itself; its first row. Raises Unwritten or Rejected."""
+        """Execute one statement, committed by itself; give its first row. Raises Unwritten or Rejected."""
         try:
             async with asyncio.timeout(SECONDS), self._turn:
                 connection = await self._connected()
@@ -39,7 +39,7 @@ class Writes:
             OSError,
             TimeoutError,
         ) as error:
-            await self.close()  # programming: a function that a migration has yet to make
+            await self.close()  # a ProgrammingError: a migration has yet to make the function
             raise Unwritten(type(error).__name__) from error
         except psycopg.Error as error:
             raise Rejected(str(error)) from error

@@ -1,4 +1,4 @@
-"""How the gate is let in at a Prefect server: with its auth string, read again when the server does not take it."""
+"""How the gate authorizes itself at a Prefect server: by its auth string, read again when the server refuses it."""
 
 from __future__ import annotations
 

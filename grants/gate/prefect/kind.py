@@ -34,7 +34,7 @@ _STARTS = frozenset({
 
 
 def started(answer: Json) -> tuple[str, ...]:
-    """The runs in an answer to what starts one, or many."""
+    """Read the ids of the started runs from an answer."""
     if isinstance(answer, dict) and isinstance(answer.get("results"), list):
         answer = answer["results"]
     rows = answer if isinstance(answer, list) else [answer]
@@ -42,8 +42,8 @@ def started(answer: Json) -> tuple[str, ...]:
     return tuple(run for run in ids if isinstance(run, str))
 
 
-# Pages of the server may talk to nobody but this host: not to those who count their visitors, and not to where a script
-# that got into a run's log would send what it found. They need inline styles, scripts and workers made here.
+# Pages of the server may call this host alone: not a service that counts visitors, and not a host to which a script
+# that got into a run's log would send what it finds. The UI needs inline styles and scripts, and workers from blobs.
 _PAGE_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' 'wasm-unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "

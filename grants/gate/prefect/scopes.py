@@ -28,14 +28,14 @@ class Scope(types.Scope):
     EVENT_PAGE = "event_page"
     EVENTS_OUT = "events_out"
     LOGS_OUT = "logs_out"
-    SERVER_LIST = "server_list"  # of what belongs to the whole server: empty without its view
+    SERVER_LIST = "server_list"  # a list of what belongs to the whole server: empty without its view
     SERVER_COUNT = "server_count"
-    SERVER = "server"  # one thing of the whole server's: refused without its view
+    SERVER = "server"  # one thing that belongs to the whole server: refused without its view
     BLOCKS = "blocks"
     BLOCKS_OF_TYPE = "blocks_of_type"
     BLOCK = "block"
     SCHEMA_VALUES = "schema_values"
-    GRAPH = "graph"  # of one's own run; what it started elsewhere has names of others
+    GRAPH = "graph"  # of a run that is granted; what it started elsewhere has others' names
 
 
 NEEDS_QUEUES = frozenset({Scope.WORK_QUEUES, Scope.QUEUES_OF_DEPLOYMENT})  # which queues the caller may see

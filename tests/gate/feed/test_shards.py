@@ -76,8 +76,8 @@ def test_what_is_open_is_looked_at_for_its_own_changes_only() -> None:
         async with talking() as talk, socket(talk.door, "/v9/things/mine/talk", talk.token):
             await until(lambda: len(talk.there.heard) == 1)
             sockets, looked = talk.door.gateway.sockets, []
-            look = sockets._look
-            sockets._look = lambda held: (looked.append(held), look(held))[1]  # type: ignore[method-assign, func-returns-value]
+            look = sockets._judge
+            sockets._judge = lambda held: (looked.append(held), look(held))[1]  # type: ignore[method-assign, func-returns-value]
             snapshot = talk.door.feed.fresh()
             sockets._changed(snapshot, frozenset({2, 3}))
             assert looked == []

@@ -1,4 +1,4 @@
-"""What an event claims to be about. All of it is the client's word, and Prefect writes task runs from it."""
+"""What an event claims to be about. The client may claim anything, and Prefect writes task runs from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEYS = frozenset({"occurred", "event", "resource", "related", "payload", "id", "
 _ID, _ROLE = "prefect.resource.id", "prefect.resource.role"
 _MOST_RELATED = 100  # Prefect's own
 
-# What may be claimed, and how it is found. Others (blocks, limits, tags, assets, own names) are nobody's.
+# What may be claimed, and the kind of its lookup. Other resources (limits, tags, assets, own names) belong to nobody.
 _RUNS = {"prefect.flow-run.": "flow_run", "prefect.task-run.": "task_run"}
 _PLACES = {"prefect.deployment.": "deployment", "prefect.work-queue.": "queue"}
 _POOL = "prefect.work-pool."  # whose id is its key: nothing to look up
@@ -26,13 +26,13 @@ _OF_THE_SERVER = ("prefect.automation.", "prefect.flow.")  # the server tells of
 
 
 class Claims(NamedTuple):
-    """Runs that it writes to, places that it says they are in, and whether it is an affair of the whole server."""
+    """The runs that an event writes to, the places that it claims for them, and whether it concerns the server."""
 
     runs: frozenset[Lookup]
     places: frozenset[Lookup]
     pools: frozenset[str]
     server: bool
-    loaded: str = ""  # the block that it says was loaded, if it is about nothing else
+    loaded: str = ""  # the block that was loaded, for an event that is about nothing else
 
     @property
     def lookups(self) -> tuple[Lookup, ...]:
@@ -40,7 +40,7 @@ class Claims(NamedTuple):
 
 
 def claims(event: Json) -> Claims:
-    """Raises Malformed for an event that can't be told what it is about."""
+    """Read the claims of an event. Raises Malformed where it cannot be told what the event is about."""
     event = an_object(event, KEYS, "An event")
     own = _labels(event.get("resource"))
     related = [_labels(labels) for labels in a_list(event.get("related", []), "related", _MOST_RELATED)]
@@ -68,7 +68,7 @@ def claims(event: Json) -> Claims:
 
 
 def on_event(match: Match, event: Json, found: Found) -> tuple[Ask, ...]:
-    """`work` on every run that it names, and on every place that these runs are not in by themselves."""
+    """Ask for `work` on every run that an event names, and on every place that these runs do not belong to."""
     said = claims(event)
     asks = []
     within: set[tuple[str, str]] = set()
@@ -77,7 +77,7 @@ def on_event(match: Match, event: Json, found: Found) -> tuple[Ask, ...]:
         if known is not None:
             within.update((key.kind, key.id) for key in known.lineage if key.kind != "server")
         elif lookup.kind != "flow_run":
-            continue  # a task run that begins with this event: it is as its flow run is, or the server's
+            continue  # a task run that begins with this event: its flow run decides, or the server
         asks.append(on(match, lookup, found, Level.WORK))
     for lookup in said.places:
         known = found.get(lookup)
@@ -90,7 +90,7 @@ def on_event(match: Match, event: Json, found: Found) -> tuple[Ask, ...]:
     if asks:
         return tuple(asks)
     workers = anywhere(match, Level.WORK)
-    if said.loaded:  # Secret.load tells of itself: who may read the block may say that it was read
+    if said.loaded:  # Secret.load() emits this: a caller who may read the block may say that it was read
         return (Ask((Key(match.connection, "block", said.loaded), *workers), Level.SECRET),)
     return (on_server(match, Level.WORK, *workers),)
 
@@ -122,7 +122,7 @@ def _overruled(task_run: dict[str, Json]) -> Iterator[Lookup]:
 
 
 def _id(value: Json) -> str:
-    """Any spelling that Prefect reads as an id is that id."""
+    """Read an id in any spelling that Prefect takes."""
     try:
         return str(UUID(value))
     except (ValueError, TypeError, AttributeError):

@@ -1,4 +1,4 @@
-"""What a client says on a socket, frame by frame: what it names, what that asks for, and how it goes upstream.
+"""Messages of a client on a socket: what each names, what it asks for, and how it is sent to Prefect.
 
 Frame 1 is for the door alone (`first`); from 2 on each is judged like a call of its own, and what is sent on is
 what was judged. No frame is passed that is not listed here.
@@ -42,7 +42,7 @@ def first(message: Json) -> str | Refusal | None:
 
 
 def socket_needs(match: Match, number: int, message: Json) -> tuple[Lookup, ...] | Refusal:
-    """What must be looked up before the client's message `number` (2, 3, …) can be judged."""
+    """What must be looked up to judge the client's message `number` (2, 3, …)."""
     try:
         return _SOCKETS[match.route.template].needs(match, number, message)
     except Malformed as why:
@@ -52,7 +52,7 @@ def socket_needs(match: Match, number: int, message: Json) -> tuple[Lookup, ...]
 
 
 def socket_asks(match: Match, number: int, message: Json, found: Found) -> tuple[Ask, ...] | Refusal:
-    """All that the client must be allowed for this message."""
+    """All that a client must be granted for this message."""
     try:
         return _SOCKETS[match.route.template].asks(match, number, message, found)
     except Malformed as why:
@@ -62,7 +62,7 @@ def socket_asks(match: Match, number: int, message: Json, found: Found) -> tuple
 
 
 def socket_sends(match: Match, number: int, message: Json) -> Json:
-    """The message as it goes upstream, of one that passed. A filter of /events/out is narrowed besides."""
+    """Give a message that passed as it is sent to Prefect. A filter of /events/out is narrowed, too."""
     return _SOCKETS[match.route.template].sends(number, message)
 
 
@@ -84,7 +84,7 @@ def _as_it_is(_number: int, message: Json) -> Json:
 
 
 def _event(message: Json) -> Json:
-    """Without the keys that Prefect drops: a newer client may have some."""
+    """Drop the keys that Prefect drops: a newer client may send some."""
     if not isinstance(message, dict):
         raise Malformed("An event must be a JSON object.")
     return {key: value for key, value in message.items() if key in KEYS}
@@ -112,7 +112,7 @@ def _filter(number: int, message: Json) -> dict[str, Json]:
 
 def _events_asks(match: Match, number: int, message: Json, _found: Found) -> tuple[Ask, ...]:
     _filter(number, message)
-    return signed_in(match)  # what comes is narrowed to what may be seen
+    return signed_in(match)  # the answers are narrowed to what the caller may see
 
 
 def _logs_needs(_match: Match, number: int, message: Json) -> tuple[Lookup, ...]:
@@ -127,7 +127,7 @@ def _logs_needs(_match: Match, number: int, message: Json) -> tuple[Lookup, ...]
 
 
 def _logs_asks(match: Match, number: int, message: Json, found: Found) -> tuple[Ask, ...]:
-    """All logs, or those of runs of which each may be seen."""
+    """Ask for the whole server's logs, or for those of runs that the caller may see."""
     return on_all(match, _logs_needs(match, number, message), found, Level.VIEW) or (on_server(match, Level.VIEW),)
 
 
@@ -154,7 +154,7 @@ def _worker_says(number: int, message: Json) -> dict[str, Json]:
 
 
 def _worker_sends(number: int, message: Json) -> Json:
-    """A hello must not make a pool, nor write the template of one: that is `manage`, `work` is not."""
+    """Refuse a hello that makes a pool or writes its template: that takes `manage`, which `work` does not hold."""
     if number != 2:
         return message
     payload = {**message["payload"], "create_pool_if_not_found": False, "default_base_job_template": {}}
@@ -165,7 +165,7 @@ def _pool(match: Match) -> Lookup:
     return found_by("pool", match.params["work_pool_name"], "work_pool_name")
 
 
-# A task worker's subscription: background tasks are of no pool, so they are the server's.
+# A task worker's subscription: background tasks belong to no pool, so the server is asked.
 
 
 def _task_asks(match: Match, number: int, message: Json, _found: Found) -> tuple[Ask, ...]:

@@ -1,4 +1,4 @@
-"""What a call asks for. Most lines say it by themselves; a line with a guard is judged by what its body says.
+"""What a call asks for: most lines say so themselves; a line with a guard is judged by the call's body, too.
 
 A guard names every key that its route takes, by hand from Prefect's description: a key that is not listed is
 refused, for Prefect may give it a meaning that nobody here has judged.
@@ -10,14 +10,14 @@ from grants.catalog.levels import Level
 from grants.gate.decision.types import ANY, Ask, Code, Found, Json, Lookup, Match, Refusal
 from grants.gate.prefect.reading.finds import OVERFLOWN, Malformed, anywhere, on, on_server, signed_in, wanted
 
-_MOST = 1_000  # things that are looked up for one call, before it is known what its caller may do
-_MOST_ALONE = 100  # of them that Prefect tells of only one by one
+_MOST = 1_000  # lookups of one call, which are made before it is known what its caller may do
+_MOST_ALONE = 100  # of these that take one request to Prefect each
 _TOGETHER = frozenset({"server", "flow_run", "flow_run_place", "task_run", "task_run_place", "deployment"})
-_ANYWHERE = "any:"  # "any:work" in a line's `find`: passes as well by that level on whatever it is
+_ANYWHERE = "any:"  # "any:work" in a line's `find`: a grant of that level on any resource passes, too
 
 
 def needs(match: Match, body: Json) -> tuple[Lookup, ...] | Refusal:
-    """What must be looked up at the orchestrator before the call can be judged."""
+    """What must be looked up at Prefect to judge a call."""
     route = match.route
     try:
         if route.needs is not None:
@@ -30,7 +30,7 @@ def needs(match: Match, body: Json) -> tuple[Lookup, ...] | Refusal:
 
 
 def asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...] | Refusal:
-    """All that the caller must be allowed. Nothing for a public line; never nothing for another."""
+    """All that the caller must be granted: nothing for a public line, and at least one ask for every other."""
     route = match.route
     if route.need is None:
         return ()

@@ -1,4 +1,4 @@
-"""Bodies that define, steer and start deployments. `run` is not `manage`: job variables are a shell on the pool."""
+"""Bodies that define, schedule and run deployments. Job variables take `manage`: they are a shell on the pool."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from grants.gate.prefect.reading.hydration import hydration_asks
 from grants.gate.prefect.reading.schedules import ahead_judged, schedules_need, today
 from grants.gate.prefect.reading.schemas import kept, of_modest_size
 
-AT_ONCE = 100  # flow runs that Prefect makes of one call
+AT_ONCE = 100  # flow runs that one call may start
 
 _STATE = frozenset({"type", "name", "message", "data", "state_details"})
 _STEERS = frozenset({"CANCELLING", "CANCELLED", "SCHEDULED", "PAUSED"})  # what `run` may move a run to
@@ -45,7 +45,7 @@ _CREATE = _UPDATE | {"name", "flow_id", "labels"}
 _POOL_OPERATES = frozenset({"is_paused", "concurrency_limit"})
 _POOL = _POOL_OPERATES | {"description", "base_job_template", "storage_configuration"}
 _QUEUE = frozenset({"name", "description", "is_paused", "concurrency_limit", "priority", "last_polled", "filter"})
-# An upsert is none of these: what it brings takes the place of all that are there.
+# An upsert is none of these: its schedules replace all that are there.
 _WITH_SCHEDULES = frozenset({
     "/api/deployments/{id:uuid}",
     "/api/deployments/{id:uuid}/schedules",
@@ -63,7 +63,7 @@ def run_needs(match: Match, body: Json) -> tuple[Lookup, ...]:
 
 
 def run_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    """`run`, or `manage` where an item decides what is executed, or where. One for all items is asked once."""
+    """Ask for `run`, or for `manage` where an item decides what is executed or where."""
     return tuple(dict.fromkeys(ask for item in _items(match, body) for ask in _run(match, item, found)))
 
 
@@ -91,7 +91,7 @@ def _run(match: Match, item: dict[str, Json], found: Found) -> list[Ask]:
     asks = [on(match, deployment, found, Level.MANAGE if decides else Level.RUN)]
     if state_need(item.get("state")) == Level.WORK:
         asks.append(on(match, deployment, found, Level.WORK))
-    if (parent := _parent(item)) is not None:  # the run's states are written to that task run
+    if (parent := _parent(item)) is not None:  # states of the run are written to that task run
         asks.append(on(match, parent, found, Level.WORK))
     asks += hydration_asks(match, item.get("parameters"))
     if _is_anybodys(item.get("idempotency_key"), match):
@@ -100,7 +100,7 @@ def _run(match: Match, item: dict[str, Json], found: Found) -> list[Ask]:
 
 
 def _is_anybodys(key: Json, match: Match) -> bool:
-    """Prefect answers with the run that has this key already, were it another deployment's of the same flow.
+    """Prefect answers with the run that has this key already, even if that is another deployment's of the same flow.
 
     The reply to one tells whose it is (replies.py), the one to many does not; what is scheduled has keys to guess.
     """
@@ -118,7 +118,7 @@ def _decides_queue(item: dict[str, Json], deployment: Lookup, found: Found) -> b
 
 
 def _escapes_schema(item: dict[str, Json], deployment: Lookup, found: Found) -> bool:
-    """Parameters that nothing checks can be anything that the flow makes of them."""
+    """Ask for `manage` where parameters come that Prefect checks by no schema."""
     own = item.get("enforce_parameter_schema")
     if own is not None and own is not True:
         return True
@@ -140,7 +140,7 @@ def upsert_needs(_match: Match, body: Json) -> tuple[Lookup, ...]:
 
 
 def upsert_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    """A POST changes the deployment that has this flow and name already, wherever it is, and moves it."""
+    """A POST changes and moves the deployment that has this flow and name already, on whatever pool that is."""
     pool, existing = _pool(body, _CREATE), _existing(body)
     schedules_need(body.get("schedules"), today())
     asks = []
@@ -149,7 +149,7 @@ def upsert_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     if pool is not None and fact(found, existing, "work_pool_name") != pool.id:
         asks.append(on(match, pool, found, Level.MANAGE))
     if pool is None and (not asks or body.get("work_queue_name") is not None):
-        asks.append(on_server(match, Level.MANAGE))  # a queue without a pool may be any pool's that has this name
+        asks.append(on_server(match, Level.MANAGE))  # a queue without a pool may be that of any pool
     return (*asks, *_reaching_out(match, body, existing, found))
 
 
@@ -166,7 +166,7 @@ def update_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     if pool is not None and fact(found, deployment, "work_pool_name") != pool.id:
         asks.append(on(match, pool, found, Level.MANAGE))
     if body.get("work_queue_name") is not None and "work_pool_name" not in body:
-        asks.append(on_server(match, Level.MANAGE))  # as above: it moves even what has a pool
+        asks.append(on_server(match, Level.MANAGE))  # as above: it also moves a deployment that has a pool
     return (*asks, *_reaching_out(match, body, deployment, found))
 
 
@@ -177,13 +177,13 @@ def delete_asks(match: Match, _body: Json, found: Found) -> tuple[Ask, ...]:
 
 
 def _reaching_out(match: Match, body: dict[str, Json], deployment: Lookup, found: Found) -> list[Ask]:
-    """What a definition asks for besides: the values of variables, and limits that are not the deployment's own."""
+    """Ask for the variables that a definition reads, and for limits that are not the deployment's own."""
     kept(body.get("parameter_openapi_schema"), "The parameters' schema")
     of_modest_size([body.get("parameters"), body.get("job_variables")], "Parameters and job variables")
     asks = list(hydration_asks(match, body.get("parameters")))
     limit = body.get("global_concurrency_limit_id")
     takes = limit is not None and an_id(limit, "global_concurrency_limit_id") != fact(found, deployment, "limit_id")
-    # Prefect writes a deployment's limit into whatever limit it is held to, and deletes that one with it.
+    # Prefect writes a deployment's limit into the limit that it is linked to, and deletes that with the deployment.
     if takes or ("concurrency_limit" in body and _shares_limit(deployment, found)):
         asks.append(on_server(match, Level.ADMIN))
     return asks
@@ -195,7 +195,7 @@ def _shares_limit(deployment: Lookup, found: Found) -> bool:
 
 
 def alone(match: Match) -> str | None:
-    """The deployment whose schedules a call changes: they are judged together, so each call by all before it."""
+    """The deployment whose schedules a call changes: a call is judged with all schedules that are there."""
     changes = match.route.method in {"POST", "PATCH"} and match.route.template in _WITH_SCHEDULES
     return match.params["id"].lower() if changes else None
 
@@ -205,7 +205,7 @@ def schedule_needs(match: Match, _body: Json) -> tuple[Lookup, ...]:
 
 
 def schedule_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    """Judged with those that the deployment has: many by themselves would be many more than one call may bring."""
+    """Judge schedules together with those that the deployment has, for the limit is the deployment's."""
     schedules = body if isinstance(body, list) else [body]
     changed = an_id(match.params["schedule_id"], "schedule_id") if "schedule_id" in match.params else None
     rows = fact(found, _schedules(match), "rows") or ()
@@ -214,13 +214,13 @@ def schedule_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
 
 
 def ahead_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    """Prefect works out the stored schedules at once, as far ahead as the body says."""
+    """Judge how far ahead Prefect computes the stored schedules: it does so at once."""
     ahead_judged(body, today())
     return (on(match, _deployment(match), found, Level.OPERATE),)
 
 
 def _by_slug(body: dict[str, Json]) -> bool:
-    """Whether Prefect may add an update's schedules to those that are there: it does where each has a slug."""
+    """Tell whether Prefect may add an update's schedules to those that are there: it does if each has a slug."""
     schedules = body.get("schedules")
     return (
         isinstance(schedules, list)
@@ -261,7 +261,7 @@ def pool_update_needs(match: Match, body: Json) -> tuple[Lookup, ...]:
 
 
 def pool_update_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    """A block that is named as a default is printed by Prefect to whoever starts a run that does not fit."""
+    """Find blocks that are named as defaults: Prefect prints them to a caller whose run's parameters do not fit."""
     kept(body.get("base_job_template"), "The job template")
     pool, *blocks = pool_update_needs(match, body)
     need = Level.OPERATE if body and body.keys() <= _POOL_OPERATES else Level.MANAGE
@@ -272,7 +272,7 @@ def pool_update_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
 
 
 def _blocks(template: Json) -> list[Lookup]:
-    """The blocks that a job template names, wherever in it."""
+    """The blocks that a job template names at any depth."""
     blocks, left = [], [template]
     while left:
         part = left.pop()
@@ -287,7 +287,7 @@ def _blocks(template: Json) -> list[Lookup]:
 
 
 def queue_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    """A filter makes a queue of the old kind, which hands out the runs of every pool."""
+    """A queue with a filter is one of the old kind, which hands out the runs of every pool."""
     body = an_object(body, _QUEUE)
     lookups = [lookup for find in match.route.find for lookup in wanted(find, match, body)]
     asks = on_all(match, lookups, found, Level.OPERATE)
@@ -298,7 +298,7 @@ def queue_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
 
 
 def polled(_match: Match, body: Json) -> tuple[Lookup, ...]:
-    """An empty list would mean all of them."""
+    """Refuse an empty list, which would mean all deployments."""
     body = an_object(body, {"deployment_ids", "scheduled_before", "limit"})
     ids = a_list(body.get("deployment_ids"), "deployment_ids")
     if not ids:
@@ -314,7 +314,7 @@ def polled_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
 
 
 def state_need(state: Json) -> Level:
-    """`run` steers a run: it cancels, schedules again, pauses. What a run came to, only who executes it says."""
+    """The level that a new state takes: `run` cancels, reschedules and pauses; results are reported with `work`."""
     if state is None:
         return Level.RUN
     state = an_object(state, _STATE, "A state")
@@ -327,5 +327,5 @@ def _deployment(match: Match) -> Lookup:
 
 
 def _same(one: Json, other: Json) -> bool:
-    """Equal to a JSON reader: Python takes 1, 1.0 and true for the same."""
+    """Equal as JSON values: Python takes 1, 1.0 and true for equal."""
     return json.dumps(one, sort_keys=True, default=dict) == json.dumps(other, sort_keys=True, default=dict)

@@ -1,4 +1,4 @@
-"""What a worker may still do after the end of its access: report on the runs that it had started."""
+"""What a worker may do in the drain of an access: report on runs that had started before the end."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import datetime
 from grants.gate.decision.types import Drain, Drains, Found, Lookup, Match
 
 _RUNS = frozenset({"flow_run", "task_run", "artifact"})  # kinds of Lookup that name a run
-_EVENTS = frozenset({"/api/events", "/api/events/in"})  # where a worker also tells of itself
-_MAKES = "/api/flow_runs/"  # a part of a run that had started, unless it is a deployment's: that is a new one
+_EVENTS = frozenset({"/api/events", "/api/events/in"})  # to which a worker also sends events about itself
+_MAKES = "/api/flow_runs/"  # makes a sub-flow of a run that had started; one with a deployment is a new run
 
 
 def may_finish(match: Match, wanted: Collection[Lookup], found: Found, drain: Drain) -> bool:
-    """Whether a call reports on runs that had started when the access ended: on one at least, and on no other."""
+    """Tell whether a call reports on runs that had started when the access ended, on at least one and on no others."""
     if match.route.drains is Drains.ALWAYS:
         return True
     if match.route.drains is not Drains.RUN:
@@ -24,7 +24,7 @@ def may_finish(match: Match, wanted: Collection[Lookup], found: Found, drain: Dr
     begun = [_begun(found, lookup, drain.ended) for lookup in runs]
     if not runs:
         return match.route.template in _EVENTS
-    # A task run that Prefect has not written yet begins now, in a flow run that is named beside it.
+    # A task run that Prefect does not know yet begins now, in a flow run that is named with it.
     return all(known is not False for known in begun) and any(begun)
 
 

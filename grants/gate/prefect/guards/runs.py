@@ -1,4 +1,4 @@
-"""Bodies of runs: what steers one, what reports on one, and what makes one that nobody deployed."""
+"""Bodies of calls that change the state of runs, report on runs, or make runs without a deployment."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _UNSTARTED = frozenset({"SCHEDULED", "PENDING"})
 
 
 def set_state_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    """`force` decides nothing: workers, both UIs and the CLI send it with what they may do anyway."""
+    """`force` takes no other level: workers, both UIs and the CLI send it with changes that they may make."""
     body = an_object(body, {"state", "force"})
     if body.get("state") is None:
         raise Malformed("The body must hold a state.")
@@ -52,7 +52,7 @@ def set_state_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
 
 
 def resume_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    """Prefect puts variables into what a paused run is told, and its answer prints them where they do not fit."""
+    """Prefect puts variables into the input of a paused run, and prints them in its answer if they do not fit."""
     body = an_object({} if body is None else body, {"run_input"})
     of_modest_size(body.get("run_input"), "What the run is told")
     return (on(match, _run(match), found, Level.RUN), *hydration_asks(match, body.get("run_input")))
@@ -88,7 +88,7 @@ def create_needs(_match: Match, body: Json) -> tuple[Lookup, ...]:
 
 
 def create_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    """A run on a pool is `manage` there; one of a deployment or below a task is `work`; else it is the server's."""
+    """Making a run on a pool takes `manage` there; of a deployment or below a task `work`; else the server is asked."""
     body = an_object(body, _CREATE)
     of_modest_size([body.get("parameters"), body.get("job_variables")], "Parameters and job variables")
     places = _places(body)
@@ -97,12 +97,12 @@ def create_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     if decides and "work_pool_name" not in places:
         asks += on_all(match, places.values(), found, Level.MANAGE) or (on_server(match, Level.MANAGE),)
     if body.get("work_queue_name") is not None and "work_pool_name" not in places:
-        asks.append(on_server(match, Level.MANAGE))  # a queue without a pool is one of the default pool
+        asks.append(on_server(match, Level.MANAGE))  # a queue without a pool is the default pool's
     if places.keys() == {"work_pool_name"} and not _unstarted(body.get("state")):
         asks.append(on(match, places["work_pool_name"], found, Level.WORK))
     foreign = "deployment_id" in places and body.get("flow_id") != fact(found, places["deployment_id"], "flow_id")
     if not places or foreign or body.get("idempotency_key") is not None:
-        # Prefect answers with the run of this flow that has the key already, whosever it is.
+        # Prefect answers with any run of this flow that has the key already.
         asks.append(on_server(match, Level.WORK))
     return tuple(asks)
 
@@ -112,7 +112,7 @@ _LEVELS = {"work_pool_name": Level.MANAGE, "deployment_id": Level.WORK, "parent_
 
 
 def _places(body: dict[str, Json]) -> dict[str, Lookup]:
-    """What the new run hangs on."""
+    """What the new run belongs to."""
     return {key: found_by(kind, body[key], key) for key, kind in _KINDS.items() if body.get(key) is not None}
 
 
@@ -130,7 +130,7 @@ def task_run_needs(_match: Match, body: Json) -> tuple[Lookup, ...]:
 
 
 def task_run_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    """Without a flow run it is a background task: any task worker of the server may execute it."""
+    """A task run without a flow run is a background task, which any task worker of the server may execute."""
     return on_all(match, task_run_needs(match, body), found, Level.WORK) or (on_server(match, Level.WORK),)
 
 
@@ -148,7 +148,7 @@ def logs_needs(_match: Match, body: Json) -> tuple[Lookup, ...]:
 
 def logs_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     asks = _on_reported(match, logs_needs(match, body), found)
-    if any(item.get("flow_run_id") is None for item in body):  # a line of nobody's run
+    if any(item.get("flow_run_id") is None for item in body):  # a line that belongs to no run
         asks += (on_server(match, Level.WORK),)
     return asks or (on_server(match, Level.WORK, *anywhere(match, Level.WORK)),)
 
@@ -174,7 +174,7 @@ def _reported(items: list[dict[str, Json]]) -> tuple[Lookup, ...]:
 
 
 def _on_reported(match: Match, lookups: tuple[Lookup, ...], found: Found) -> tuple[Ask, ...]:
-    """`work` on each run. A task run that Prefect has not written yet is as the flow run that is named with it."""
+    """Ask for `work` on each run. For a task run that Prefect does not know yet, its flow run is asked."""
     runs = any(lookup.kind == "flow_run" for lookup in lookups)
     known = [lookup for lookup in lookups if not (runs and lookup.kind == "task_run" and found.get(lookup) is None)]
     return on_all(match, known, found, Level.WORK)

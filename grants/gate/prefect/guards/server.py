@@ -38,7 +38,7 @@ LIMITS = {
 
 
 def block_asks(match: Match, _body: Json, found: Found) -> tuple[Ask, ...]:
-    """`secret` on the block and on those that it is made of, once any `include_secrets` is not plainly false."""
+    """Ask for `secret` on the block and those that it is made of, unless every `include_secrets` is plainly false."""
     lookup = _block(match)
     told = [value for name, value in match.target.query if name == "include_secrets"]
     need = Level.VIEW if all(value in _FALSE for value in told) else Level.SECRET
@@ -52,7 +52,7 @@ def _block(match: Match) -> Lookup:
     return Lookup("block_name", f"{slug}/{name}")
 
 
-# Limits, which are the server's, and of no pool; but a deployment has one of its own, by its name.
+# Limits belong to the server and to no pool; a deployment has one of its own, found by its name.
 
 
 def limit_needs(match: Match, body: Json) -> tuple[Lookup, ...]:
@@ -65,7 +65,7 @@ def limit_needs(match: Match, body: Json) -> tuple[Lookup, ...]:
 
 
 def limit_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
-    """`work` somewhere takes and returns slots; making a limit on the way is an administrator's."""
+    """`work` on any resource takes and returns slots; to make a limit by the same call takes `admin`."""
     known = [lookup for lookup in limit_needs(match, body) if found.get(lookup) is not None]
     makes = not (body.get("create_if_missing") is None or body["create_if_missing"] is False)
     need = on_server(match, Level.WORK, *anywhere(match, Level.WORK))
@@ -75,25 +75,25 @@ def limit_asks(match: Match, body: Json, found: Found) -> tuple[Ask, ...]:
     return tuple(asks)
 
 
-# What Prefect works out for anybody.
+# What Prefect computes for anybody.
 
 
 def validate_asks(match: Match, body: Json, _found: Found) -> tuple[Ask, ...]:
-    """For who may run something. Its complaints repeat values, and values may be variables."""
+    """For callers who may run something. Prefect's error messages repeat values, and values may be variables."""
     an_object(body, {"schema", "values"})
     asks = (on_server(match, Level.RUN, *anywhere(match, Level.RUN)),)
     return (*asks, on_server(match, Level.VIEW)) if hydrates(body.get("values")) else asks
 
 
 def template_asks(match: Match, body: Json, _found: Found) -> tuple[Ask, ...]:
-    """Templates are parts of automations, and so are for who writes those."""
+    """Templates are parts of automations, so they take the level for writing those."""
     if not (body is None or isinstance(body, str)):
         raise Malformed("The template must be a text.")
     return (on_server(match, Level.ADMIN),)
 
 
 def open_list_asks(match: Match, body: Json, _found: Found) -> tuple[Ask, ...]:
-    """Lists that hold nothing of anybody's."""
+    """Lists that hold nothing that belongs to anybody."""
     try:
         within_bounds(body)
     except Unnarrowable as no:

@@ -1,4 +1,4 @@
-"""Block documents: a secret passes only to who has `secret` on every block in the answer, the nested ones included.
+"""Block documents: secrets pass only to a caller with `secret` on every block in the answer, nested ones included.
 
 Where secrets are asked for, Prefect is asked both ways, and the answer itself decides which one is passed on: what
 a block is made of may have changed since it was looked up.
@@ -17,11 +17,11 @@ from grants.gate.prefect.lookups.visible_ids import ListCall
 from grants.gate.prefect.scopes import Scope
 
 _KEYS = ("block_documents", "block_types", "block_schemas", "include_secrets", "sort", "offset", "limit")
-_NO = frozenset({"false", "f", "0", "no", "n", "off"})  # what Prefect's pydantic takes for False
+_NO = frozenset({"false", "f", "0", "no", "n", "off"})  # texts that Prefect's pydantic takes for False
 
 
 def wants_secrets(values: Collection[object]) -> bool:
-    """Whether any of the values that were given for include_secrets asks for them, or may."""
+    """Tell whether any value of include_secrets asks for secrets, or may be taken to."""
     return any(value is not False and str(value).lower() not in _NO for value in values)
 
 
@@ -40,12 +40,12 @@ def _list(call: ListCall) -> Narrowed:
     if granted.all:
         return step
     sends, fold = (step.sends, step.fold) if isinstance(step, Fold) else ((masked,), lambda answers: answers[0])
-    # A document comes with those that it is made of, and they are not Prefect's to leave out.
+    # A document comes with the blocks that it is made of, and Prefect cannot leave those out.
     return Fold(sends, lambda answers: [row for row in fold(answers) if _covered(row, known)])
 
 
 def _of_type(call: ListCall) -> Narrowed:
-    """Prefect lists all blocks of the type here: those that may not be seen are taken out of its answer."""
+    """Prefect lists all blocks of a type here: those that the caller may not see are removed from its answer."""
     masked, clear = _both(call)
     granted = call.visible_ids.granted
     if granted.all:
@@ -64,7 +64,7 @@ def _one(call: ListCall) -> Narrowed:
 
 
 def _either(call: ListCall, sends: Sequence[Send], *, wanted: bool) -> Narrowed:
-    """The masked request alone, or both, of whose answers one is passed on."""
+    """Send the masked request alone, or both, of whose answers one is passed on."""
     masked, clear = sends
     secrets = call.visible_ids.granted.secrets
     if not wanted or not secrets:

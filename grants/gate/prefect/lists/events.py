@@ -1,4 +1,4 @@
-"""Events show what involves a granted pool or a visible deployment, or a visible run that the filter names.
+"""Event lists show events that involve a granted pool, a visible deployment, or a visible run that the filter names.
 
 For events an empty list of ids is no filter; where nothing is visible, an id stands that nobody has.
 """
@@ -58,7 +58,7 @@ def _listed(part: Filter, name: str) -> list[Any]:
 
 
 def _within(call: ListCall, filters: Filter) -> Filter:
-    """One more of any_resource's filters, all of which an event has to pass."""
+    """Add a filter to any_resource; an event must pass all of these."""
     ids = [
         *(f"prefect.work-pool.{key}" for key in sorted(call.visible_ids.pools)),
         *(f"prefect.deployment.{key}" for key in sorted(call.visible_ids.deployments)),
@@ -96,7 +96,7 @@ def _out(call: ListCall) -> Narrowed:
 
 
 def _page(call: ListCall) -> Narrowed:
-    """The next page is whatever its token says, which anybody can write."""
+    """Narrow the filter in a page token: anybody can write such a token."""
     token = _token(call.match)
     token["filter"] = _within(call, shaped(token["filter"]))
     text = base64.b64encode(base64.b64encode(json.dumps(token).encode())).decode()

@@ -1,4 +1,4 @@
-"""Bodies of Prefect's lists: what they may look like, what ids they name, and how one model is held to some ids.
+"""Bodies of Prefect's lists: their allowed shape, the ids that they name, and how a model is restricted to some ids.
 
 Prefect ANDs the models of a body ("flows", "deployments" …) and the fields of a model, unless its `operator` is
 or_; an unknown field inside a model is refused by Prefect (422), an unknown key beside them is ignored by it.
@@ -50,7 +50,7 @@ def shaped(body: Json) -> Filter:
 
 
 def within_bounds(body: Json) -> None:
-    """So deep, so many parts, texts so long and of so few wildcards that asking by it is no work to speak of."""
+    """Bound a filter's depth, parts, text lengths and wildcards, so that a query by it stays cheap."""
     left: list[tuple[Json, int]] = [(body, 1)]
     parts = 0
     while left:
@@ -67,7 +67,7 @@ def within_bounds(body: Json) -> None:
 
 
 def history_within_bounds(body: Filter) -> None:
-    """A history of few intervals: newer servers stop at 500, older ones make as many as are asked for."""
+    """Bound the intervals of a history: newer servers stop at 500, older ones make as many as they are asked for."""
     times = [body.get("history_start"), body.get("history_end")]
     seconds = body.get("history_interval_seconds")
     if seconds is None or None in times:
@@ -84,7 +84,7 @@ def history_within_bounds(body: Filter) -> None:
 
 
 def refuse_other_keys(body: Filter, keys: Collection[str]) -> None:
-    """Prefect ignores keys that it does not know, and with them the filter that they were meant to be.
+    """Refuse unknown keys: Prefect ignores them, and with them the filter that they were meant to be.
 
     Its own client sends some of them as null (`work_queues` of flows): that filters nothing, there and here.
     """
@@ -126,7 +126,7 @@ def named_ids(body: Mapping[str, Json], *path: str) -> list[str] | None:
 
 
 def held_to(body: Filter, name: str, field: str, allowed: Collection[str]) -> Filter:
-    """`body` with body.name.field.any_ cut down to `allowed`, or set to it."""
+    """Give `body` with body.name.field.any_ restricted to `allowed`, or set to it."""
     outer = model(body, name)
     inner = model(outer, field)
     if _alternative(outer) or _alternative(inner):

@@ -50,7 +50,7 @@ type _Path = tuple[str, str, str]
 
 
 class _List(NamedTuple):
-    """A list that Prefect cuts down itself, once its body says to what."""
+    """A list that Prefect narrows itself, once its body says to what."""
 
     keys: Collection[str]  # that the route knows
     within: Callable[[ListCall, Filter], Filter]
@@ -58,7 +58,7 @@ class _List(NamedTuple):
 
 
 def named(match: Match, body: Json, visible: Granted) -> tuple[Lookup, ...] | Refusal:
-    """The ids that a list names and that decide what of it may be seen; to be resolved for `narrow`."""
+    """The ids in a list's body that decide what the caller may see of it; to be resolved for `narrow`."""
     scope = scope_of(match)
     if visible.all:
         return ()
@@ -81,11 +81,11 @@ def named(match: Match, body: Json, visible: Granted) -> tuple[Lookup, ...] | Re
 
 
 def narrow(match: Match, body: Json, visible_ids: VisibleIds, found: Found) -> Narrowed:
-    """What is sent instead, answered, or refused, for a call of a route that has a scope."""
+    """Give what is sent or answered in place of a list's call, or a refusal."""
     scope, call = scope_of(match), ListCall(match, body, visible_ids, found)
     try:
         if scope in blocks.LINES:
-            return blocks.LINES[scope](call)  # who may see everything may still not read secrets
+            return blocks.LINES[scope](call)  # a caller who may see everything may still not read secrets
         if scope is Scope.SCHEMA_VALUES:
             return _schema_values(call)
         if scope in {Scope.FLOW_RUN_HISTORY, Scope.TASK_RUN_HISTORY}:
@@ -127,7 +127,7 @@ def _few(body: Filter, key: str) -> list[str]:
     return few
 
 
-# Lists that Prefect cuts down.
+# Lists that Prefect narrows.
 
 
 def _deployments(call: ListCall, body: Filter) -> Filter:
@@ -135,14 +135,14 @@ def _deployments(call: ListCall, body: Filter) -> Filter:
 
 
 def _flows(call: ListCall, body: Filter) -> Filter:
-    """Runs are looked for apart from deployments: unless held to them too, they tell of others' runs of the flow."""
+    """Prefect looks for runs apart from deployments: unless both are restricted, it tells of others' runs."""
     if body.get("flow_runs") is not None or body.get("task_runs") is not None:
         body = held_to(body, "flow_runs", "deployment_id", call.visible_ids.deployments)
     return _deployments(call, body)
 
 
 def _flow_runs(call: ListCall, body: Filter) -> Filter:
-    """Sub-flows have no deployment: they show where they, or the runs above them, are named."""
+    """Sub-flows have no deployment: they show where their ids, or those of runs above them, are named."""
     runs = named_ids(body, *_FLOW_RUN[:2])
     if runs is not None:
         return held_to(body, "flow_runs", "id", call.seen("flow_run_place", runs))
@@ -154,7 +154,7 @@ def _flow_runs(call: ListCall, body: Filter) -> Filter:
 
 
 def _children(call: ListCall, kind: str, parents: list[str]) -> set[str]:
-    """Those that may be shown: one that has a deployment or a pool of its own belongs there, not to its parent."""
+    """The children that may be shown: one with a deployment or a pool of its own belongs there, not to its parent."""
     known = [call.found.get(Lookup(kind, parent)) for parent in parents]
     runs = [item for what in known if what is not None for item in what.facts["runs"].items()]
     return {run for run, lineage in runs if call.visible_ids.sees(lineage)}
@@ -166,7 +166,7 @@ def _task_runs(call: ListCall, body: Filter) -> Filter:
         keys = named_ids(body, name, field)
         if keys is not None:
             body, bounded = held_to(body, name, field, call.seen(kind, keys)), True
-            if field == "flow_run_id":  # is_null_ beats any_ there
+            if field == "flow_run_id":  # is_null_ takes precedence over any_ there
                 body = _with(body, name, field, is_null_=False)
     return body if bounded else _deployments(call, body)
 
@@ -181,7 +181,7 @@ def _artifacts(call: ListCall, body: Filter) -> Filter:
 
 
 def _logs(call: ListCall, body: Filter) -> Filter:
-    """Of runs that are named, or of whose tasks are: a line says itself which task it is of, so its run decides."""
+    """Logs of runs that are named, or whose tasks are. A line may claim any task, so its run decides."""
     runs, tasks = named_ids(body, *_LOGS_OF_RUN[:2]), named_ids(body, *_LOGS_OF_TASK[:2])
     if runs is not None:
         allowed = call.seen("flow_run_place", runs)
@@ -244,7 +244,7 @@ def _task_runs_of_runs(call: ListCall) -> Narrowed:
 
 
 def _deployments_of_flows(call: ListCall) -> Narrowed:
-    """Prefect counts everybody's: counted here."""
+    """Prefect counts those of all callers, so the gate counts."""
     counts = dict.fromkeys(_few(shaped(call.body), "flow_ids"), 0)
     for flow in call.visible_ids.deployments.values():
         if flow in counts:
@@ -253,7 +253,7 @@ def _deployments_of_flows(call: ListCall) -> Narrowed:
 
 
 def _next_runs_of_flows(call: ListCall) -> Narrowed:
-    """Prefect names the next run of whoever's: asked for here, flow by flow."""
+    """Prefect names the next run of any deployment, so the gate asks flow by flow."""
     flows = _few(shaped(call.body), "flow_ids")
     mine: dict[str, list[str]] = {}
     for deployment, flow in call.visible_ids.deployments.items():
@@ -292,10 +292,12 @@ def _queues_of_deployment(call: ListCall) -> Narrowed:
 
 
 def _schema_values(call: ListCall) -> Narrowed:
-    """Prefect puts variables into the values that it checks, and its errors print them. What could keep it busy is
-    left out of the schema: the run itself is checked by the deployment's own."""
+    """Prefect puts variables into the values that it checks, and prints them in errors. What could keep it busy is
+    left out of the schema: the run itself is checked by the deployment's."""
     if reads_variables(call.body) and not call.visible_ids.granted.all:
-        return Refusal(403, Code.LIST, why="Values that come from variables are checked for who may read variables.")
+        return Refusal(
+            403, Code.LIST, why="Values that come from variables are checked only for callers who may read variables."
+        )
     try:
         body = an_object(call.body, {"schema", "values"})
         values = body.get("values")
@@ -305,7 +307,7 @@ def _schema_values(call: ListCall) -> Narrowed:
 
 
 def _graph(call: ListCall) -> Narrowed:
-    """The runs that it started are there by the names of their flows: those that may be shown, by theirs."""
+    """A run's graph names the flows of the runs that it started: those that the caller may not see are renamed."""
     shown = _children(call, "flow_run_children", [_run_of(call.match)])
 
     def fold(answers: Collection[Json]) -> Json:

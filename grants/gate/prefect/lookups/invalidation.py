@@ -1,4 +1,4 @@
-"""Which writes move what the gate remembers: the kinds of rows to forget, by the route that took the call."""
+"""Which writes change what the gate remembers: the kinds of rows to forget, by the route of a call."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _RUNS = ("flow_run", "begun", "children_of_run", "children_of_task")
 _TASKS = ("task_run", *_RUNS)
 _FLOWS = ("flow", "flow_name", *_DEPLOYMENTS)
 
-# What lies under these is moved by POST to the collection, PATCH, PUT and DELETE. (POST below an id starts, pauses
-# and reads; where it moves, it has a line of its own.)
+# Rows under these paths are changed by POST to the collection, PATCH, PUT and DELETE. (POST below an id starts, pauses
+# and reads; where it changes rows, it has a line of its own.)
 _UNDER = {
     "deployments": _DEPLOYMENTS,
     "work_pools": (*_POOLS, *_QUEUES),
@@ -40,7 +40,8 @@ _ALSO = {
     ("POST", "/api/flow_runs/bulk_delete"): _RUNS,
     ("POST", "/api/flow_runs/bulk_set_state"): _RUNS,
 }
-# Every step of every run, and nothing that a lineage hangs on: what runs began is remembered only once it did.
+# Calls of every step of every run, which change nothing that a lineage depends on: the start of a run is remembered
+# only once it has begun.
 _STILL = {
     ("POST", "/api/flow_runs/"),
     ("POST", "/api/task_runs/"),
@@ -55,7 +56,7 @@ _STILL = {
 
 
 def moved(route: Route) -> Collection[str]:
-    """The kinds of rows that a call of this route may have changed."""
+    """Give the kinds of rows that a call of this route may have changed."""
     line = route.method, plain(route.template)
     parts = route.template.removeprefix("/api/").strip("/").split("/")
     if line in _STILL or route.method in {"GET", "WS"}:

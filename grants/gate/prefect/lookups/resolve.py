@@ -1,4 +1,4 @@
-"""Ids and names that calls to Prefect name, resolved by what the Prefect server itself says.
+"""Resolve the ids and names in calls by asking the Prefect server itself.
 
 | kind of Lookup | id | lineage | facts |
 |---|---|---|---|
@@ -41,8 +41,8 @@ from grants.gate.prefect.lookups.rows import Row, Rows
 from grants.gate.prefect.lookups.visible_ids import Granted, VisibleIds
 from grants.gate.prefect.scopes import NEEDS_QUEUES
 
-_DEEPEST = 32  # sub-flows in sub-flows; deeper ones belong to the server alone
-_VISIBLE_SECONDS = 15.0  # on top of the 15 that its rows may be old
+_DEEPEST = 32  # sub-flows in sub-flows; deeper ones count as the server's
+_VISIBLE_SECONDS = 15.0  # beside the 15 s that the rows may be old
 _MOST_VISIBLE = 2_000
 _MAKE_VISIBLE = frozenset({"pool_id", "deployment", "pool_deployments", "pool_queues"})  # what _look() reads
 
@@ -54,11 +54,11 @@ _IDS = frozenset({
 
 class _RunPlace(NamedTuple):
     lineage: tuple[Key, ...]
-    runs: tuple[Row, ...]  # flow runs from the one that was asked for up to the one that has a place
+    runs: tuple[Row, ...]  # from the flow run that was asked for up to the one with a deployment or pool
 
 
 class Lookups:
-    """One Prefect server's. Raises LookupFailed where it does not say."""
+    """The lookups at one Prefect server. Raises LookupFailed where it gives no answer."""
 
     def __init__(self, connection: str, upstream: Asked, clock: Callable[[], float] = time.monotonic) -> None:
         self._connection = connection
@@ -68,7 +68,7 @@ class Lookups:
         self._server = Key(connection, "server", "server")
 
     async def resolve(self, wanted: Collection[Lookup]) -> Found:
-        """What Prefect says of each; None where it has no such thing."""
+        """Resolve each lookup; None where Prefect has no such thing."""
         ordered = list(dict.fromkeys(wanted))
         known = await asyncio.gather(*map(self._known, ordered), return_exceptions=True)
         for answer in known:
@@ -81,7 +81,7 @@ class Lookups:
         }
 
     async def visible_ids(self, visible: Granted, scope: types.Scope) -> VisibleIds:
-        """What `visible` comes to. Queues are only looked up where `scope` needs them."""
+        """Give the ids that `visible` shows. Queues are looked up only where `scope` needs them."""
         queues = scope in NEEDS_QUEUES
         if visible.all:
             return VisibleIds(visible)
@@ -97,14 +97,14 @@ class Lookups:
         return seen
 
     def wrote(self, match: Match) -> None:
-        """Forget what a write may have moved. To be called once it was answered, whatever the answer."""
+        """Forget what a write may have changed. To be called when it was answered, whatever the answer."""
         kinds = moved(match.route)
         for kind in kinds:
             self._memory.forget(kind)
         if not _MAKE_VISIBLE.isdisjoint(kinds):
             self._visible.clear()
 
-    # What may be seen.
+    # What the caller may see.
 
     async def _look(self, visible: Granted, *, queues: bool) -> VisibleIds:
         pools = await self._rows("pool_id", visible.pools)
@@ -146,7 +146,7 @@ class Lookups:
         return None if row is None else Known((*await self._lineage(kind, row), self._server), _facts(row))
 
     async def _lineage(self, kind: str, row: Row) -> tuple[Key, ...]:
-        """Of a row that is no run, without the server."""
+        """The lineage of a row that is no run, without the server."""
         if kind in {"deployment", "deployment_name", "flow_deployment"}:
             return await self._deployment(row)
         if kind == "pool":
@@ -163,7 +163,7 @@ class Lookups:
         return ()
 
     async def _flow(self, flow: str) -> tuple[Key, ...]:
-        """All deployments of a flow, then their pools: whoever sees one of them knows the flow."""
+        """All deployments of a flow, then their pools: a grant on any of them shows the flow."""
         row = await self._memory.get("flow_deployments", flow)
         deployments = (row or {"deployments": {}})["deployments"].values()
         lineages = await asyncio.gather(*map(self._deployment, deployments))
@@ -171,7 +171,7 @@ class Lookups:
         return (*(key for key in keys if key.kind == "deployment"), *(key for key in keys if key.kind == "pool"))
 
     async def _deployment(self, row: Row) -> tuple[Key, ...]:
-        """Itself and its pool, whose name is resolved by the server: a namesake in the catalog counts for nothing."""
+        """A deployment and its pool, whose name Prefect resolves: a pool of that name in the catalog does not count."""
         own = self._key("deployment", row["id"])
         pool = await self._memory.get("pool", row["work_pool_name"]) if row["work_pool_name"] else None
         return (own, self._key("pool", pool["id"])) if pool else (own,)
@@ -179,10 +179,10 @@ class Lookups:
     # Runs.
 
     async def _place(self, run: str) -> _RunPlace | None:
-        """Where a flow run belongs: to its deployment and pools, else to the run that it is a sub-flow of."""
+        """Find where a flow run belongs: to its deployment and pools, else to the run that it is a sub-flow of."""
         runs: list[Row] = []
         at: str | None = run
-        while at is not None and len(runs) < _DEEPEST:  # which ends a circle, too
+        while at is not None and len(runs) < _DEEPEST:  # so a circle ends, too
             row = await self._memory.get("flow_run", at)
             if row is None:
                 break
@@ -198,7 +198,7 @@ class Lookups:
         deployment = await self._memory.get("deployment", run["deployment"]) if run["deployment"] else None
         lineage = await self._deployment(deployment) if deployment else ()
         pool = (self._key("pool", run["pool"]),) if run["pool"] else ()
-        return tuple(dict.fromkeys((*lineage, *pool)))  # it may run on the pool that its deployment has left
+        return tuple(dict.fromkeys((*lineage, *pool)))  # it may run on a pool that its deployment no longer uses
 
     async def _flow_run(self, run: str, *, exact: bool) -> Known | None:
         place = await self._place(run)

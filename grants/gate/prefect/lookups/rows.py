@@ -1,4 +1,4 @@
-"""How the gate reads a Prefect server: one request for a batch of rows, of which only what is looked at is kept.
+"""How the gate reads a Prefect server: batches of rows, of which only the fields that are used are kept.
 
 Ids are checked before they reach a URL; a name that Prefect could not have is one that it does not have.
 """
@@ -26,13 +26,14 @@ _NAME = re.compile(r"[^/\\;#%?<>&\x00-\x1f\x7f]{1,500}")
 
 _TOGETHER = 8
 
-_BRIEF = 1.0  # of what is about to change
-_SHORT = 15.0  # of what may move; two of them follow each other (deployment -> pool), which makes 30 s
-_LONG = 300.0  # of what never changes of a run
+# Seconds for which a row is kept:
+_BRIEF = 1.0  # one that is about to change
+_SHORT = 15.0  # one that may change; two of these follow each other (deployment -> pool), which makes 30 s
+_LONG = 300.0  # a run's, of which only fields are used that never change
 
 
 def segment(name: str) -> str | None:
-    """A name as one segment of a canonical target; None for one that could not be."""
+    """Encode a name as one segment of a canonical target; None for a name that Prefect could not have."""
     if not _NAME.fullmatch(name) or name in {".", ".."}:
         return None
     try:
@@ -42,7 +43,7 @@ def segment(name: str) -> str | None:
 
 
 class Rows:
-    """The tables of a Prefect server, for a RowCache."""
+    """The kinds of rows of a Prefect server, for a RowCache."""
 
     def __init__(self, upstream: Asked) -> None:
         self._upstream = upstream
@@ -90,7 +91,7 @@ class Rows:
         return body
 
     async def _list(self, target: str, body: Row, most: int = MOST_PAGES * 200) -> list[Json]:
-        """All pages of a list. Without a limit: a server refuses one above its own, which may be low."""
+        """Read all pages of a list, without a limit: a server refuses a limit above its own, which may be low."""
         rows: list[Json] = []
         for _ in range(MOST_PAGES):
             status, page = await self._upstream.json("POST", target, {**body, "offset": len(rows)})
@@ -102,7 +103,7 @@ class Rows:
         raise LookupFailed(f"{target}: more than the gate reads")
 
     def _each(self, target: str, read: Callable[[Json], Row]) -> Fetch:
-        """Rows that Prefect gives only one by one, by an id or a name that stands in the path."""
+        """Fetch rows that Prefect gives one by one, by an id or a name in the path."""
 
         async def one(key: str) -> Row | None:
             part = segment(key)
@@ -115,7 +116,7 @@ class Rows:
         return _apart(one)
 
     def _each_list(self, target: str, read: Callable[[Json], Row]) -> Fetch:
-        """Lists that Prefect gives of an id that stands in the path: {"rows": all of them}."""
+        """Fetch lists that Prefect gives for an id in the path: {"rows": all of them}."""
 
         async def one(key: str) -> Row | None:
             body = await self._get(target.format(segment(key)))
@@ -126,7 +127,7 @@ class Rows:
         return _apart(one)
 
     def _pairs(self, target: str, read: Callable[[Json], Row]) -> Fetch:
-        """The same by two names, "first/second"."""
+        """Fetch rows that Prefect gives one by one, by two names: "first/second"."""
 
         async def one(key: str) -> Row | None:
             first, _, second = key.partition("/")
@@ -137,9 +138,9 @@ class Rows:
         return _apart(one)
 
     def _by_ids(self, what: str, read: Callable[[Json], Row]) -> Fetch:
-        """Rows by id: one by GET, several by one filter."""
+        """Fetch rows by id: one by GET, several by one filter."""
         several = self._filtered(what, read)
-        # Pools are known to GET by name alone.
+        # GET finds a pool only by its name.
         one = several if what == "work_pools" else self._each(f"/api/{what}/{{}}", read)
 
         async def fetch(keys: Sequence[str]) -> Mapping[str, Row]:
@@ -155,7 +156,7 @@ class Rows:
         return fetch
 
     def _deployments_of(self, what: str) -> Fetch:
-        """The deployments of a pool or a flow, by its id: {"deployments": {id: deployment's row}}."""
+        """Fetch the deployments of a pool or a flow, by its id: {"deployments": {id: deployment's row}}."""
 
         async def one(key: str) -> Row:
             body = {what: {"id": {"any_": [key]}}, "sort": "CREATED_DESC"}
@@ -174,7 +175,7 @@ class Rows:
         return next((row for row in rows if (row["flow_id"], row["name"]) == (canonical_id(flow), name)), None)
 
     async def _queues(self, key: str) -> Row | None:
-        """The queues of a pool that is given as "id/name": a namesake's are left out."""
+        """The queues of a pool that is given as "id/name"; those of another pool of this name are left out."""
         pool, _, name = key.partition("/")
         part = segment(name)
         if part is None:
@@ -200,7 +201,7 @@ class Rows:
 
 
 def _apart(one: Callable[[str], Awaitable[Row | None]]) -> Fetch:
-    """A batch whose rows are asked for one by one, a few at a time."""
+    """Fetch a batch by one request for each row, a few at a time."""
 
     async def fetch(keys: Sequence[str]) -> Mapping[str, Row]:
         rows: list[Row | None] = []
@@ -215,7 +216,7 @@ def _while_unstarted(row: Row) -> float:
     return _LONG if row["began"] else _BRIEF
 
 
-# Readers: what is not as Prefect writes it is not believed.
+# Readers: a field that is not as Prefect writes it is not believed.
 
 
 def _field(body: Json, name: str, *kinds: type) -> Any:
@@ -270,7 +271,7 @@ def _flow_run(body: Json) -> Row:
         "state_type": state_type,
         "start_time": start,
         "expected_start_time": _time(body, "expected_start_time"),
-        "began": start or left,  # roughly: PENDING came before
+        "began": start or left,  # about: PENDING came before
     }
 
 
@@ -352,7 +353,7 @@ def _block(body: Json) -> Row:
 
 
 def references(body: Json) -> frozenset[str]:
-    """The ids of a block document and of all that it is made of. Raises LookupFailed where they cannot be told."""
+    """The ids of a block document and of all blocks that it is made of. Raises LookupFailed where one is missing."""
     ids, left = set(), [body]
     while left:
         document = left.pop()

@@ -1,4 +1,4 @@
-"""What a caller may see in lists, by upstream ids, as the orchestrator has it now."""
+"""What a caller may see in lists: what its grants show, and the ids at Prefect that this comes to now."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from uuid import uuid4
 from grants.catalog.levels import Key, Level
 from grants.gate.decision.types import Found, Grant, Json, Lookup, Match, Send
 
-# Stands where a list of ids would be empty: nobody has it, so it filters everything out, whatever the
-# orchestrator takes an empty list for (for events it is no filter at all).
+# An id that nothing has, for a list of ids that would be empty: it filters everything out, whatever Prefect takes an
+# empty list for (for events, for no filter at all).
 NOBODY = str(uuid4())
 
 
 class Granted(NamedTuple):
-    """What lists may show: all of it, or what lies in these pools and deployments (upstream ids)."""
+    """What lists may show: everything, or what belongs to these pools and deployments (ids at Prefect)."""
 
     all: bool
     pools: frozenset[str] = frozenset()
@@ -24,7 +24,7 @@ class Granted(NamedTuple):
     secrets: frozenset[str] = frozenset()  # with `secret`
 
     def covers(self, other: Granted) -> bool:
-        """Whether everything that `other` shows is shown by this, too."""
+        """Tell whether this shows everything that `other` shows."""
         pairs = zip(self[1:4], other[1:4], strict=True)
         return self.secrets >= other.secrets and (
             self.all or (not other.all and all(mine >= theirs for mine, theirs in pairs))
@@ -32,7 +32,7 @@ class Granted(NamedTuple):
 
 
 def visible(live: Sequence[Grant]) -> Granted:
-    """What is shown by grants that are live."""
+    """Collect what live grants show."""
 
     def ids(kind: str, level: Level) -> frozenset[str]:
         return frozenset(grant.resource.id for grant in live if grant.resource.kind == kind and level in grant.level)
@@ -47,7 +47,7 @@ def visible(live: Sequence[Grant]) -> Granted:
 
 
 def visible_in_drain(had: Sequence[Key]) -> Granted:
-    """What is shown where a grant is asked for, the answer is narrowed besides (a run's graph), and it is in its drain.
+    """Collect what grants that drain show: for calls that ask for a grant and narrow the answer, too (a run's graph).
 
     Lists ask for none, and show what is live alone.
     """
@@ -59,7 +59,7 @@ def visible_in_drain(had: Sequence[Key]) -> Granted:
 
 
 class VisibleIds(NamedTuple):
-    """The ids that lists are cut down to.
+    """The ids that lists are narrowed to.
 
     `deployments` are the granted ones and those of granted pools, each with its flow; `pools` only the granted.
     """
@@ -70,7 +70,7 @@ class VisibleIds(NamedTuple):
     queues: frozenset[str] = frozenset()
 
     def sees(self, lineage: tuple[Key, ...]) -> bool:
-        """Whether something with this lineage may be shown."""
+        """Tell whether something with this lineage may be shown."""
         return self.granted.all or any(
             key.id in self.deployments if key.kind == "deployment" else key.kind == "pool" and key.id in self.pools
             for key in lineage
@@ -78,7 +78,7 @@ class VisibleIds(NamedTuple):
 
 
 class ListCall(NamedTuple):
-    """A list's call, and everything that decides how it is narrowed."""
+    """A list's call with everything that decides how it is narrowed."""
 
     match: Match
     body: Json
@@ -89,6 +89,6 @@ class ListCall(NamedTuple):
         return Send(self.match.route.method, target or self.match.target.raw, body)
 
     def seen(self, kind: str, ids: Iterable[str]) -> set[str]:
-        """Those that were resolved, and may be shown."""
+        """Those of `ids` that were resolved and may be shown."""
         known = ((key, self.found.get(Lookup(kind, key))) for key in ids)
         return {key for key, what in known if what is not None and self.visible_ids.sees(what.lineage)}

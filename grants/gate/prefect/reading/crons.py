@@ -1,4 +1,4 @@
-"""Whether a cron expression ever comes, as croniter reads it. One that never does stops Prefect's whole scheduler."""
+"""Judge cron expressions as croniter reads them: one that never matches a date stops Prefect's whole scheduler."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNKNOWN = (
 
 
 def judge(text: str, looks: Looks, *, either: bool) -> bool:
-    """Whether it may come more than once a minute. `either`: a day of the month or of the week is enough."""
+    """Tell whether it may match more than once a minute. `either`: a day of the month or of the week suffices."""
     fields = text.lower().split()
     if len(text) > _LONGEST or len(fields) not in (1, 5, 6):
         raise Malformed(_UNKNOWN)
@@ -47,7 +47,7 @@ def _judge_days(day: str, months: frozenset[int], weekday: str, looks: Looks, *,
 
     def of_month(day: int, last: int, weekday: int) -> bool:
         here = in_month is None or day in in_month or (with_last and day == last)
-        return here and (not nth or of_week(day, last, weekday))  # which croniter does not leave aside
+        return here and (not nth or of_week(day, last, weekday))  # which croniter checks, too
 
     def of_week(day: int, last: int, weekday: int) -> bool:
         cron = (weekday + 1) % 7
@@ -56,7 +56,7 @@ def _judge_days(day: str, months: frozenset[int], weekday: str, looks: Looks, *,
     def both(day: int, last: int, weekday: int) -> bool:
         return of_month(day, last, weekday) and of_week(day, last, weekday)
 
-    # Where either is enough, croniter asks for both all the same, and takes the earlier.
+    # Where either suffices, croniter computes both all the same and takes the earlier.
     apart = either and in_month is not None and in_week is not None
     for fits in (of_month, of_week) if apart else (both,):
         comes(months, looks, fits, "cron expression")
@@ -81,7 +81,7 @@ def _of_week(text: str) -> tuple[frozenset[int] | None, frozenset[tuple[int, int
     nth = frozenset((int(m[1] or m[3]) % 7, int(m[2] or -1)) for _, m in found if m)
     rest = [part for part, m in found if not m]
     if rest and nth:
-        raise Malformed(_UNKNOWN)  # croniter takes no such mixture
+        raise Malformed(_UNKNOWN)  # croniter accepts no such mixture
     values = _values(",".join(rest), 4) if rest else frozenset[int]()
     if values is not None:
         values = frozenset(value % 7 for value in values)
@@ -104,7 +104,7 @@ def _values(text: str, field: int) -> frozenset[int] | None:
             raise Malformed(_UNKNOWN)
         if first <= after:
             values.update(range(first, after + 1, step))
-        else:  # round the end of the year or the week: croniter begins anew there
+        else:  # past the end of the year or the week, where croniter begins anew
             values.update(range(first, high + 1, step))
             values.update(range(low, after + 1, step))
     return None if values >= set(range(low, high + 1)) else frozenset(values)

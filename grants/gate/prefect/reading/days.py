@@ -1,5 +1,5 @@
-"""Days that rules mean. Whether one comes is found by looking at days one by one, as Prefect does, but at so few that
-the gate's loop is not held up: all schedules of a call share one number of them, and of Prefect's steps."""
+"""Days that rules match. Days are tried one by one, as Prefect does, but so few that the gate's loop is not blocked:
+all schedules of a call share one number of days, and one of Prefect's steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grants.gate.prefect.reading.finds import Malformed
 
 _MOST = 3_000  # of one call
 _MOST_STEPS = 120_000  # of one call: every five minutes of a year; Prefect takes some 6 us for each, at each look
-_LONGEST = 48  # years that are looked ahead: a 29 February that is a Monday comes 40 years after the last, around 2100
+_LONGEST = 48  # years that are looked ahead: a Monday that is a 29 February comes 40 years after the last, around 2100
 
 RARE = "This {} never comes, or once in decades. Give it days that its months and its interval have."
 _FAR = (
@@ -20,7 +20,7 @@ _FAR = (
 
 
 class Looks:
-    """How many days may still be looked at for a call, and how many steps its rules may still have."""
+    """How many days may still be tried for a call, and how many steps its rules may still have."""
 
     def __init__(self, today: date) -> None:
         self.today = today
@@ -33,7 +33,7 @@ class Looks:
             raise Malformed(RARE.format(what))
 
     def walk(self, steps: int) -> None:
-        """From the start of a rule to now, as Prefect does at each look of its scheduler."""
+        """Count the steps from the start of a rule to now, which Prefect repeats at each run of its scheduler."""
         self._steps -= steps
         if self._steps < 0:
             raise Malformed(_FAR)

@@ -1,4 +1,4 @@
-"""What a call names, and what may be asked of it: the pieces that every line of the table is judged with."""
+"""Read what a call names, and make asks of it: the parts that all guards and lines of the table use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grants.gate.decision.types import ANY, Ask, Code, Found, Json, Lookup, Matc
 
 _NAME = re.compile(r"[^/%&<>\x00-\x1f\x7f]{1,500}")  # what Prefect takes as a name, and what fits in a path
 
-# Kinds whose id is a name that people type: what does not exist must look like what is not granted.
+# Kinds that are found by a name that people type: a name that does not exist must look like one without a grant.
 _NAMED = {
     "deployment_name": "deployment",
     "pool": "pool",
@@ -24,10 +24,10 @@ _NAMED = {
 
 
 class Malformed(Exception):
-    """The body is not what the route takes; the words say why. Whoever reads bodies turns it into a 400."""
+    """The body is not what the route takes; the text says why. The functions that read bodies turn it into a 400."""
 
 
-# For what comes through a judge's own bounds: arithmetic that fails is a fault of the body, not of the gate.
+# For numbers that pass the bounds of a guard: arithmetic that fails is a fault of the body, not of the gate.
 OVERFLOWN = Refusal(400, Code.BODY, why="A number in the body is out of all bounds.")
 
 
@@ -35,7 +35,7 @@ OVERFLOWN = Refusal(400, Code.BODY, why="A number in the body is out of all boun
 
 
 def an_object(body: Json, known: Collection[str], what: str = "The body") -> dict[str, Json]:
-    """The body, if it is an object of known keys: one that the server knows and we don't could say anything."""
+    """Give the body if it is an object of known keys: the gate cannot judge a key that only the server knows."""
     if not isinstance(body, dict):
         raise Malformed(f"{what} must be a JSON object.")
     if unknown := body.keys() - known:
@@ -52,7 +52,7 @@ def a_list(body: Json, what: str = "The body", most: int = 1000) -> list[Json]:
 
 
 def an_id(value: Json, what: str) -> str:
-    """The one spelling of an id. Others that the server would take too are refused."""
+    """Give an id in lower case. Other spellings that the server would take are refused."""
     if not isinstance(value, str) or not UUID.fullmatch(value):
         raise Malformed(f"{what} must be an id.")
     return value.lower()
@@ -69,7 +69,7 @@ def found_by(kind: str, value: Json, what: str) -> Lookup:
 
 
 def wanted(find: str, match: Match, body: Json) -> tuple[Lookup, ...]:
-    """What one `find` of the table names: kind:path:x, kind:path:x/y, kind:query:x, kind:body:x."""
+    """Read what one `find` of the table names: kind:path:x, kind:path:x/y, kind:query:x, kind:body:x."""
     kind, where, which = find.split(":")
     match where:
         case "path":
@@ -94,7 +94,7 @@ def server(match: Match) -> Key:
 
 
 def anywhere(match: Match, *levels: Level) -> tuple[Key, ...]:
-    """Any resource of the connection, by a grant that holds one of these levels."""
+    """Keys for any resource of the connection on which a grant holds one of these levels."""
     return tuple(Key(match.connection, "any", level.word) for level in levels)
 
 
@@ -107,7 +107,7 @@ def on_server(match: Match, need: Level, *also: Key) -> Ask:
 
 
 def on(match: Match, lookup: Lookup, found: Found, need: Level, also: Sequence[Key] = ()) -> Ask:
-    """`need` on what the lookup found. What does not exist is told (404) only to who deploys or works here."""
+    """Ask for `need` on what a lookup found. Only with `manage` or `work` here is a caller told that it is missing."""
     named = None
     if kind := _NAMED.get(lookup.kind):
         named = (kind, lookup.id.split("/")[0] if lookup.kind == "pool_queue" else lookup.id)
@@ -123,13 +123,13 @@ def on_all(match: Match, lookups: Iterable[Lookup], found: Found, need: Level) -
 
 
 def on_block(match: Match, lookup: Lookup, found: Found, need: Level) -> tuple[Ask, ...]:
-    """`need` on a block, and on those that it is made of."""
+    """Ask for `need` on a block and on those that it is made of."""
     inner = fact(found, lookup, "references") or ()
     within = [Ask((Key(match.connection, "block", str(ref)), server(match)), need) for ref in inner]
     return (on(match, lookup, found, need), *within)
 
 
 def fact(found: Found, lookup: Lookup, name: str) -> Json:
-    """None as well where the orchestrator has no such thing: then nobody passes anyway."""
+    """Give a fact of a lookup; None, too, where Prefect has no such thing: then nobody passes anyway."""
     known = found.get(lookup)
     return None if known is None else known.facts.get(name)

@@ -1,4 +1,4 @@
-"""Values that Prefect puts something in for: other people's variables, or what a template makes, inside the server."""
+"""Values in which Prefect replaces parts: by variables of the server, or by what a template makes there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _VARIABLE = "workspace_variable"
 
 
 def hydration_asks(match: Match, values: Json) -> tuple[Ask, ...]:
-    """A variable is asked for. A template runs in the server for as long as it likes: `{{ 9 ** 9 ** 9 }}`."""
+    """Ask for the server's variables, and for `admin` where a template runs: `{{ 9 ** 9 ** 9 }}` never ends."""
     kinds = tuple(_kinds(values))
     if any(kind != _VARIABLE for kind in kinds):
         return (on_server(match, Level.ADMIN),)
@@ -21,17 +21,17 @@ def hydration_asks(match: Match, values: Json) -> tuple[Ask, ...]:
 
 
 def hydrates(values: Json) -> bool:
-    """Whether Prefect would put anything into these values."""
+    """Tell whether Prefect would replace anything in these values."""
     return any(True for _ in _kinds(values))
 
 
 def reads_variables(values: Json) -> bool:
-    """Whether Prefect would put a variable's value into these values."""
+    """Tell whether Prefect would put a variable's value into these values."""
     return any(kind == _VARIABLE for kind in _kinds(values))
 
 
 def _kinds(values: Json) -> Iterator[Json]:
-    """Kinds that are not harmless, wherever they stand."""
+    """Yield the kinds of replacement that are not harmless, at any depth."""
     left = [values]
     while left:
         value = left.pop()

@@ -1,4 +1,4 @@
-"""Whether a recurrence rule (RFC 5545) is one that dateutil, which Prefect asks, works out in time.
+"""Judge whether dateutil, which Prefect uses, computes a recurrence rule (RFC 5545) in time.
 
 It walks from the rule's start to now at each look, and until the year 9999 where nothing comes. So a rule has to be
 plain enough to be told here: when it comes, and how many steps there are to it.
@@ -60,7 +60,7 @@ class _Rule(NamedTuple):
 
 
 def judge(text: str, looks: Looks) -> None:
-    """Raises Malformed with what is wrong, and what to do."""
+    """Judge a rule. Raises Malformed with what is wrong and what to do."""
     if len(text) > _LONGEST or not text.isascii():
         raise Malformed(_UNKNOWN.format("it is too long"))
     lines = text.upper().split()
@@ -110,7 +110,7 @@ def _read(text: str, start: tuple[date, int]) -> _Rule:
 
 
 def _told(rule: _Rule) -> _Rule:
-    """Refuse what is too odd to be told."""
+    """Refuse rules whose cost cannot be told."""
     by = rule.by
     if len(by.get("BYSECOND", ())) > 1:
         raise Malformed(_OFTEN)
@@ -127,7 +127,7 @@ def _told(rule: _Rule) -> _Rule:
 
 
 def _with_days_of_start(rule: _Rule) -> _Rule:
-    """Where a rule names no days, they are those of its start."""
+    """Give a rule that names no days those of its start."""
     if rule.plain or rule.nth or rule.by.keys() & {"BYWEEKNO", "BYYEARDAY", "BYMONTHDAY"}:
         return rule
     if rule.freq == _WEEKLY:
@@ -160,11 +160,11 @@ def _moment(text: str) -> tuple[date, int]:
     return day, int(text[9:11] or 0) * 60 + int(text[11:13] or 0)
 
 
-# Telling.
+# Judging.
 
 
 def _minutes(rule: _Rule) -> list[int]:
-    """Of the day, at which a rule of hours or minutes comes."""
+    """The times of the day at which a rule of hours or minutes matches."""
     every, by = rule.interval * _MINUTES[rule.freq], rule.by
     hours, minutes = by.get("BYHOUR"), by.get("BYMINUTE") if rule.freq == _MINUTELY else None
     of_day = range(rule.minute % every, _DAY, every)
@@ -172,7 +172,7 @@ def _minutes(rule: _Rule) -> list[int]:
 
 
 def _steps(rule: _Rule, today: date) -> int:
-    """From its start to a year from now."""
+    """The days from its start to a year from now."""
     times = len(rule.by.get("BYMINUTE", (0,)))
     if rule.freq in _MINUTES:
         a_day = _DAY / (rule.interval * _MINUTES[rule.freq]) * (times if rule.freq == _HOURLY else 1)

@@ -1,5 +1,5 @@
-"""Schedules, judged before Prefect stores them: it works one out at each look of its scheduler, in the one process
-that answers everybody, and one that it fails at stops all the others."""
+"""Schedules, judged before Prefect stores them: its scheduler computes each one again and again, in the one process
+that answers all callers, and one at which it fails stops all the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grants.gate.prefect.reading.days import Looks
 from grants.gate.prefect.reading.finds import Malformed, a_list, an_object
 
 _MOST = 25  # of one deployment: Prefect makes up to a hundred runs ahead for each
-_OFTENEST = 60.0  # seconds: what comes more often fills the pool, which is for who manages the deployment
+_OFTENEST = 60.0  # seconds: a schedule that is more frequent fills the pool, and takes `manage`
 _RAREST = 10 * 366 * 86_400.0
 _SCHEDULE = frozenset({"active", "schedule", "max_scheduled_runs", "parameters", "slug", "replaces"})
 _KINDS = {
@@ -36,22 +36,24 @@ _MOST_DAYS = 366
 
 
 def today() -> date:
-    """By the host's clock: it is a matter of years."""
+    """Today by the host's clock: only years matter."""
     return datetime.now(UTC).date()
 
 
 def schedules_need(schedules: Json, now: date, others: Sequence[Json] = ()) -> Level:
-    """`operate`, or `manage` where one brings parameters, which nobody checks, or comes more than once a minute.
+    """Give the level: `operate`, or `manage` where one brings parameters, which are not checked, or is too frequent.
 
     Raises Malformed for one that Prefect could not work out in time, besides the `others` that the deployment has.
     """
     items = [an_object(item, _SCHEDULE, "A schedule") for item in a_list([] if schedules is None else schedules)]
     new = [item["schedule"] for item in items if item.get("schedule") is not None]
-    if len(items) > _MOST or (new and len(new) + len(others) > _MOST):  # what has none names one of the others
+    if len(items) > _MOST or (
+        new and len(new) + len(others) > _MOST
+    ):  # an item without a schedule names one of the others
         raise Malformed(f"A deployment has {_MOST} schedules at most.")
     looks = Looks(now)
     for other in others if new else ():
-        with suppress(Malformed):  # stored by who does not come through here
+        with suppress(Malformed):  # stored without this gate
             judge(other, looks)
     often = [judge(schedule, looks) for schedule in new]
     with_parameters = any(item.get("parameters") not in (None, {}) for item in items)
@@ -59,7 +61,7 @@ def schedules_need(schedules: Json, now: date, others: Sequence[Json] = ()) -> L
 
 
 def judge(schedule: Json, looks: Looks) -> bool:
-    """Whether it may come more than once a minute. Raises Malformed."""
+    """Tell whether it may come more than once a minute. Raises Malformed."""
     kinds = [kind for kind in _KINDS if isinstance(schedule, dict) and kind in schedule]
     if len(kinds) != 1:
         raise Malformed("A schedule has an interval, a cron expression or an rrule.")
@@ -83,7 +85,7 @@ def judge(schedule: Json, looks: Looks) -> bool:
 
 
 def ahead_judged(body: Json, now: date) -> None:
-    """Prefect makes as many runs as this says, beginning where it says. Raises Malformed."""
+    """Judge how many runs Prefect is to make, and from when. Raises Malformed."""
     body = an_object({} if body is None else body, _AHEAD)
     begins = _time(body.get("start_time"), "start_time")
     _time(body.get("end_time"), "end_time")
@@ -115,5 +117,5 @@ def _time(value: Json, what: str) -> date | None:
         if m is not None:
             return date(*map(int, m.groups()))
     except ValueError:
-        pass  # the 30th of February
+        pass  # there is no 30 February
     raise Malformed(f"{what} is a time between 1970 and 2099, as 2026-01-01T00:00:00Z.")

@@ -12,12 +12,12 @@ from grants.gate.decision.types import Json
 from grants.gate.prefect.reading.finds import Malformed
 
 MOST_STORED = 1_000  # objects in a schema or a template that is kept
-_MOST_CHECKED = 300  # in one that is sent to be checked by
-_MOST_STEPS = 100_000  # its objects, references followed, for each value
+_MOST_CHECKED = 300  # objects in a schema that values are checked by
+_MOST_STEPS = 100_000  # objects of the schema, with references followed, times values
 _MOST_VALUES = 20_000
 _DEEPEST = 32
 
-# What is left of a schema, all of it counted: the rest is checked when the run is made, by the deployment's own.
+# The keywords of a schema that are kept, whose cost is counted; the rest is checked when the run is made.
 _TOLD = frozenset({"title", "description", "default", "example", "examples", "position", "block_type_slug", "const"})
 _CHEAP = _TOLD | {
     *("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
@@ -35,7 +35,7 @@ _DEAR = frozenset({
 
 
 def checked_by(schema: Json, values: Json) -> Json:
-    """The schema without what could take long: regular expressions, references in a circle. Raises Malformed."""
+    """Drop from a schema what could take long: regular expressions, circular references. Raises Malformed."""
     if not isinstance(schema, dict):
         raise Malformed("The schema must be a JSON object.")
     left = _without(schema)
@@ -48,7 +48,7 @@ def checked_by(schema: Json, values: Json) -> Json:
 
 
 def is_dear(value: Json) -> bool:
-    """Whether this, taken for a schema, could keep Prefect busy."""
+    """Tell whether this, taken for a schema, could keep Prefect busy."""
     return objects(value) > _MOST_CHECKED or any(part.keys() & _DEAR for part in _objects(value))
 
 
@@ -57,19 +57,19 @@ def objects(value: Json) -> int:
 
 
 def of_modest_size(values: Json, what: str) -> None:
-    """Values that Prefect checks, one by one, against a schema. Raises Malformed."""
+    """Judge values that Prefect checks, one by one, against a schema. Raises Malformed."""
     if _parts(values) > _MOST_VALUES:
         raise Malformed(f"{what} hold more than {_MOST_VALUES} values.")
 
 
 def kept(schema: Json, what: str) -> None:
-    """A schema or template that Prefect checks when it is stored, and whenever it is used. Raises Malformed."""
+    """Judge a schema or template that Prefect checks when it is stored and whenever it is used. Raises Malformed."""
     if objects(schema) > MOST_STORED:
         raise Malformed(f"{what} holds more than {MOST_STORED} objects.")
 
 
 def _objects(value: Json) -> Iterator[dict[str, Any]]:
-    """Schemas may be true and false as well: what stands in a list counts, too."""
+    """Schemas may be true and false, too, so each item of a list counts."""
     left = [value]
     while left:
         part = left.pop()

@@ -1,4 +1,4 @@
-"""Lines of the table that come in many: what they are, once."""
+"""Builders for lines of the table of which there are many."""
 
 from grants.catalog.levels import Level
 from grants.gate.decision.limits import LISTED, SMALL
@@ -6,7 +6,7 @@ from grants.gate.decision.types import ANY, Body, Drains, Guard, Needs, Route, S
 
 
 def listed(scope: Scope, *paths: str) -> tuple[Route, ...]:
-    """Lists and counts: for everybody, of what each may see."""
+    """Lists and counts, for every signed-in caller, of what each may see."""
     return tuple(
         Route("POST", f"/api/{path}", ANY, body=Body.JSON, scope=scope, drains=Drains.ALWAYS, most=LISTED)
         for path in paths
@@ -14,7 +14,7 @@ def listed(scope: Scope, *paths: str) -> tuple[Route, ...]:
 
 
 def opened(method: str, *paths: str) -> tuple[Route, ...]:
-    """For everybody who is signed in: nothing of anybody's is told or changed."""
+    """Lines for every signed-in caller, which tell and change nothing that belongs to anybody."""
     return tuple(Route(method, path, ANY, tells_nothing=True, drains=Drains.ALWAYS) for path in paths)
 
 
@@ -32,6 +32,6 @@ def guarded(
     drains: Drains = Drains.NOTHING,
     most: int = SMALL,
 ) -> Route:
-    """Judged by its body: `need` is what it takes at least, or mostly."""
+    """Lines that are judged by their bodies: `need` is what a call takes at least, or mostly."""
     body = Body.NONE if method in {"GET", "DELETE"} else Body.JSON
     return Route(method, path, need, body=body, guard=guard, needs=needs, drains=drains, most=most)

@@ -53,7 +53,7 @@ ROUTES = (
     Route("GET", "/api/ui/task_runs/{id:uuid}", VIEW, TASK_RUN),
     *listed(Scope.TASK_RUNS, "task_runs/count", "task_runs/filter", "task_runs/paginate"),
     *listed(Scope.TASK_RUN_HISTORY, "task_runs/history"),
-    # States. By a state's own id there is no way back to its run.
+    # States. Prefect does not tell the run of a state that is given by its id.
     Route("GET", "/api/flow_run_states/", VIEW, ("flow_run:query:flow_run_id",), drains=ONGOING),
     Route("GET", "/api/flow_run_states/{id:uuid}", VIEW),
     Route("GET", "/api/task_run_states/", VIEW, ("task_run:query:task_run_id",), drains=ONGOING),
@@ -70,7 +70,7 @@ ROUTES = (
     *listed(
         Scope.ARTIFACTS, "artifacts/count", "artifacts/filter", "artifacts/latest/count", "artifacts/latest/filter"
     ),
-    # Events. A socket's frames are judged one by one (socket_messages.py); to open it takes `work` on anything.
+    # Events. A socket's messages are judged one by one (socket_messages.py); to open it takes `work` on anything.
     guarded("POST", "/api/events", WORK, guards.events_asks, guards.events_needs, ONGOING, LARGE),
     Route("WS", "/api/events/in", WORK, ("any:work", "any:secret"), drains=ONGOING),
     Route("WS", "/api/events/out", ANY, scope=Scope.EVENTS_OUT, drains=ALWAYS),

@@ -20,7 +20,7 @@ ROUTES = (
     *opened("GET", "/api/admin/storage", "/api/observed-states", "/api/collections/views/{view}"),
     *administered("PUT", "/api/admin/storage"),
     *administered("DELETE", "/api/admin/storage"),
-    # Pages and descriptions. What is left outside /api are the files of the UI.
+    # Pages and descriptions. All other paths outside /api are files of the UI.
     *opened("GET", "/api/openapi.json", "/api/docs", "/api/docs/oauth2-redirect", "/api/redoc"),
     *opened("GET", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/ui-settings"),
     *opened("GET", "/api/static/{path:path}", "/v2/{path:path}", "/{path:path}"),
@@ -82,7 +82,7 @@ ROUTES = (
     *administered("PATCH", "/api/v2/concurrency_limits/{id_or_name}"),
     *administered("DELETE", "/api/concurrency_limits/{id:uuid}", "/api/concurrency_limits/tag/{tag}"),
     *administered("DELETE", "/api/v2/concurrency_limits/{id_or_name}"),
-    # Automations act inside the server, where nobody asks what they may.
+    # Automations act inside the server, where no level is checked.
     *administered("POST", "/api/automations/", most=LISTED),
     *administered("PUT", "/api/automations/{id:uuid}", most=LISTED),
     *administered("PATCH", "/api/automations/{id:uuid}"),
@@ -94,7 +94,7 @@ ROUTES = (
         VIEW,
         guard=guards.related_asks,
         needs=guards.related_needs,
-        scope=Scope.SERVER_LIST,  # an automation names whatever else it watches and starts
+        scope=Scope.SERVER_LIST,  # an automation names what it watches and starts, which may be others'
     ),
     guarded("DELETE", "/api/automations/owned-by/{resource_id}", ADMIN, guards.owned_asks, guards.related_needs),
     *listed(Scope.SERVER_LIST, "automations/filter"),
@@ -104,7 +104,7 @@ ROUTES = (
     *administered("DELETE", "/api/saved_searches/{id:uuid}"),
     Route("GET", "/api/saved_searches/{id:uuid}", VIEW, scope=Scope.SERVER),
     *listed(Scope.SERVER_LIST, "saved_searches/filter", "task_workers/filter"),
-    # What Prefect works out of what it is sent.
+    # What Prefect computes from what it is sent.
     *(
         Route("POST", path, ADMIN, body=Body.JSON, guard=guards.template_asks, most=COMPUTED)
         for path in ("/api/templates/validate", "/api/automations/templates/validate")

@@ -1,4 +1,4 @@
-"""The table: one line for each route, socket and mount that a Prefect server registers. What has no line is refused.
+"""The table: a line for each route, socket and mount that a Prefect server registers. No other call passes.
 
 A test compares these lines with what the installed server registers, and has the reason for each difference.
 """
