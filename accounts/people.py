@@ -171,7 +171,7 @@ def odd_user_name(given: object) -> list[tuple[str, str]]:
 
 
 def one_line(text: object) -> str:
-    """Make one printable line, for pages and mail headers. Nothing is compared with it."""
+    """Return the text as one printable line, for pages and mail headers. Nothing is compared with it."""
     said = "".join(sign if sign.isprintable() else " " for sign in text) if isinstance(text, str) else ""
     return " ".join(said.split())[: names.NAME_MAX]
 

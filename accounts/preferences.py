@@ -1,4 +1,4 @@
-"""What a person prefers. Gives no right and is nobody else's business, so it is not in the record."""
+"""The preferences of a person. They give no right and are private, so they are not in the record."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class TooManyTries(NotRecovered):
         self.seconds = seconds
 
 
-# A try is counted before the code is compared, so that of many tries at once only one is the fifth. The row of all
+# A try is counted before the code is compared, so that only one of many simultaneous tries is the fifth. The row of all
 # people is locked first and until the end, so all tries queue on it in one order.
 _COUNT = """
 INSERT INTO accounts_recoverytries AS t (subject_id, since, wrong)
@@ -62,11 +62,11 @@ def make_code() -> str:
 
 
 def use_code(typed: str, *, by: Subject) -> None:
-    """Make `by` an admin. Raises NotRecovered: unknown, used or too late, which are told alike; TooManyTries."""
+    """Make `by` an admin. Raises NotRecovered, alike for an unknown, a used and an expired code; TooManyTries."""
     digest = _digest("".join(sign for sign in typed.upper() if sign.isalnum()))
     with transaction.atomic():
         _count(by)
-        # Locked first: an UPDATE that waited for a mere lock does not look at the clock again.
+        # Locked first, because an UPDATE that waited for a lock does not read the clock again.
         row = RecoveryCode.objects.select_for_update(no_key=True, of=("self",)).filter(digest=digest).first()
         used = row and RecoveryCode.objects.filter(pk=row.pk, used_at=None, expires_at__gt=StintNow()).update(
             used_at=StintNow(), used_by=by

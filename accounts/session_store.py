@@ -1,4 +1,4 @@
-"""Django's sessions in the database; the one of a page is read by a query that is written once."""
+"""Django's sessions in the database, read by a query whose SQL is written once per process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SessionStore(db.SessionStore):
     def _get_session_from_db(self) -> Session | None:
         session = next(iter(_live(key=self.session_key, now=timezone.now())), None)
         if session is None:
-            self._session_key = None  # as Django does: a key that nobody was given is not taken over
+            self._session_key = None  # as Django does, so that a client cannot choose its own key
         return session
 
 

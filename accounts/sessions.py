@@ -14,19 +14,19 @@ from accounts.signals import changed_by, happened, session_ending
 
 
 def ends_at(session: SessionBase) -> datetime:
-    """When this session is over, as it is kept. Django's own `get_expiry_date()` counts anew from each call."""
+    """Return the stored end of this session. Django's `get_expiry_date()` starts anew at each call."""
     kept = Session.objects.filter(session_key=session.session_key).values_list("expire_date", flat=True).first()
-    return kept or now()  # somebody signed out a moment ago
+    return kept or now()  # the person signed out a moment ago
 
 
 def forget_expired(*, limit: int) -> int:
-    """Delete sessions that are over, `limit` at most; returns how many."""
+    """Delete expired sessions, at most `limit`; return how many."""
     over = Session.objects.filter(expire_date__lt=now()).values("pk")[:limit]
     return Session.objects.filter(pk__in=over).delete()[0]
 
 
 def end(subject: Subject) -> None:
-    """Record that this person signed out, and whatever ends with that: one event."""
+    """Record in one event that this person signed out, and what ended with the session."""
     with transaction.atomic():
         ended = changed_by(session_ending, [subject])
         facts = {"subject": subject.pk}

@@ -8,16 +8,16 @@ from django.dispatch import Signal
 # Sent with verb (str), by (Subject, a word for a process, or None), subjects (the rows that changed), facts (ids only).
 happened = Signal()
 
-# Sent with subjects, before what happened is recorded. Receivers answer with the rows that they changed.
+# Sent with subjects before the end of their sessions is recorded. Receivers return the rows that they changed.
 session_ending = Signal()
 
-# Sent with subjects in the transaction that switches them on again, before it does. Receivers end what they had when
-# they were switched off, swept by now or not, and answer with the rows that they changed.
+# Sent with subjects in the transaction that switches them on again, before that change. Receivers end what they
+# had when they were switched off, even if no sweep has, and return the rows that they changed.
 coming_back = Signal()
 
 
 def changed_by(signal: Signal, subjects: Sequence[Any]) -> list[Any]:
-    """Send one of these signals for all subjects at once, as rows are locked in order of id; collect the rows.
+    """Send a signal once for all subjects, because rows are locked in the order of their ids; return the changed rows.
 
     The receivers lock rows, so their order is part of the lock order (grants.wiring).
     """

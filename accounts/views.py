@@ -1,4 +1,4 @@
-"""Sign in, sign out, why it failed, and the way back in."""
+"""The pages for signing in and out, for a failed sign-in and for recovery."""
 
 from __future__ import annotations
 
@@ -15,48 +15,13 @@ from mozilla_django_oidc.views import OIDCLogoutView
 
 from accounts import idp, recover, sessions, sso
 from accounts.models import Subject
-
-_ASK_ADMIN = "Tell an admin this code; the log has the details beside it."
-# What went wrong and what to do, for each reason code that people can act on.
-REASONS: dict[str, tuple[str, str]] = {
-    "PROVIDER_DOWN": ("The identity provider does not answer.", "Wait a minute and try again."),
-    "PROVIDER_BUSY": (
-        "Too many people wait for the identity provider.",
-        "It answers slowly at the moment. Try again in a few seconds.",
-    ),
-    "PROVIDER_REFUSED": (
-        "The identity provider said no.",
-        "You may have no access to Stint there. Try again, or ask your admin.",
-    ),
-    "PROVIDER_ANSWER": ("The identity provider's answer makes no sense.", _ASK_ADMIN),
-    "SESSION_OVER": (
-        "Your session at the identity provider is over.",
-        "Sign in again; what you were doing is kept where it was.",
-    ),
-    "STATE_UNKNOWN": (
-        "This sign-in was begun elsewhere, or too long ago.",
-        "Begin it again here. If that repeats, allow cookies for this site.",
-    ),
-    "CODE_MISSING": ("The identity provider sent nothing to sign in with.", "Begin again."),
-    "INACTIVE": ("Your account is switched off.", "Ask your admin; it follows the identity provider."),
-    "EXPIRED": (
-        "The proof of who you are had expired.",
-        "Try again. If that repeats, a clock is wrong: tell an admin.",
-    ),
-    "IAT_FUTURE": ("The proof of who you are is from the future.", "A clock is wrong: tell an admin."),
-    "NBF_FUTURE": ("The proof of who you are is from the future.", "A clock is wrong: tell an admin."),
-}
-CODES = frozenset(
-    {*REASONS, "ALG_NOT_ALLOWED", "SIG_BAD", "KID_UNKNOWN", "KID_AMBIGUOUS", "KEY_BAD", "MALFORMED",
-     "ISS_MISMATCH", "AUD_MISMATCH", "AZP_MISMATCH", "CLAIM_MISSING", "SUB_MISSING", "SUB_MISMATCH", "NONCE_MISMATCH",
-     "TYP_MISMATCH", "AT_HASH_MISMATCH", "KEY_WEAK", "UNKNOWN"}
-)  # fmt: skip
+from accounts.sign_in_failures import explain, known_code
 
 
 @login_not_required
 @require_safe
 def signin(request: HttpRequest) -> HttpResponse:
-    """One button; there is no password here."""
+    """Show the button that leads to the identity provider."""
     if request.user.is_authenticated:
         return redirect("home")
     who = idp.in_words(idp.default().kind) or "your identity provider"
@@ -66,12 +31,11 @@ def signin(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def signin_failed(request: HttpRequest) -> HttpResponse:
-    """Why nobody was signed in, by a code that the log has, too."""
-    code = request.GET.get("code", "")
-    code = code if code in CODES else "UNKNOWN"
-    why, what = REASONS.get(code, ("The proof of who you are did not hold.", _ASK_ADMIN))
+    """Say why the sign-in failed, with the code that is in the log, too."""
+    code = known_code(request.GET.get("code", ""))
+    problem, advice = explain(code)
     later = code in ("PROVIDER_BUSY", "PROVIDER_DOWN")
-    page = {"code": code, "why": why, "what": what}
+    page = {"code": code, "problem": problem, "advice": advice}
     response = render(request, "accounts/signin_failed.html", page, status=503 if later else 403)
     if later:
         response["Retry-After"] = "5"
@@ -89,7 +53,7 @@ class Callback(sso.Callback):
 
 
 class SignOut(OIDCLogoutView):
-    """Out here, then at the provider. POST alone."""
+    """Signs out here, then at the provider; accepts only POST."""
 
     @override
     def post(self, request: HttpRequest) -> HttpResponse:
@@ -101,7 +65,7 @@ class SignOut(OIDCLogoutView):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def recover_page(request: HttpRequest) -> HttpResponse:
-    """Type a recovery code. Never a link: what is in a URL ends up in histories and logs."""
+    """Ask for a recovery code. It is never in a link, because URLs end up in histories and logs."""
     assert isinstance(request.user, Subject)
     context: dict[str, Any] = {"minutes": recover.MINUTES}
     if request.method != "POST":
@@ -116,7 +80,7 @@ def recover_page(request: HttpRequest) -> HttpResponse:
     except recover.NotRecovered as error:
         context["error"] = error.reason
         return render(request, "accounts/recover.html", context, status=422)
-    messages.success(request, "You are an admin now. That is in the record.")
+    messages.success(request, "You are an admin now. This was recorded.")
     return redirect("home")
 
 

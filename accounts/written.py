@@ -1,6 +1,6 @@
-"""Queries whose SQL is written once a process: Django takes longer to write one than PostgreSQL to answer it.
+"""Queries whose SQL is written once per process, because Django takes longer to write it than PostgreSQL to answer.
 
-What changes from call to call is given by name; nothing of an answer is kept.
+Values that change from call to call are passed by name. Results are not kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.db.models import Func, QuerySet, Subquery, Value
 
 
 class Given(Value):
-    """Stands in a query for the value of this name."""
+    """A placeholder in a query for the value passed under this name."""
 
     def __init__(self, name: str, output_field: models.Field[Any, Any]) -> None:
         super().__init__(name, output_field)
@@ -28,9 +28,9 @@ class Given(Value):
 
 
 class Written[Row]:
-    """`Written(lambda: Grant.objects.filter(beneficiary=a_row("who")))(who=7)`: the rows of that, read now.
+    """A query with placeholders: `Written(lambda: Grant.objects.filter(beneficiary=a_row("pk")))(pk=7)` reads its rows.
 
-    `build` is called at the first call: the query that it makes depends on nothing, but for what is Given.
+    `build` runs once, at the first call, so its queryset must depend on nothing but its placeholders.
     """
 
     def __init__(self, build: Callable[[], QuerySet[Any, Row]]) -> None:
@@ -56,7 +56,7 @@ class Written[Row]:
 
 
 def read_along(one: models.Model, name: str, rows: Sequence[models.Model]) -> None:
-    """These are the rows of `one.name`: as prefetch_related() leaves them, had it read them."""
+    """Attach these rows to `one.name`, as prefetch_related() would do."""
     queryset = getattr(one, name).all()
     queryset._result_cache, queryset._prefetch_done = list(rows), True  # noqa: SLF001
     kept = one.__dict__.setdefault("_prefetched_objects_cache", {})
@@ -64,19 +64,19 @@ def read_along(one: models.Model, name: str, rows: Sequence[models.Model]) -> No
 
 
 def has_read(one: models.Model, name: str) -> bool:
-    """Whether the rows of `one.name` were read along with it."""
+    """Are the rows of `one.name` attached already?"""
     return name in one.__dict__.get("_prefetched_objects_cache", ())
 
 
 def among(column: str, values: Given | Subquery, sign: str = "=") -> Func:
-    """Like `in`, for an array: its text is the same for any number of values, and PostgreSQL reads a subquery first."""
+    """Compare with any value of an array. Unlike `in`, its SQL is the same for any number of values."""
     return Func(
         column, values, template="%(expressions)s)", arg_joiner=f" {sign} ANY (", output_field=models.BooleanField()
     )
 
 
 def a_row(name: str) -> Given:
-    """The id of a row."""
+    """A placeholder for the id of a row."""
     return Given(name, models.BigIntegerField())
 
 
@@ -85,7 +85,7 @@ def a_text(name: str) -> Given:
 
 
 def rows(name: str) -> Given:
-    """Ids of rows."""
+    """A placeholder for a list of ids."""
     return Given(name, ArrayField(models.BigIntegerField()))
 
 

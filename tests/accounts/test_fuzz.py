@@ -28,8 +28,9 @@ from django.test import RequestFactory
 
 from accounts import idp, provider
 from accounts.models import Identity, Membership, PortalRole, Subject
+from accounts.sign_in_failures import CODES
 from accounts.sso import logout_url
-from accounts.views import CODES, Authenticate, Callback
+from accounts.views import Authenticate, Callback
 from grants.adapters.transport import HttpxTransport, PooledTransport
 from tests.accounts.conftest import code_of
 from tests.accounts.op import KEY, Json, jwk
