@@ -1,4 +1,4 @@
-"""Whose forms are looked at, and in whose time a page speaks."""
+"""Whose forms are looked at, in whose time a page speaks, and that no browser keeps it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,18 @@ class SignedInBodies:
         if not request.META.get("CONTENT_LENGTH", "").strip("0") or request.user.is_authenticated:
             return None
         return errors.forbidden(request, PermissionDenied("Sign in first, then send this."))
+
+
+class NoStore:
+    """Middleware: a browser keeps no page, so that Back after sign-out shows none."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
 
 
 class TimeZone:

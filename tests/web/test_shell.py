@@ -204,3 +204,9 @@ def test_a_message_is_shown_once(cast: Cast, sign_in: SignIn) -> None:
     assert [str(message) for message in get_messages(answer.wsgi_request)] == ["Saved."]
     assert "Saved." in client.get("/settings").text
     assert "Saved." not in client.get("/settings").text
+
+
+@pytest.mark.parametrize("address", ["/", "/history", "/catalog", "/nothing-here", "/oidc/start"])
+def test_no_browser_keeps_a_page(cast: Cast, sign_in: SignIn, address: str) -> None:
+    """Fault: Back after sign-out shows what the last person saw."""
+    assert "no-store" in sign_in(cast.ada).get(address)["Cache-Control"]
