@@ -69,7 +69,8 @@ class Items:
         if "name" in data:
             at, kind, name = (data.get(key, "") for key in ("connection", "kind", "name"))
             named = {"connection__slug": at, "kind": kind, "name": name}
-            found = visibility.visible_resources(me).filter(**named, retired_at=None).first()
+            sayable = "\x00" not in at + kind + name  # which no text in the database has
+            found = visibility.visible_resources(me).filter(**named, retired_at=None).first() if sayable else None
             if found is not None:
                 yield found.pk, data.get("level", "")
             else:
