@@ -272,6 +272,20 @@ GRANT SELECT ON grants_decision TO stint_app;
 GRANT INSERT ON grants_decision TO stint_app;
 GRANT UPDATE (superseded) ON grants_decision TO stint_app;
 
+CREATE TABLE grants_delivery (
+    subject_id bigint NOT NULL,
+    kind text NOT NULL,
+    delivered_at timestamp with time zone,
+    error text DEFAULT ''::text NOT NULL,
+    CONSTRAINT grants_delivery_pkey PRIMARY KEY (subject_id),
+    CONSTRAINT delivery_of_subject FOREIGN KEY (subject_id) REFERENCES accounts_subject(id),
+    CONSTRAINT delivery_kind_known CHECK ((kind = 'files'::text))
+);
+GRANT SELECT ON grants_delivery TO stint_app;
+GRANT INSERT ON grants_delivery TO stint_app;
+GRANT UPDATE (delivered_at, error) ON grants_delivery TO stint_app;
+GRANT DELETE ON grants_delivery TO stint_app;
+
 CREATE TABLE grants_duejob (
     name text NOT NULL,
     due_at timestamp with time zone NOT NULL,

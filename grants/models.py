@@ -6,7 +6,7 @@ from grants.due import DueJob, ProcessBeat
 from grants.lifecycle.models import Decision, Grant, Request, RequestItem, RoleBinding
 from grants.notifications.models import Cursor
 from grants.policy.models import PolicyRefusal, PolicyVersion, RuleSet
-from grants.tokens.models import Credential, GateUsage
+from grants.tokens.models import Credential, Delivery, GateUsage
 
 __all__ = [
     "AuditEvent",
@@ -15,6 +15,7 @@ __all__ = [
     "Credential",
     "Cursor",
     "Decision",
+    "Delivery",
     "DueJob",
     "GateUsage",
     "Grant",

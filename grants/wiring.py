@@ -19,7 +19,9 @@ from grants.catalog.changes import judged_anew
 from grants.lifecycle import access
 from grants.notifications import mail
 from grants.policy import versions
-from grants.tokens import deliver, tickets, usage
+from grants.tokens import tickets, usage
+from grants.tokens.delivery import base as delivery
+from grants.tokens.delivery import files
 
 RECEIVERS: dict[Signal, tuple[Callable[..., Any], ...]] = {
     coming_back: (access.close_of, tickets.end_sessions_of),  # grants and their bindings, then credentials
@@ -28,7 +30,7 @@ RECEIVERS: dict[Signal, tuple[Callable[..., Any], ...]] = {
     happened: (subscribers.record_happened,),
 }
 # Imported here, so that every process knows which due jobs have nothing to do; grants.tasks registers the others.
-WITH_JOBS = (export, sync, versions, deliver, usage, mail)
+WITH_JOBS = (export, sync, versions, delivery, files, usage, mail)
 
 
 # What every page needs, read in the same query as the signed-in person.

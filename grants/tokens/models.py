@@ -1,4 +1,4 @@
-"""Credentials and their usage. The database enforces what these say: migration 0008 has the keys and triggers."""
+"""Credentials, their delivery and their usage. Migration 0008 has the keys and triggers that enforce this."""
 
 from __future__ import annotations
 
@@ -103,6 +103,41 @@ class Credential(models.Model):
     def is_over_at(self, now: datetime) -> bool:
         """Is it over, by itself or with its grant?"""
         return now >= self.ended_at
+
+
+class Delivery(models.Model):
+    """That the tokens of a service identity are delivered to it: in which way, and what came of the last attempt.
+
+    The due row `token:<subject>` says when the next attempt is.
+    """
+
+    class Kind(models.TextChoices):
+        FILES = "files", "files"
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "not delivered yet"
+        DELIVERED = "delivered", "delivered"
+        FAILING = "failing", "failing"
+
+    subject = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.PROTECT, primary_key=True, db_constraint=False, related_name="+"
+    )
+    kind = models.TextField(choices=Kind)
+    delivered_at = models.DateTimeField(null=True)  # of the last attempt that succeeded
+    error = models.TextField(blank=True, default="", db_default="")  # of the last attempt; empty if that succeeded
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(condition=Q(kind__in=["files"]), name="delivery_kind_known")]
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.kind} to S-{self.pk}"
+
+    @property
+    def state(self) -> State:
+        if self.error:
+            return self.State.FAILING
+        return self.State.DELIVERED if self.delivered_at else self.State.WAITING
 
 
 class GateUsage(models.Model):

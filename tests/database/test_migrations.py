@@ -80,6 +80,30 @@ def test_back_and_forth_ends_where_it_began(plain: psycopg.Connection) -> None:
     assert _whole(plain) == before
 
 
+def test_a_delivery_of_before_goes_on(plain: psycopg.Connection) -> None:
+    """Fault: a release that takes every delivery for one that was ended."""
+    migrate("grants", "0024_no_want_until")
+    info = psycopg.conninfo.conninfo_to_dict(SUPERUSER) | {"dbname": plain.info.dbname}
+    with psycopg.connect(**info) as superuser:  # type: ignore[arg-type]
+        superuser.execute("SET session_replication_role = replica")
+        (pk,) = superuser.execute(
+            "INSERT INTO accounts_subject (kind, name, active, version) VALUES ('person', 'w', true, 0) RETURNING id"
+        ).fetchone() or (None,)
+        superuser.execute(
+            "INSERT INTO grants_duejob (name, due_at) SELECT x, stint_now() FROM unnest(%s::text[]) x",
+            [[f"token:{pk}", "token:0", "sync:token"]],
+        )
+    migrate()
+    with psycopg.connect(**info) as superuser:  # type: ignore[arg-type]
+        superuser.execute("SET session_replication_role = replica")
+        made = superuser.execute(
+            "DELETE FROM grants_delivery RETURNING subject_id, kind, delivered_at, error"
+        ).fetchall()
+        superuser.execute("DELETE FROM grants_duejob WHERE name ~ 'token'")
+        superuser.execute("DELETE FROM accounts_subject WHERE id = %s", [pk])
+    assert made == [(pk, "files", None, "")]
+
+
 def test_further_back_than_can_be_is_refused(plain: psycopg.Connection) -> None:
     before = _whole(plain)
     with pytest.raises(IrreversibleError):

@@ -20,7 +20,7 @@ from grants.audit.verify import verify
 from grants.due import DueJob
 from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant, Request
-from grants.tokens import deliver
+from grants.tokens.delivery import base, files
 from grants.tokens.mint import read
 from grants.tokens.models import Credential
 from tests.cast import Cast
@@ -116,16 +116,16 @@ def test_two_messages_for_one_delivery_make_one_token(
     """Each would take the other's token for lost and revoke it, and who wrote last might have been revoked."""
     settings.ENV = settings.ENV.model_copy(update={"token_dir": tmp_path})
     grant = working(cast)
-    deliver.begin(grant.beneficiary, by=cast.ada)
-    write, waits = deliver._write, iter((1.0, 0.2))
+    base.begin(grant.beneficiary, by=cast.ada)
+    write, waits = files._write, iter((1.0, 0.2))
 
     def slowly(path: Path, token: str) -> None:
         time.sleep(next(waits))
         write(path, token)
 
-    monkeypatch.setattr(deliver, "_write", slowly)
+    monkeypatch.setattr(files, "_write", slowly)
     at_once(*[lambda: tasks.run(f"token:{grant.beneficiary_id}")] * 2)
-    token = deliver.path_of(grant.beneficiary_id, grant.resource_id, grant.level).read_text().strip()
+    token = files.path_of(grant.beneficiary_id, grant.resource_id, grant.level).read_text().strip()
     assert Credential.objects.get(digest=read(token)).revoked_at is None
     assert Credential.objects.count() == 1
     tasks.run(f"token:{grant.beneficiary_id}")  # the lock is not kept

@@ -11,7 +11,7 @@ from accounts.models import Subject
 from grants.audit.models import AuditEvent
 from grants.lifecycle.models import Grant, Request
 from grants.policy import versions
-from grants.tokens import deliver
+from grants.tokens.delivery.base import status_of
 from tests.cast import POLICY, Cast
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +50,7 @@ def test_added_once_and_granted_where_nobody_needs_to_decide(cast: Cast) -> None
     assert f"work on {cast.pool.name} until" in service("list")
     assert grant.drain_until > grant.ends_at
     assert f"below {worker.ref}/" in service("deliver", "etl worker")
-    assert deliver.is_on(worker)
+    assert status_of(worker)
     assert AuditEvent.objects.latest("seq").actor == "cli"
 
 
@@ -74,7 +74,7 @@ def test_whose_it_is_can_be_said(cast: Cast) -> None:
         service(*arguments, "--team", "ingest")
     worker = Subject.objects.get(kind="service", team__slug="ingest")
     assert Grant.objects.get().beneficiary == worker
-    assert deliver.is_on(worker)
+    assert status_of(worker)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from grants import tasks
 from grants.audit import Verb, record
 from grants.catalog.models import Connection
 from grants.lifecycle import access, decide
-from grants.tokens import deliver, issue, tickets
+from grants.tokens import issue, tickets
+from grants.tokens.delivery import base
 from grants.tokens.mint import mint, read
 from tests.cast import Cast
 from tests.conftest import connect
@@ -58,7 +59,7 @@ def test_a_credential_is_kept_as_its_digest_alone(
     work = working(cast)
     first = issue.issue(run, by=cast.ada)
     second = issue.rotate(first.credential, by=cast.ada)
-    deliver.begin(work.beneficiary, by=cast.ada)
+    base.begin(work.beneficiary, by=cast.ada)
     tasks.run(f"token:{work.beneficiary_id}")
     (file,) = (tmp_path / work.beneficiary.ref).iterdir()
     with transaction.atomic():

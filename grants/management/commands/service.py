@@ -16,7 +16,7 @@ from grants.catalog.levels import WORDS
 from grants.catalog.models import Resource
 from grants.lifecycle.ask import Wanted, ask
 from grants.lifecycle.models import Grant, Request
-from grants.tokens.deliver import begin
+from grants.tokens.delivery.base import begin
 
 
 class Command(BaseCommand):

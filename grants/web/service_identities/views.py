@@ -21,7 +21,7 @@ from accounts.models import Subject, Team
 from grants import clock
 from grants.lifecycle import visibility
 from grants.lifecycle.models import Grant
-from grants.tokens import deliver
+from grants.tokens.delivery.base import begin, end, status_of
 from grants.web.signed_in import signed_in
 
 RECENT = 20
@@ -91,8 +91,8 @@ def switch(request: HttpRequest, pk: int) -> HttpResponse:
 def delivery(request: HttpRequest, pk: int) -> HttpResponse:
     one = _one(request, pk)
     if request.POST.get("to") == "on":
-        return _do(request, one, "Its tokens are delivered from now on.", lambda me: deliver.begin(one, by=me))
-    return _do(request, one, "No more tokens are delivered.", lambda me: deliver.end(one, by=me))
+        return _do(request, one, "Its tokens are delivered from now on.", lambda me: begin(one, by=me))
+    return _do(request, one, "No more tokens are delivered.", lambda me: end(one, by=me))
 
 
 def _do(request: HttpRequest, one: Subject, told: str, act: Callable[[Subject], object]) -> HttpResponse:
@@ -119,7 +119,7 @@ def _page(request: HttpRequest, one: Subject, *, problem: str = "", form: Servic
                      .select_related("resource__connection").order_by("-pk")[:RECENT]),
         "may_manage": service_identities.may_manage(one.team, me),
         "may_ask": service_identities.acts_for(me, one) and one.active,
-        "delivered": deliver.is_on(one),
+        "delivery": status_of(one),
     }  # fmt: skip
     status = 403 if problem else 422 if form and form.errors else 200
     return render(request, "service_identities/service.html", context, status=status)

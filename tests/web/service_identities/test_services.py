@@ -12,7 +12,8 @@ from grants.audit.models import AuditEvent
 from grants.lifecycle.models import Request
 from grants.notifications import mail
 from grants.policy import versions
-from grants.tokens import deliver
+from grants.tokens.delivery import base
+from grants.tokens.models import Delivery
 from tests.cast import POLICY, Cast
 from tests.tokens.scene import WORKERS, asks_for, machine, working
 from tests.web.conftest import SignIn
@@ -107,10 +108,10 @@ def test_looked_after(cast: Cast, sign_in: SignIn, worker: Subject) -> None:
     assert browser.post(f"/services/{worker.pk}/rename", {"name": "orders worker"}).status_code == 302
     assert browser.post(f"/services/{worker.pk}/rename", {"name": ""}).status_code == 422
     browser.post(f"/services/{worker.pk}/delivery", {"to": "on"})
-    assert deliver.is_on(worker)
+    assert base.status_of(worker)
     assert "Deliver no more" in browser.get(f"/services/{worker.pk}").text
     browser.post(f"/services/{worker.pk}/delivery", {"to": "off"})
-    assert not deliver.is_on(worker)
+    assert base.status_of(worker) is None
     browser.post(f"/services/{worker.pk}/switch", {"to": "off"})
     worker.refresh_from_db()
     assert (worker.name, worker.active) == ("orders worker", False)
@@ -120,6 +121,16 @@ def test_looked_after(cast: Cast, sign_in: SignIn, worker: Subject) -> None:
     browser.post(f"/services/{worker.pk}/switch", {"to": "on"})
     worker.refresh_from_db()
     assert worker.active
+
+
+def test_a_delivery_that_fails_is_told(cast: Cast, sign_in: SignIn, worker: Subject) -> None:
+    """Fault: a page that says "delivered" of what never was."""
+    base.begin(worker, by=cast.ada)
+    page = sign_in(cast.ada).get(f"/services/{worker.pk}").text
+    assert f"STINT_TOKEN_DIR/{worker.ref}/" in page
+    assert "The last attempt failed" not in page
+    Delivery.objects.filter(pk=worker.pk).update(error="No space left on device")
+    assert "The last attempt failed: No space left on device." in sign_in(cast.ada).get(f"/services/{worker.pk}").text
 
 
 def test_what_it_holds(cast: Cast, sign_in: SignIn) -> None:

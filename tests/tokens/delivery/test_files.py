@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,58 +10,31 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from pytest_django import Settings
 
 from accounts import service_identities
-from accounts.errors import NotAllowed
-from grants import clock, due, sweeper, tasks
+from grants import clock
 from grants.audit.models import AuditEvent
 from grants.due import DueJob
 from grants.lifecycle import access, decide
 from grants.lifecycle.models import Grant
-from grants.policy import versions
-from grants.tokens import deliver, issue
-from grants.tokens.mint import read
+from grants.tokens import issue
+from grants.tokens.delivery import files
 from grants.tokens.models import Credential
-from tests.cast import POLICY, Cast
-from tests.tokens.scene import WORKERS, asks_for, machine, working
+from tests.cast import Cast
+from tests.tokens.delivery.conftest import delivered, file_of
+from tests.tokens.scene import asks_for, working
 
 pytestmark = pytest.mark.django_db
 
 type At = Callable[[datetime | timedelta | None], datetime]
 
 
-@pytest.fixture
-def folder(settings: Settings, tmp_path: Path) -> Path:
-    settings.ENV = settings.ENV.model_copy(update={"token_dir": tmp_path / "tokens"})
-    return tmp_path / "tokens"
-
-
-@pytest.fixture
-def job(cast: Cast, at: At) -> Grant:
-    """A CI job that may run etl/prod for two hours: its tokens last one."""
-    at(clock.now())
-    versions.apply(POLICY + WORKERS, by=None)
-    request = asks_for(
-        cast, machine("ingest", cast.ada, "ci"), by=cast.ada, minutes=120, resource=cast.deployment, level="run"
-    )
-    return decide.approve(request, by=cast.chiara).grants.get()
-
-
 def run(grant: Grant) -> timedelta:
-    return deliver.deliver(grant.beneficiary_id)
-
-
-def file_of(grant: Grant) -> Path:
-    return deliver.path_of(grant.beneficiary_id, grant.resource_id, grant.level)
-
-
-def delivered(grant: Grant) -> Credential:
-    return Credential.objects.get(digest=read(file_of(grant).read_text().strip()))
+    return files.deliver(grant.beneficiary_id)
 
 
 def test_written_for_its_reader_alone(folder: Path, job: Grant) -> None:
-    assert run(job) == deliver.LOOK_AGAIN
+    assert run(job) == files.LOOK_AGAIN
     file = file_of(job)
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     token = delivered(job)
@@ -162,50 +134,6 @@ def test_removed_when_it_is_over(folder: Path, cast: Cast, job: Grant, at: At, e
     assert Credential.objects.count() == 1
 
 
-def test_due_when_access_opens_and_the_secret_is_in_no_message(
-    folder: Path, cast: Cast, at: At, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From the approval to the file: the sweeper publishes the row's name, and nothing else."""
-    versions.apply(POLICY + WORKERS, by=None)
-    worker = machine("ingest", cast.ada)
-    deliver.begin(worker, by=cast.ben)
-    assert deliver.is_on(worker)
-    due.done(f"token:{worker.pk}", again=timedelta(hours=1))
-    DueJob.objects.exclude(name=f"token:{worker.pk}").update(due_at=clock.now() + timedelta(hours=1))
-    grant = decide.approve(asks_for(cast, worker, by=cast.ada), by=cast.chiara).grants.get()
-    sent: list[dict[str, object]] = []
-    monkeypatch.setattr(tasks.run, "apply_async", lambda **message: sent.append(message))
-    assert sweeper.publish() == 1
-    assert sent == [{"args": [f"token:{worker.pk}"], "retry": False}]
-    tasks.run(*json.loads(json.dumps(sent[0]["args"])))
-    assert delivered(grant)
-    again = DueJob.objects.get(name=f"token:{worker.pk}")
-    assert again.lease_until is None
-    assert timedelta(seconds=50) < again.due_at - clock.now() <= timedelta(minutes=1)
-
-
-def test_a_message_without_its_row_delivers_nothing(folder: Path, cast: Cast, job: Grant) -> None:
-    """Late, delivered twice, or put into the broker by somebody else: for a machine whose team said no, or a person."""
-    deliver.begin(job.beneficiary, by=cast.ada)
-    deliver.end(job.beneficiary, by=cast.ada)
-    mine = decide.approve(cast.asks(), by=cast.chiara).grants.get()
-    for grant in (job, mine):
-        tasks.run(f"token:{grant.beneficiary_id}")
-        assert not file_of(grant).exists()
-    assert not Credential.objects.exists()
-
-
-@pytest.mark.parametrize("act", [issue.revoke, issue.rotate], ids=["revoked", "replaced"])
-def test_a_delivered_token_that_ends_is_replaced_at_once(
-    folder: Path, cast: Cast, job: Grant, act: Callable[..., object]
-) -> None:
-    deliver.begin(job.beneficiary, by=cast.ada)
-    tasks.run(f"token:{job.beneficiary_id}")
-    assert DueJob.objects.get(name=f"token:{job.beneficiary_id}").due_at > clock.now()
-    act(delivered(job), by=cast.ada)
-    assert DueJob.objects.get(name=f"token:{job.beneficiary_id}").due_at <= clock.now()
-
-
 def test_a_pipe_in_its_place_holds_nobody(folder: Path, job: Grant) -> None:
     """The machine that reads there may write there, too."""
     run(job)
@@ -247,28 +175,3 @@ def in_time() -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-
-
-def test_begun_and_ended_by_its_team_and_in_the_record(cast: Cast) -> None:
-    worker = machine("ingest", cast.ada)
-    for act in (deliver.begin, deliver.end):
-        for other in (cast.chiara, cast.oscar):
-            with pytest.raises(NotAllowed):
-                act(worker, by=other)
-    with pytest.raises(NotAllowed):
-        deliver.begin(cast.ben, by=cast.ben)  # a person
-    deliver.begin(worker, by=cast.ada)
-    deliver.begin(worker, by=cast.ada)
-    deliver.end(worker, by=cast.priya)
-    assert not deliver.is_on(worker)
-    verbs = AuditEvent.objects.filter(verb__startswith="delivery").values_list("verb", "actor").order_by("seq")
-    assert list(verbs) == [("delivery.begun", cast.ada.ref), ("delivery.ended", cast.priya.ref)]
-
-
-def test_without_a_folder_nothing_is_made(cast: Cast, job: Grant) -> None:
-    with pytest.raises(deliver.NoFolder):
-        run(job)
-    deliver.begin(job.beneficiary, by=cast.ada)
-    tasks.run(f"token:{job.beneficiary_id}")  # said in the log, tried again
-    assert DueJob.objects.get(name=f"token:{job.beneficiary_id}").due_at > clock.now()
-    assert not Credential.objects.exists()

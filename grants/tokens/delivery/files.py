@@ -1,7 +1,6 @@
-"""Deliver tokens to machines: write each into a file that the machine reads, and replace it before it expires.
+"""Deliver tokens as files: write each where the machine reads it, and replace it before it expires.
 
-A Celery task does this and takes its work from a due row. The process that makes a token also writes the file, so no
-token passes the broker. The file itself is the only record of which token was delivered.
+The file itself is the only record of which token was delivered.
 """
 
 from __future__ import annotations
@@ -17,17 +16,13 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Coalesce
 
-from accounts import service_identities
-from accounts.errors import NotAllowed
-from accounts.models import Subject
-from grants import clock, due
+from grants import clock
 from grants.audit import Verb, record
-from grants.lifecycle.access import DELIVERY, token_job
 from grants.lifecycle.models import Grant
 from grants.tokens import issue
+from grants.tokens.delivery import base
 from grants.tokens.mint import read
-from grants.tokens.models import Credential
-from grants.tokens.sentences import Says
+from grants.tokens.models import Credential, Delivery
 
 LOOK_AGAIN = timedelta(minutes=1)  # a file may be deleted at any time
 SOON = timedelta(seconds=1)
@@ -42,37 +37,16 @@ class NoFolder(OSError):
         super().__init__("STINT_TOKEN_DIR is not set, so no token is delivered")
 
 
-def begin(service: Subject, *, by: Subject | str) -> None:
-    """Deliver tokens for every live grant of this identity, from now on. Raises NotAllowed.
-
-    `by` is a person, or "cli" for a command on the portal's machine.
-    """
-    _permit(service, by)
-    if is_on(service):
-        return
-    with transaction.atomic():
-        due.ensure(token_job(service.pk))
-        record(Verb.DELIVERY_BEGUN, by=by, subject=service.pk)
-
-
-def end(service: Subject, *, by: Subject) -> None:
-    """Stop delivery. Delivered tokens work until they expire or are revoked. Raises NotAllowed."""
-    _permit(service, by)
-    with transaction.atomic():
-        due.DueJob.objects.filter(name=token_job(service.pk)).delete()
-        record(Verb.DELIVERY_ENDED, by=by, subject=service.pk)
-
-
-def is_on(service: Subject) -> bool:
-    return due.is_known(token_job(service.pk))
-
-
 def path_of(subject_id: int, resource_id: int, level: str) -> Path:
     """The file for this level on this resource, the same for each later grant. Raises NoFolder."""
     folder: Path | None = settings.ENV.token_dir
     if folder is None:
         raise NoFolder
-    return folder / f"S-{subject_id}" / f"{resource_id}.{level}"
+    return folder / _folder_name(subject_id) / f"{resource_id}.{level}"
+
+
+def _folder_name(subject_id: int) -> str:
+    return f"S-{subject_id}"
 
 
 def deliver(subject_id: int) -> timedelta:
@@ -86,11 +60,6 @@ def deliver(subject_id: int) -> timedelta:
     again = [_deliver(grant, now) - now for grant in longest.values()]
     _remove_others(subject_id, (path_of(subject_id, *key) for key in longest))
     return max(SOON, min([LOOK_AGAIN, *again]))
-
-
-@due.job(DELIVERY)
-def _deliver_due(subject_id: str) -> timedelta:
-    return deliver(int(subject_id))
 
 
 def _deliver(grant: Grant, now: datetime) -> datetime:
@@ -169,6 +138,14 @@ def _remove_others(subject_id: int, kept: Iterable[Path]) -> None:
             file.unlink(missing_ok=True)
 
 
-def _permit(service: Subject, by: Subject | str) -> None:
-    if service.team is None or not (isinstance(by, str) or service_identities.may_manage(service.team, by)):
-        raise NotAllowed(Says.NOT_DELIVERED)
+class Files:
+    """See base.DeliveryKind."""
+
+    def target(self, service_id: int) -> str:
+        return f"STINT_TOKEN_DIR/{_folder_name(service_id)}/"
+
+    def deliver(self, service_id: int) -> timedelta:
+        return deliver(service_id)
+
+
+base.register(Delivery.Kind.FILES, Files())
