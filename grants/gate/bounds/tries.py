@@ -1,4 +1,4 @@
-"""A bucket of tries for each address, which fills again with time. Bounded in memory.
+"""A bucket of tries for each key, an address mostly, which fills again with time. Bounded in memory.
 
 The library `limits` was not taken: its memory grows with the number of addresses, and a thread of its own clears it.
 """
@@ -10,34 +10,31 @@ from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
-MOST = 10_000  # addresses that are remembered; the one whose last try is oldest is forgotten
+MOST = 10_000  # keys that are remembered; the one whose last try is oldest is forgotten
 
 
 class Tries:
     def __init__(self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._seconds, self._clock = (
-            most,
-            seconds,
-            clock,
-        )  # a bucket, and how long one try takes to come back
+        """A bucket holds `most` tries; each comes back after so many `seconds`."""
+        self._most, self._seconds, self._clock = most, seconds, clock
         self._full_at: OrderedDict[str, float] = OrderedDict()  # when each bucket is full again
 
-    def take(self, who: str) -> bool:
+    def take(self, key: str) -> bool:
         """Take one try; give False where none is left."""
         now = self._clock()
-        full_at = max(now, self._full_at.get(who, now)) + self._seconds
+        full_at = max(now, self._full_at.get(key, now)) + self._seconds
         if full_at - now > self._most * self._seconds + 1e-6:
             return False
-        self._full_at[who] = full_at
-        self._full_at.move_to_end(who)
+        self._full_at[key] = full_at
+        self._full_at.move_to_end(key)
         while len(self._full_at) > MOST:
             self._full_at.popitem(last=False)
         return True
 
-    def give_back(self, who: str) -> None:
+    def give_back(self, key: str) -> None:
         """Return a try: it succeeded."""
-        if who in self._full_at:
-            self._full_at[who] -= self._seconds
+        if key in self._full_at:
+            self._full_at[key] -= self._seconds
 
 
 def network_of(peer: str) -> str:

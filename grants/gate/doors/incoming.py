@@ -1,4 +1,4 @@
-"""What a caller sends after the head: read whole, or passed on piece by piece; never waited for without an end."""
+"""Bodies of callers: read whole or passed on piece by piece, each within a time."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def too_long(most: int) -> Refusal:
 
 
 async def continued(request: web.BaseRequest) -> None:
-    """Tell a client that waits for it to send its body. Only now: what is refused need not be sent."""
+    """Tell a client to send its body that waits to be told. A call that was refused before need not send one."""
     if "Expect" in request.headers:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # no part of the answer: aiohttp would take it for one
+        request.writer.output_size = 0  # aiohttp would take it for a part of the answer
 
 
 async def read_json(
     request: web.BaseRequest, seconds: float, most: int, take: Callable[[int], None]
 ) -> tuple[Json, int]:
-    """The body of a route that is looked into, and how many bytes it had. Raises CallRefused, as `take` does."""
+    """Read and parse a JSON body; give it with its number of bytes. Raises CallRefused, as `take` does."""
     length = request.content_length
     if length is not None and length > most:
         raise CallRefused(too_long(most))
@@ -55,7 +55,7 @@ async def read_json(
 
 
 class Stream:
-    """A body that nobody looks into, for the orchestrator's request. `failure` says why it broke off, if it did."""
+    """A body that is passed on unread. `failure` says why it broke off, if it did."""
 
     def __init__(self, request: web.BaseRequest, seconds: float, most: int) -> None:
         self._request, self._seconds, self._most = request, seconds, most
@@ -63,7 +63,7 @@ class Stream:
         self.failure: Refusal | None = None
 
     def end(self, refusal: Refusal) -> None:
-        """The access has ended: a body that is not whole by now never will be, and does nothing."""
+        """Break off a body that is not whole yet: its access has ended, and without its end the call has no effect."""
         if not self._whole:
             self.failure = refusal
             self._request.content.set_exception(web.RequestPayloadError())

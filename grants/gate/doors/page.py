@@ -1,4 +1,4 @@
-"""The page of a refusal, whole in one answer: the gate serves no files of its own. Looks as the portal does."""
+"""The page of a refusal, in the portal's look and in one answer: the gate serves no files of its own."""
 
 from __future__ import annotations
 

@@ -58,15 +58,15 @@ _TITLES = {
 
 
 class Context(NamedTuple):
-    """What a refusal may speak of besides itself."""
+    """What a refusal may mention, beside the refusal itself."""
 
     portal: str  # public URL of the portal
     snapshot: Snapshot | None = None  # None: there is none yet
-    principal: Principal | None = None  # None: it is not known who calls
+    principal: Principal | None = None  # None: the caller is not authenticated
     now: datetime | None = None  # the snapshot's; None without one
     method: str = ""
-    path: str = ""  # as the caller wrote it, canonical; "" where it had no one meaning
-    sign_in: str = ""  # where a browser gets a session; "" where it can't, and on a path that programs call
+    path: str = ""  # canonical; "" where it could mean two things
+    sign_in: str = ""  # where a browser gets a session; "" where none can, and on a path that programs call
     things: Mapping[str, str] = MappingProxyType({})  # kinds of resources, in words
 
 
@@ -90,15 +90,15 @@ def render(refusal: Refusal, *, html: bool, context: Context) -> Rendered:
 
 
 def sentence(refusal: Refusal, things: Mapping[str, str]) -> str:
-    """Why, for people."""
+    """Say in a sentence why a call was refused."""
     said = _access(refusal, things) if refusal.code in {Code.NO_GRANT, Code.ENDED} else _SENTENCES[refusal.code]
     return f"{said} {refusal.why}" if refusal.why else said
 
 
 def request_link(ask: Ask | None, context: Context) -> str:
-    """The portal's request form, filled in. What was called by a name is looked up there, by who asks.
+    """Link to the portal's request form, filled in. A thing that was called by name is looked up there for the asker.
 
-    So a thing that does not exist, or that the policy hides, looks the same here as one that was not granted.
+    So a thing that does not exist, or that the policy hides, looks here like one without a grant.
     """
     if ask is None or ask.need == ANY:
         return ""
@@ -159,7 +159,7 @@ def _page(refusal: Refusal, link: str, context: Context) -> str:
 
 
 def _had(ask: Ask, context: Context) -> page.Had:
-    """Of the caller's own grants alone: one who has none here is told the same whether there is such a thing or not."""
+    """What the caller has or had there, by its own grants alone, so that nobody learns here whether a thing exists."""
     if context.snapshot is None or context.principal is None or context.now is None:
         return page.Had()
     grant = nearest(context.snapshot, context.principal, ask, context.now)
