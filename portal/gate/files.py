@@ -1,4 +1,4 @@
-"""How many files the gate may have open: each connection is one, and what a system gives at first is little."""
+"""Raise the number of files that the gate may have open: each connection needs one, and the default is low."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-_UNKNOWN = 2048  # where no system says
+_UNKNOWN = 2048  # when the system does not say
 
 
 def most_files() -> int:
-    """Raise the soft limit to the hard one, and tell what it is then."""
+    """Raise the soft limit to the hard one; return the limit in effect."""
     try:
         import resource  # noqa: PLC0415 (there is none on Windows)
     except ImportError:
@@ -19,7 +19,7 @@ def most_files() -> int:
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError) as error:  # a system whose own bound is below its hard limit
+        except (ValueError, OSError) as error:  # the system allows less than its hard limit
             log.warning("files_not_raised", soft=soft, error=str(error))
         else:
             soft = hard

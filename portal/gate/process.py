@@ -1,4 +1,4 @@
-"""The gate's process: starts, tells how it is on a port of its own, stops without cutting anybody off in mid-answer."""
+"""The gate's process: it starts, reports its state on a port of its own, and lets answers end before it stops."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from portal.postgres.rights import GATE_TOO_MUCH, refusal
 
 log = structlog.get_logger(__name__)
 
-_FEW = Limits(connections=16, connections_each=16)  # of who asks how it is: no connection of callers takes these
+_FEW = Limits(connections=16, connections_each=16)  # for the admin port, so that callers cannot use up its connections
 _LAST_WRITES = 5.0  # seconds for the database to take the last counts
 
 
 class Gate:
-    """Everything of one gate, and the order in which it comes and goes."""
+    """The parts of one gate, and the order in which they start and stop."""
 
     def __init__(self, env: GateEnv, kinds: Mapping[str, Kind]) -> None:
         self.env = env
@@ -56,7 +56,7 @@ class Gate:
         self.usage = Usage(self.writes, env.gate_name)
         self.beat = Beat(self.writes, env.gate_name, __version__)
         self.client = Client(self.limits, scheme=env.gate_scheme)
-        # A connection of its own: who enters does not queue behind counts.
+        # A separate connection, so that a browser that enters does not wait for counts to be written.
         self.tickets = Writes(database)
         enter = Enter(self.feed, self.tickets, portal=env.public_url, limits=self.limits, addresses=self.addresses)
         self.locks = Locks(Writes(database), self.limits.turn)
@@ -65,7 +65,7 @@ class Gate:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
-        """Until told to stop (0), or until a part of it has ended that never ends (1)."""
+        """Run until told to stop; return the exit code: 1 when a part has ended, 2 for a wrong database role."""
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self.stopping.set)
@@ -74,7 +74,7 @@ class Gate:
             admin = await loop.create_server(teller, self.env.gate_host, self.env.gate_admin_port)
             self._begin(self.feed.run(), self.memory.keep(), self.usage.run(), self.gateway.sockets.watch(), watch())
             try:
-                # Nobody is listened to who could not be answered.
+                # Listen only once calls can be answered.
                 if await self._first(self.feed.until(lambda _: True, seconds=float("inf"))):
                     if await self._writes_tables():
                         return 2
@@ -90,7 +90,7 @@ class Gate:
                 admin.close()
 
     async def _writes_tables(self) -> bool:
-        """Is the role of the database more than the gate's? Said once, before anybody is listened to."""
+        """Has the database role more rights than a gate may have? Checked and logged before the gate listens."""
         while not self.stopping.is_set():
             with suppress(Unwritten):
                 row = await self.tickets.call(GATE_TOO_MUCH, ())
@@ -115,7 +115,7 @@ class Gate:
         self._tasks += [asyncio.create_task(part) for part in parts]
 
     async def _first(self, wanted: Coroutine[Any, Any, Any]) -> bool:
-        """Wait for it, or for the end: True if it came first."""
+        """Wait for this coroutine or for the end; return True when the coroutine was first."""
         it, stop = asyncio.ensure_future(wanted), asyncio.ensure_future(self.stopping.wait())
         done, _ = await asyncio.wait([it, stop, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         for one in (it, stop):
@@ -148,7 +148,7 @@ class Gate:
         except OSError as error:
             log.error("gate_state_not_written", error=str(error))
 
-    # How it is.
+    # The admin port.
 
     async def _tell(self, request: web.BaseRequest) -> web.StreamResponse:
         match request.path:

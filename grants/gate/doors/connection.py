@@ -24,7 +24,7 @@ _SHARES = 4  # a subject may keep one of so many parts of all connections
 _TELLS = 60.0  # seconds between two such lines of the log
 
 
-class Connection(web.RequestHandler):
+class ClientConnection(web.RequestHandler):
     """One connection. Cut when its first request is not whole in time; answered in JSON when it cannot be parsed.
 
     Until a caller is authenticated on it, it is a stranger's: it may not stay idle, and gives way when all connections
@@ -97,7 +97,7 @@ class Connection(web.RequestHandler):
 
 
 class Server(web.Server):
-    """Makes a Connection for each connection, and bounds their number."""
+    """Makes a ClientConnection for each connection, and bounds their number."""
 
     def __init__(self, handler: Any, *, limits: Limits, addresses: Addresses | None = None) -> None:
         super().__init__(handler, handler_cancellation=True)
@@ -105,11 +105,11 @@ class Server(web.Server):
         self._addresses = addresses or Addresses()
         self._of: Counter[str] = Counter()
         self._known: Counter[int] = Counter()
-        self._open: set[Connection] = set()
-        self.strangers: OrderedDict[Connection, None] = OrderedDict()  # the oldest first
+        self._open: set[ClientConnection] = set()
+        self.strangers: OrderedDict[ClientConnection, None] = OrderedDict()  # the oldest first
         self._told = float("-inf")
 
-    def admit(self, connection: Connection) -> bool:
+    def admit(self, connection: ClientConnection) -> bool:
         """Tell whether a connection may stay. Where all are taken, an idle stranger's is cut for it."""
         peer = connection.peername[0] if isinstance(connection.peername, tuple) else ""
         # Behind a proxy all have one address, so they are not counted by it.
@@ -127,7 +127,7 @@ class Server(web.Server):
         CONNECTIONS.set(len(self._open))
         return True
 
-    def know(self, connection: Connection, subject: int) -> None:
+    def know(self, connection: ClientConnection, subject: int) -> None:
         """Take note of a connection's subject. One that a subject has beyond its share stays a stranger's."""
         if connection not in self.strangers or self._known[subject] >= max(1, self._limits.connections // _SHARES):
             return
@@ -135,7 +135,7 @@ class Server(web.Server):
         connection.subject = subject
         self._known[subject] += 1
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: ClientConnection) -> None:
         self.strangers.pop(connection, None)
         if connection in self._open:
             self._open.remove(connection)
@@ -165,7 +165,7 @@ class Server(web.Server):
 
     @override
     def __call__(self) -> web.RequestHandler:
-        return Connection(
+        return ClientConnection(
             self,
             limits=self._limits,
             loop=self._loop,
@@ -179,5 +179,5 @@ class Server(web.Server):
 
 def known(request: web.BaseRequest, subject: int) -> None:
     """A caller was authenticated on this request's connection."""
-    if isinstance(request.protocol, Connection):
+    if isinstance(request.protocol, ClientConnection):
         request.protocol.known(subject)

@@ -45,7 +45,7 @@ from grants.gate.doors.enter import PREFIX, Enter
 from grants.gate.doors.incoming import Stream, read_json, too_long
 from grants.gate.doors.metrics import ANSWERED, DECIDED, SPENT
 from grants.gate.doors.narrowing import narrowed
-from grants.gate.doors.sockets import Sockets
+from grants.gate.doors.sockets import SocketDoor
 from grants.gate.doors.upstream import Asking, Client, Orchestrator, Served, Unanswered, whole
 from grants.gate.doors.usage import Usage
 from grants.gate.feed.locks import OTHERS_FIRST, Locks
@@ -81,7 +81,7 @@ class Gateway:
         self.locks = locks
         self.authorizer = Authorizer(feed, scheme=client.scheme)
         self.callers = Callers(limits)
-        self.sockets = Sockets(self.authorizer, client, usage, limits, self.callers)
+        self.sockets = SocketDoor(self.authorizer, client, usage, limits, self.callers)
         self._kinds = kinds
         self._turns = Turns(seconds=limits.turn, why=OTHERS_FIRST)
         self._served: dict[str, Served] = {}

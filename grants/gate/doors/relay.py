@@ -184,7 +184,7 @@ class Relay:
             try:
                 passed = await self.authorizer.decide_on_message(self.call, shown.number, shown.body)
                 if not self.authorizer.visible(self.call, passed.outcome).covers(shown.visible):
-                    continue  # a worker in its drain keeps it; one whose access is over is cut by Sockets
+                    continue  # a worker in its drain keeps it; one whose access is over is closed by SocketDoor
                 step = await narrowed(self.authorizer, self.call, shown.body, passed)
             except CallRefused as error:
                 if error.refusal.status >= 500:

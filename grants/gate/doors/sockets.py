@@ -55,7 +55,7 @@ class _Opener(NamedTuple):
     works: bool
 
 
-class Sockets:
+class SocketDoor:
     def __init__(self, authorizer: Authorizer, client: Client, usage: Usage, limits: Limits, callers: Callers) -> None:
         self.authorizer, self.client, self.usage, self.limits, self.callers = authorizer, client, usage, limits, callers
         self.recent_callers = RecentCallers()
