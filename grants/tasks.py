@@ -88,7 +88,7 @@ def _sync_directory(slug: str) -> timedelta | None:
 def _take_leftovers(slug: str) -> timedelta | None:
     """Take the roles that a restored database does not know, once."""
     provider = providers.named(slug)
-    leftovers.own_up_to(row_of(provider), providers.adapter(provider))
+    leftovers.adopt_leftovers(row_of(provider), providers.adapter(provider))
     return None
 
 

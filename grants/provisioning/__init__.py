@@ -1,1 +1,1 @@
-"""Makes the identity provider match what is wanted."""
+"""Give and take back roles at identity providers, so that they match the live grants."""

@@ -1,4 +1,7 @@
-"""The calls under way: many people at once, each in order, the most urgent first. These threads know no database."""
+"""Call providers for many people at once: each person's calls in order, the most urgent first.
+
+The threads that call never use the database.
+"""
 
 from __future__ import annotations
 
@@ -27,23 +30,26 @@ from grants.provisioning.steps import Doing, Done, Held, Unproved
 
 log = structlog.get_logger(__name__)
 
-CALLS = 12  # at once; more gain nothing on one provider
-BACKLOG = 4 * CALLS  # with less than this in hand, more is leased: no hand is idle while we are at the database
+CALLS = 12  # at once; more make one provider no faster
+BACKLOG = 4 * CALLS  # with less than this in hand, more is leased, so that no thread is idle while the database is used
 CONFIRM = 50  # in one transaction
-GATHER = 0.05  # seconds that a first answer waits for others: a commit costs about the same for one and for many
-GLANCE = 0.1  # seconds after which we look for what is newly due, however long the calls in hand take
+GATHER = 0.05  # seconds that a first answer waits for others: a commit costs about the same for one as for many
+GLANCE = 0.1  # seconds until newly due bindings are looked for, however long the calls in hand take
 
 # No call begins later than this after the lease began: it could end after the lease.
 BEGIN_WITHIN = leases.LEASE_SECONDS - CALL_SECONDS
-_MASS = {Step.GIVE, Step.TAKE, Step.RECHECK}  # what only has to know whether one role is held
-_CHANGES_NOTHING_YET = {Step.CHECK, Step.RECHECK}  # when it is first told what is held; what it does then must land
-_NO_TOKEN = {401, 404}  # Stint's own account is refused, or there is no such realm
+_MASS = {Step.GIVE, Step.TAKE, Step.RECHECK}  # steps that only need to know whether one role is held
+_CHANGES_NOTHING_YET = {
+    Step.CHECK,
+    Step.RECHECK,
+}  # until they have read what is held; a call that follows must end within the lease
+_NO_TOKEN = {401, 404}  # Stint's own account is refused, or the realm does not exist
 
 _callers = ThreadPoolExecutor(CALLS, thread_name_prefix="reconcile")
 
 
 class Failure(NamedTuple):
-    """Why it was not done; `of_provider`: no other call there would have gone better; `answered`: it said no."""
+    """Why a step failed; `of_provider`: any other call there would have failed, too; `answered`: it was refused."""
 
     reason: str
     of_provider: bool = False
@@ -51,7 +57,7 @@ class Failure(NamedTuple):
 
 
 class NotBegun(NamedTuple):
-    """It came too late to be begun, or the provider is away."""
+    """The step was not begun: it was too late for that, or the provider is away."""
 
 
 class Task(NamedTuple):
@@ -61,19 +67,19 @@ class Task(NamedTuple):
     idp: RoleProvider | Failure
     health: Health
     trial: bool
-    tried: Failure | None = None  # with others of this person in one call, of which it is not known what it did
+    tried: Failure | None = None  # the failure of a joint call, which may have been carried out all the same
     called: bool = False  # together with others of this person
 
     @property
     def role(self) -> Role | None:
-        """Read back with others of this role. Not where more is to be known than whether it is held now."""
+        """The role with whose others it is read back; None where more must be known than whether it is held now."""
         lease = self.lease
         mass = lease.next in _MASS and lease.role_key and not lease.found_before
         return (lease.idp_id, lease.role) if mass and not isinstance(self.idp, Failure) else None
 
 
 class Begun(NamedTuple):
-    """One that has to know what the person holds before it goes on."""
+    """A step that waits to know what the person holds."""
 
     task: Task
     idp: RoleProvider
@@ -85,9 +91,9 @@ type Subject = tuple[int, str]
 
 
 class Calls:
-    """The calls of one turn. The providers are found here, beside the database; the threads only call them.
+    """The calls of one turn. Providers are looked up by the thread that uses the database; the others only call them.
 
-    A turn that loses the database goes on in the next one: what was called must be written down.
+    If a turn loses the database, the next turn continues with this object: what was called must be written down.
     """
 
     def __init__(self, connect: Callable[[int], RoleProvider], health: Callable[[int], Health]) -> None:
@@ -97,15 +103,15 @@ class Calls:
         self._answered: SimpleQueue[Sequence[Answer]] = SimpleQueue()  # an empty one: lease more
         self._asked = True
         self._unwritten: list[Answer] = []
-        self._lanes: dict[Subject, deque[Task]] = {}  # of the people whom a thread is at, or will be
-        self._order: list[tuple[int, int, Subject]] = []  # a heap of the lanes that no thread is at yet
+        self._lanes: dict[Subject, deque[Task]] = {}  # of the people whom a thread serves, or will
+        self._order: list[tuple[int, int, Subject]] = []  # a heap of the lanes that no thread serves yet
         self._turn = count()
         self._trials: set[object] = set()  # leases
         self._gather: Gather[Begun] = Gather()
         self._lock = threading.Lock()
 
     def begin(self, ours: Sequence[Lease], *, trial: bool = False) -> None:
-        """Have these called; what concerns one person is called in order, one after the other."""
+        """Have these called; the calls for one person are made one after the other."""
         self._asked = False
         if trial:
             self._trials |= {lease.uuid for lease in ours}
@@ -121,7 +127,7 @@ class Calls:
             _callers.submit(self._next)
 
     def _line_up(self, tasks: Sequence[Task]) -> int:
-        """Everybody's tasks in a lane; all of them before a thread is at the first. Returns how many lanes are new."""
+        """Put each person's tasks into a lane, all before a thread begins the first. Returns how many lanes are new."""
         new = 0
         with self._lock:
             for task in tasks:
@@ -137,17 +143,17 @@ class Calls:
 
     @property
     def to_do(self) -> int:
-        """How many are in hand and do not merely wait to be read back."""
+        """How many are in hand, without those that only wait to be read back."""
         return self.in_hand - self._gather.waiting
 
     def more_is_due(self, more: bool) -> None:
-        """Whether more may be due than was taken up: what is done then waits for it, and asks for it in time."""
+        """Say whether more may be due than is in hand: then finished calls wait for it, to be read back together."""
         self._gather.more = more
 
     def answers(self) -> list[Answer]:
-        """What has come back, about CONFIRM; less when hands are free, nothing if it takes longer than a GLANCE.
+        """Return about CONFIRM answers; fewer when threads are free, none if that takes longer than a GLANCE.
 
-        The same again until it is `written`: the database may go away in between.
+        Returns the same again until they are `written`: the database may be lost in between.
         """
         if self._unwritten:
             return list(self._unwritten)
@@ -168,7 +174,7 @@ class Calls:
         return list(group)
 
     def written(self, answers: Sequence[Answer]) -> None:
-        """These are known to the database, and are in hand no more."""
+        """Forget these answers: they are in the database now."""
         self._unwritten = [answer for answer in self._unwritten if answer not in answers]
         self._count([lease for lease, _ in answers], -1)
 
@@ -177,16 +183,16 @@ class Calls:
         self.urgent += sign * sum(lease.urgency == Urgency.ENDED for lease in held)
 
     def _find(self, idp_id: int) -> RoleProvider | Failure:
-        """Anew each time: what was missing may be there by now, and a secret be another one."""
+        """Look up the provider each time: what was missing may be there by now, and a secret may have changed."""
         try:
             return self._connect(idp_id)
         except AdapterError as error:
             return Failure(error.reason, of_provider=True)
 
     def _next(self) -> None:
-        """Everything for the person whose first is the most urgent.
+        """Do everything for the person whose first task is the most urgent.
 
-        The lane goes with its last task, so that a later one gets a thread again.
+        The lane is removed with its last task, so that a later task gets a thread again.
         """
         with self._lock:
             *_, subject = heapq.heappop(self._order)
@@ -206,7 +212,7 @@ class Calls:
                     return
 
     def _do(self, task: Task) -> None:
-        """Up to where it has to know what the person holds; alone, it is told at once."""
+        """Do one task up to where it must know what the person holds, and read that unless it waits for others."""
         answer = _begin(task)
         begun = answer if isinstance(answer, Begun) else None
         if not isinstance(answer, Begun):
@@ -217,9 +223,9 @@ class Calls:
             self._read_alone(begun)
 
     def _do_together(self, tasks: Sequence[Task]) -> None:
-        """Several of one person: one call where that works, and what the person holds is read once for all.
+        """Do several tasks of one person: in one call where that works, and with one read for all of them.
 
-        They are answered as one, so that what they all are to have next is begun as one.
+        They are answered together, so that their next steps are begun together.
         """
         begun = [_begin(task) for task in _called_together(tasks)]
         failed = [one for one in begun if not isinstance(one, Begun)]
@@ -229,16 +235,16 @@ class Calls:
                 self._is_done(task.role)
 
     def _is_done(self, role: Role, begun: Begun | None = None) -> None:
-        """The call of this role is made; where it is to be read back with others, read what is enough by now."""
+        """Note that a call for this role is made; read those that wait, if they are enough now."""
         ripe = self._gather.add(role, begun)
         if self._gather.more and not self._asked and self.to_do < BACKLOG // 2:
-            self._asked = True  # twice would do no harm
+            self._asked = True  # asking twice would do no harm
             self._answered.put(())
         if ripe:
             self._read(role, ripe)
 
     def _read(self, role: Role, begun: list[Begun]) -> None:
-        """Read these back: from one list of who has the role, or each alone where that does not pay or is not sure."""
+        """Read these back from one list of who has the role; one by one where that costs more or is not certain."""
         while begun:
             enough = self._gather.enough(role, len(begun))
             listed = _listed(begun) if enough else None
@@ -257,7 +263,7 @@ class Calls:
 
 
 def alike(lane: Sequence[Task]) -> list[Task]:
-    """The first tasks of a person that are one step at one provider, as it was found, each of another role."""
+    """Return the first tasks of a person that are the same step at the same provider, each for another role."""
     first = lane[0]
     found: dict[str, Task] = {}
     for task in lane:
@@ -274,14 +280,14 @@ def _may_begin(task: Task) -> bool:
 
 
 def _called_together(tasks: Sequence[Task]) -> list[Task]:
-    """These, of which those that can be were called as one. Where that failed, each is to be called by itself."""
+    """Make one call for those of these tasks that allow it. Where that failed, each is to be called by itself."""
     idp = tasks[0].idp
     those = [task for task in tasks if steps.may_be_together(task.lease) and _may_begin(task)]
     if len(those) < 2 or isinstance(idp, Failure):
         return list(tasks)
     try:
         steps.together(idp, [task.lease for task in those])
-    except Exception as error:  # noqa: BLE001 (whatever it was, each by itself has its own error)
+    except Exception as error:  # noqa: BLE001 (whatever it was, each call by itself has its own error)
         tried = _failure(those[0].lease, error)
         also = tried._replace(of_provider=False)  # it was one call, and counts once
         return [task._replace(tried=tried if task is those[0] else also) if task in those else task for task in tasks]
@@ -306,7 +312,7 @@ def _begin(task: Task) -> Answer | Begun:
 
 
 def _resume(begun: Begun, held: Held) -> Answer:
-    """Go on with what the person holds. What follows from it and changes something is read back alone."""
+    """Continue with what the person holds. A change that follows from it is read back alone."""
     lease = begun.task.lease
     if time.monotonic() > lease.begun + leases.LEASE_SECONDS and lease.next in _CHANGES_NOTHING_YET:
         return lease, NotBegun()
@@ -322,7 +328,7 @@ def _resume(begun: Begun, held: Held) -> Answer:
 
 
 def _read_once(begun: Sequence[Begun]) -> Iterator[Answer]:
-    """What these, all of one person, hold is read once, now that all calls are made."""
+    """Read once what the person of all these holds, now that all calls are made."""
     if not begun:
         return
     try:
@@ -332,15 +338,15 @@ def _read_once(begun: Sequence[Begun]) -> Iterator[Answer]:
     else:
         for place, one in enumerate(begun):
             late = place > 0 and time.monotonic() > one.task.lease.begun + BEGIN_WITHIN
-            # What was seen is written down for all of these at once, and by then is to be young still.
+            # What was seen is written down for all of these at once, and must not be old by then.
             yield (one.task.lease, NotBegun()) if late and one.task.lease.next is Step.LOOK else _resume(one, held)
 
 
 def _listed(begun: Sequence[Begun]) -> Holders | None:
-    """Who has the role of these; None where the list is not to be believed.
+    """Return who has the role of these; None where the list cannot be trusted.
 
-    What it does not show may be there all the same (a right that is lost empties lists, without an error): somebody
-    who is not on it is read alone, and must not have it either.
+    A role may be held that the list does not show (a lost right empties lists, without an error). So one person who is
+    not on the list is read alone, and must not have the role either.
     """
     role = begun[0].task.lease.role
     try:
@@ -371,4 +377,4 @@ def _failure(lease: Lease, error: Exception) -> Failure:
         away = isinstance(error, Unavailable) or (isinstance(error, Refused) and error.code in _NO_TOKEN)
         return Failure(error.reason, of_provider=away, answered=not away and not isinstance(error, Withheld))
     log.error("reconcile_failed", binding=lease.id, exc_info=error)
-    return Failure(f"Stint failed itself ({type(error).__name__}); its log has the details.")
+    return Failure(f"Stint failed with an error of its own ({type(error).__name__}). Its log has the details.")

@@ -1,7 +1,7 @@
-"""Which read-backs wait for each other: of a role that many are to have or to lose, all who have it are read at once.
+"""Decide which roles are read back together: one list of who holds a role instead of a read for each person.
 
-One alone is never kept waiting. While many calls for a role are under way, or more is due than is in hand, those that
-are done wait until they are enough for a list that long, or for PATIENCE.
+A single read-back never waits. While many calls for a role are under way, or more is due than is in hand, finished
+calls wait until they are enough for a list of that length, or for PATIENCE seconds.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Iterator
 type Role = tuple[int, str]  # at which provider
 
 LIST_FROM = 8  # read-backs of one role; fewer are read one by one
-ROWS = 20  # of a list cost about as much as one person read alone
+ROWS = 20  # this many rows of a list cost about as much as reading one person alone
 PATIENCE = 3.0  # seconds that a read-back waits for others: of 10,000 who have the role, 500 are enough for a list
-NO_LIST = 10.0  # seconds for which no list is asked for again where there was none
+NO_LIST = 10.0  # seconds without another request for a list where there was none
 
 
 class Gather[Task]:
-    """The read-backs of one turn, by their role. Each method answers with those that are to be read now."""
+    """The read-backs of one turn, by their role. Each method returns those that are to be read now."""
 
     def __init__(self) -> None:
         self.waiting = 0
@@ -34,12 +34,12 @@ class Gather[Task]:
         self._lock = threading.Lock()
 
     def expect(self, role: Role) -> None:
-        """A call is about to be made that is then to be read back."""
+        """Count a call that is about to be made and then read back."""
         with self._lock:
             self._under_way[role] += 1
 
     def add(self, role: Role, task: Task | None = None) -> list[Task]:
-        """One that was expected is done, and is to be read back; or came to nothing."""
+        """Add an expected call that is done; without `task`, it failed and is not read back."""
         with self._lock:
             self._under_way[role] -= 1
             if task is not None:
@@ -49,7 +49,7 @@ class Gather[Task]:
             return self._ripe(role)
 
     def was_read(self, role: Role, *, size: int | None = None, in_vain: bool = False) -> list[Task]:
-        """What was to be read is: from a list of this `size`, or each alone; `in_vain`: for want of a list."""
+        """Say that these were read: from a list of this `size`, or one by one; `in_vain`: because there was no list."""
         with self._lock:
             self._reading.discard(role)
             if size is not None:
@@ -59,13 +59,13 @@ class Gather[Task]:
             return self._ripe(role)
 
     def late(self) -> Iterator[tuple[Role, list[Task]]]:
-        """What has waited for long enough."""
+        """Return what has waited for long enough."""
         with self._lock:
             ripe = [(role, self._ripe(role)) for role in list(self._tasks)]
         return ((role, tasks) for role, tasks in ripe if tasks)
 
     def enough(self, role: Role, count: int) -> bool:
-        """Are so many enough for a list?"""
+        """Are this many enough for a list?"""
         may = time.monotonic() >= self._no_list.get(role, 0.0)
         return may and count >= max(LIST_FROM, self._size.get(role, 0) // ROWS)
 

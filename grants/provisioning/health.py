@@ -1,9 +1,9 @@
-"""How each provider is, by what came of our calls. It is asked less while it is away, and known at once to be back.
+"""Know how each provider is from the results of our calls: call it less while it is away, and notice when it is back.
 
-After a row of failures that are the provider's own, it is shut: what is due waits, and once a second a few are tried,
-each other time the least urgent first: many that fail for a reason of their own must not keep the others waiting.
-What it answers, be it no, opens it.
-Whatever the failure, one of what failed is tried each second; when that works, all that failed is due at once.
+After ROW failures in succession that are the provider's own, it is shut: due bindings wait, and once a second a few are
+tried. Every other time these are the least urgent ones: many that fail for a reason of their own must not keep the
+others waiting. Any answer opens it again, a refusal, too. While anything is failing, one failed binding is tried each
+second; when that succeeds, all failed bindings are due at once.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-ROW = 6  # failures of the provider's own, without a success between them: it is away
-TRY_EVERY = 1.0  # seconds, give or take a fifth: several workers do not come as one
+ROW = 6  # failures of the provider's own without a success between them: then it counts as away
+TRY_EVERY = 1.0  # seconds, give or take a fifth, so that several workers do not try at one moment
 MOST_TRIED = 32  # a second: what fails for a reason of its own must not keep the others waiting
-TELL_EVERY = 60.0  # seconds between two lines of the log about one provider
+TELL_EVERY = 60.0  # seconds between two log lines about one provider
 
 
 class Health:
-    """One provider, as one worker sees it. Written by the thread at the database alone."""
+    """One provider, as one worker sees it. Only the thread that uses the database writes it."""
 
     def __init__(self) -> None:
         self.shut = False
-        self.failing = False  # something there has failed, and is not known to be well
-        self.failures = 0  # since it was last told
+        self.failing = False  # something there has failed, and has not succeeded since
+        self.failures = 0  # since they were last logged
         self._reasons: Counter[str] = Counter()
         self._row = 0
         self._tried = 0
@@ -40,7 +40,7 @@ class Health:
         if not self.failing:
             self.failing = True
             self._wait()
-        if answered and self.shut:  # its no is a yes to whether it is there
+        if answered and self.shut:  # a refusal shows that it is there
             self.shut, self._row = False, 0
         self._row += its_own
         if self._row >= ROW and not self.shut:
@@ -48,7 +48,7 @@ class Health:
             self._wait()
 
     def succeeded(self, *, after_failure: bool) -> bool:
-        """Something was done there. True when what failed is to be tried at once."""
+        """Note a success. Returns True when failed bindings are to be tried at once."""
         back = self.shut or after_failure
         self.shut, self._row = False, 0
         if not back or time.monotonic() < self._next_release:
@@ -57,11 +57,11 @@ class Health:
         return True
 
     def seconds_to_try(self) -> float | None:
-        """Until something that waits is to be tried; None when nothing waits."""
+        """Return the seconds until waiting bindings are to be tried; None when none waits."""
         return max(0.0, self._next_try - time.monotonic()) if self.shut or self.failing else None
 
     def may_try(self) -> int:
-        """How many of what waits may be tried now. While it is shut twice as many each time, so that it opens."""
+        """Return how many waiting bindings may be tried now: while it is shut, twice as many each time."""
         if self.seconds_to_try() != 0.0:
             return 0
         self._wait()
@@ -70,7 +70,7 @@ class Health:
         return self._tried
 
     def may_tell(self) -> bool:
-        """Is it time for a line? Looked for once a second while there is nothing to tell yet."""
+        """Is it time for a log line? While there is nothing to tell yet, this is asked once a second."""
         now = time.monotonic()
         if now < self._next_telling:
             return False
@@ -78,7 +78,7 @@ class Health:
         return True
 
     def told(self) -> dict[str, object]:
-        """What is to be told of its failures, which are then forgotten."""
+        """Return what the log line says of the failures, and forget them."""
         ((reason, _),) = self._reasons.most_common(1)
         told = {"failures": self.failures, "reason": reason, "other_reasons": len(self._reasons) - 1}
         self.failures = 0
@@ -91,7 +91,7 @@ class Health:
 
 
 class Providers:
-    """All of them, by their rows' ids."""
+    """All providers, by the ids of their rows."""
 
     def __init__(self) -> None:
         self._all: dict[int, Health] = {}
@@ -103,7 +103,7 @@ class Providers:
         return [idp_id for idp_id, health in self._all.items() if health.shut]
 
     def to_try(self) -> Iterator[tuple[int, Health, int]]:
-        """Where something that waits may be tried now, and how much."""
+        """Yield the providers whose waiting bindings may be tried now, and how many of them."""
         for idp_id, health in list(self._all.items()):
             if many := health.may_try():
                 yield idp_id, health, many

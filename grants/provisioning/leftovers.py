@@ -1,6 +1,6 @@
-"""After a restore: roles that were given after the backup, of which the database knows nothing.
+"""Find roles that were given after the backup from which the database was restored.
 
-Judged as any other they would look like somebody's own from before Stint, and stay for ever.
+The database does not know them. Without this they would look like roles from before Stint, and stay for ever.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ log = structlog.get_logger(__name__)
 CALLS = 8  # at once
 PEOPLE = 200  # in one transaction
 
-type Held = tuple[str, str, str]  # external id, role, its key
+type Held = tuple[str, str, str]  # external id, role, its id at the provider
 
-# By id, as everybody does: an UPDATE of many rows takes them in an order of its own.
+# Rows are locked by id, as everywhere: an UPDATE of many rows locks them in an order of its own.
 _LOCK = """
 SELECT FROM grants_rolebinding b JOIN unnest(%s::text[], %s::text[]) v (external_id, role) USING (external_id, role)
 WHERE b.idp_id = %s ORDER BY b.id FOR NO KEY UPDATE OF b
 """
 
-# Taken by the recheck that follows whatever Stint has taken; kept where a grant wants it, as Stint's own.
+# The recheck that follows every role that was taken takes these, too; where a grant wants one, it stays, as Stint's.
 _OURS = """
 UPDATE grants_rolebinding b SET found_before = false, role_key = v.key, generation = b.generation + 1,
     recheck_at = stint_now(), due_at = stint_now(), owed_since = coalesce(b.owed_since, stint_now()), attempts = 0,
@@ -42,10 +42,10 @@ WHERE b.idp_id = %s AND b.external_id = v.external_id AND b.role = v.role
 """
 
 
-def own_up_to(idp: IdP, provider: RoleProvider) -> int:
-    """Every role of Stint's own that somebody holds and no binding explains is Stint's to take; returns how many.
+def adopt_leftovers(idp: IdP, provider: RoleProvider) -> int:
+    """Write down every role of Stint's that somebody holds and no binding explains, to be taken; return how many.
 
-    Raises AdapterError: begun anew, it finds what is left.
+    Raises AdapterError; called again, it finds what is left.
     """
     found = 0
     with ThreadPoolExecutor(CALLS, thread_name_prefix="leftovers") as callers:
@@ -61,7 +61,7 @@ def _held(provider: RoleProvider, person: str) -> Mapping[str, str]:
         held = provider.roles_of(person)
     except Missing:
         return {}
-    # Whoever has a role that a policy maps may have had it before Stint.
+    # Somebody who has a role that a policy maps may have had it before Stint.
     return {role: key for role, key in held.items() if not is_mapped(role)}
 
 

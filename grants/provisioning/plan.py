@@ -1,4 +1,4 @@
-"""What a binding needs next. Pure: the table of MODEL §2, read as a decision."""
+"""Decide what a binding needs next: the moves of docs/model.md as a pure function."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from enum import Enum, auto
 
 
 class Step(Enum):
-    """What to do at the provider, after the phase named beside it in `INTENT` is committed."""
+    """What to do at the provider, after the phase that `INTENT` names for it is committed."""
 
     NOTHING = auto()
     LOOK = auto()  # is the role there before we give it?
     GIVE = auto()  # give it, read back
     CHECK = auto()  # it should be there: read, and give it again if it is not
     TAKE = auto()  # take it, read back
-    RECHECK = auto()  # it was taken: did somebody who was slow give it since?
-    SEE = auto()  # it was there before us and is wanted again: is it still?
+    RECHECK = auto()  # it was taken: has a slow worker given it since?
+    SEE = auto()  # it was there before us and is wanted again: is it still there?
     KEEP = auto()  # nobody wants it, and it was there before us: only the phase moves
 
 
@@ -23,7 +23,7 @@ INTENT = {Step.GIVE: "adding", Step.TAKE: "removing", Step.KEEP: "kept"}
 
 
 def step(phase: str, *, wanted: bool, found_before: bool | None, recheck: bool) -> Step:
-    """The next step of a binding. `recheck`: it was taken, and the time for looking again has come."""
+    """Return the next step of a binding. `recheck`: it was taken, and the time for looking again has come."""
     match phase, wanted:
         case "absent", True:
             return Step.LOOK if found_before is None else Step.GIVE

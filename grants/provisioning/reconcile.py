@@ -1,7 +1,7 @@
-"""Reconcile what is due: read, commit the intent, call, read back, confirm. Many people at once, each in order.
+"""Reconcile due bindings: read, commit the intent, call, read back, confirm. Many people at once, each in order.
 
-Only this thread touches the database; the others only call the provider. While they do, it confirms what has been
-answered and leases what comes next, so that neither waits for the other.
+Only this thread uses the database; the others only call the provider. Meanwhile this one confirms what they answered
+and leases what is next, so that neither waits for the other.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def reconcile(
     providers: Providers = _providers,
     unfinished: list[Calls] = _unfinished,
 ) -> int:
-    """Reconcile up to `limit` due bindings; returns how many were taken up. Safe in any number of workers at once.
+    """Reconcile up to `limit` due bindings; return how many were taken up. Any number of workers may do so at once.
 
-    For as long as `more` says so, as many again are leased whenever hands are free, until nothing is due. When the
-    database is lost, the next turn writes down what has been called: a process that slept until its binding was
-    somebody else's may have given a role that no row tells of.
+    While `more` returns True, as many again are leased whenever threads are free, until nothing is due. When the
+    database is lost, the next turn writes down what has been called: the role may have been given, and no row would
+    say so.
     """
     calls = unfinished.pop() if unfinished else Calls(connect, providers.__getitem__)
     try:
@@ -55,7 +55,7 @@ def reconcile(
 
 
 def seconds_to_next(providers: Providers = _providers) -> float | None:
-    """Until something is to be done; None when nothing will be."""
+    """Return the seconds until there is something to do; None when there will be nothing."""
     soon = waiting.seconds_to_next(but=providers.shut()), providers.seconds_to_try()
     return min((seconds for seconds in soon if seconds is not None), default=None)
 
@@ -82,7 +82,7 @@ def _take_up(calls: Calls, providers: Providers, limit: int) -> int:
 
 
 def _write_down(calls: Calls, providers: Providers) -> None:
-    """A look is followed by the intent to give, and the giving; a result is confirmed; a failure is kept with why."""
+    """Write down the answers: the intent to give after a look, a confirmed result, a failure with its reason."""
     answers = calls.answers()
     if looked := [(lease, answer) for lease, answer in answers if isinstance(answer, bool)]:
         ours = leases.intend_to_give(looked)
@@ -101,7 +101,7 @@ def _write_down(calls: Calls, providers: Providers) -> None:
 
 
 def _learn(providers: Providers, done: Sequence[Lease], failed: Sequence[tuple[Lease, Failure]]) -> None:
-    """How the providers are; what failed there is due at once when one is back, and told when it is late."""
+    """Update the health of the providers: make failed bindings due when one is back, and log those that are late."""
     for lease, failure in failed:
         told = {"binding": lease.id, "step": lease.next.name.lower(), "reason": failure.reason}
         log.debug("binding_not_reconciled", **told)

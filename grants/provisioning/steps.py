@@ -1,7 +1,7 @@
-"""One step of one binding at its provider, read back.
+"""Take one step of one binding at its provider, and read it back.
 
-A step is a generator: it yields whenever it has to know what the person holds, and is sent that. So whoever runs it
-says how it is read, for one person or for all who have the role, and what follows from it is written once.
+A step is a generator: it yields whenever it has to know what the person holds, and is sent that. So its caller decides
+how this is read, for one person or for all who have the role, and what follows from it is written once.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ type Done = tuple[Lease, Result | bool]  # a result, or what a look saw
 
 
 class Held(NamedTuple):
-    """What somebody holds: roles, with their keys; or, where that was asked for, what is said of one of them."""
+    """The roles that a person holds, with their ids at the provider; or what a list says of one of them."""
 
     roles: Mapping[str, str]
     missing: str = ""  # why the provider says that it has nobody of this id
 
     def there(self) -> Mapping[str, str]:
-        """Raises Missing when nobody is there."""
+        """Return the roles. Raises Missing when the provider has no such person."""
         if self.missing:
             raise Missing(self.missing)
         return self.roles
@@ -35,11 +35,11 @@ type Doing = Generator[None, Held, Done]
 
 
 class Unproved(Unavailable):
-    """It answered, and what is there is not what it said: this binding's trouble, not a provider that is away."""
+    """The provider does not show what it said it did. This concerns the binding: the provider is not away."""
 
 
 def read(idp: RoleProvider, external_id: str) -> Held:
-    """Everything that this person holds."""
+    """Read every role that this person holds."""
     try:
         return Held(idp.roles_of(external_id))
     except Missing as error:
@@ -47,7 +47,7 @@ def read(idp: RoleProvider, external_id: str) -> Held:
 
 
 def act(idp: RoleProvider, lease: Lease) -> Done:
-    """One step, read for this person alone. Raises AdapterError; a lying answer is one, too."""
+    """Take one step, and read it back for this person alone. Raises AdapterError, also for an untrue answer."""
     doing = begin(idp, lease)
     try:
         next(doing)
@@ -59,23 +59,23 @@ def act(idp: RoleProvider, lease: Lease) -> Done:
 
 
 def may_be_together(lease: Lease) -> bool:
-    """Its call may be made together with others of the same person: what is meant has a key, and is not theirs.
+    """May its call be joined with others of the same person? Only if the role's id is known and Stint gives the role.
 
-    One that failed before is called alone: the joint call may be what failed, for it takes longer.
+    One that failed before is called alone: the joint call takes longer, and may be what failed.
     """
     known = lease.role_key != "" and not lease.found_before
     return lease.next in {Step.GIVE, Step.TAKE} and known and not lease.again
 
 
 def together(idp: RoleProvider, leases: Sequence[Lease]) -> None:
-    """The calls of several roles of one person, all to be given or all to be taken, as one. Raises as the IdP does."""
+    """Give, or take, several roles of one person in one call. Raises what the provider's adapter raises."""
     keys = {lease.role: lease.role_key for lease in leases}
     change = idp.grant_roles if leases[0].next is Step.GIVE else idp.revoke_roles
     change(leases[0].external_id, keys)
 
 
 def begin(idp: RoleProvider, lease: Lease, *, called: bool = False) -> Doing:
-    """The step that this lease needs; `called`: its call was made, together with others."""
+    """Begin the step that this lease needs; `called`: its call was made, joined with others."""
     match lease.next:
         case Step.GIVE | Step.TAKE if called:
             return _read_back(lease)
@@ -95,9 +95,10 @@ def begin(idp: RoleProvider, lease: Lease, *, called: bool = False) -> Doing:
 
 
 def _look(idp: RoleProvider, lease: Lease) -> Doing:
-    """Its key is committed with the intent: whatever becomes of this process, it can be taken under any name.
+    """See whether the role is there before Stint gives it.
 
-    Where nothing is given, nothing is judged: what somebody holds may have been given by Stint after a backup.
+    The role's id is committed with the intent: if this process dies, the role can still be taken under any name.
+    An adapter that gives no roles judges nothing: what a person holds may have been given by Stint after a backup.
     """
     if isinstance(idp, RevokeOnly):
         idp.prepare(lease.role)
@@ -138,7 +139,7 @@ def _check(idp: RoleProvider, lease: Lease) -> Doing:
 
 
 def _theirs(lease: Lease) -> Doing:
-    """Theirs is never given by us: if it is gone meanwhile, the next one is ours, and is taken."""
+    """A role of before Stint is never given by Stint: if it is gone, the next one is Stint's, and is taken."""
     held = (yield).there()
     return lease, Result.FOUND if lease.role in held else Result.LOST
 
@@ -151,13 +152,13 @@ def _take(idp: RoleProvider, lease: Lease, result: Result) -> Doing:
 def _taken(lease: Lease, held: Mapping[str, str], result: Result) -> Done:
     if not _still(held, lease):
         return lease, result
-    if lease.role_key not in held.values():  # what has the name is another one
+    if lease.role_key not in held.values():  # another role has the name now
         return lease._replace(role_key=held[lease.role]), Result.RETRY_WITH_NEW_KEY
     raise Unproved("The provider says that it took the role back, but still shows it.")
 
 
 def _read_back(lease: Lease) -> Doing:
-    """What was given or taken together with others is read back like any other."""
+    """Read back a step whose call was joined with others."""
     held = yield
     if lease.next is Step.GIVE:
         return _given(lease, held.there())
@@ -171,5 +172,5 @@ def _recheck(idp: RoleProvider, lease: Lease) -> Doing:
 
 
 def _still(held: Mapping[str, str], lease: Lease) -> bool:
-    """Under whatever name."""
+    """Does the person still hold it, under whatever name?"""
     return lease.role in held or (lease.role_key != "" and lease.role_key in held.values())

@@ -1,4 +1,4 @@
-"""What waits for its time: when the next is due, and what is tried sooner because a provider is back."""
+"""Say when the next binding is due, and make failed bindings due sooner once their provider is back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db import connection
 
 from grants.lifecycle.bindings import OVERDUE, Urgency
 
-SPREAD = "1 second"  # over which what failed is tried again at once, so that several workers do not come as one
+SPREAD = "1 second"  # within which failed bindings are spread, so that several workers do not take them at one moment
 
 _NEXT = """
 SELECT extract(epoch FROM min(greatest(soon.due_at, coalesce(soon.lease_until, soon.due_at))) - stint_now())
@@ -21,14 +21,14 @@ FROM unnest(%s::smallint[]) of (urgency) CROSS JOIN LATERAL (
 
 
 def seconds_to_next(*, but: Sequence[int] = ()) -> float | None:
-    """Until the next binding is due, `but` at these providers; 0 if one is; None when none will be."""
+    """Return the seconds until the next binding is due, except at the providers `but`; 0: now, None: none will be."""
     with connection.cursor() as cursor:
         cursor.execute(_NEXT, [list(Urgency), list(but)])
         (seconds,) = cursor.fetchone()
     return None if seconds is None else max(0.0, float(seconds))
 
 
-# In the order of their ids, as everybody locks.
+# Rows are locked in the order of their ids, as everywhere.
 _SOONER = """
 WITH failing AS (
     SELECT id FROM grants_rolebinding WHERE idp_id = %s AND last_error <> '' AND due_at > {than} AND lease IS NULL
@@ -44,7 +44,7 @@ _RELEASE = _SOONER.format(than="stint_now() + %s::interval", to="stint_now() + r
 
 
 def try_sooner(idp_id: int, count: int) -> bool:
-    """Let some of what failed at this provider be due now, the next first. False: nothing there is failing."""
+    """Make up to `count` failed bindings of this provider due now, the next ones first. False: none is failing."""
     with connection.cursor() as cursor:
         cursor.execute(_TRY, [idp_id, count])
         if cursor.rowcount:
@@ -57,14 +57,14 @@ def try_sooner(idp_id: int, count: int) -> bool:
 
 
 def release(idp_id: int) -> int:
-    """The provider is back: whatever failed there is due within a second. Returns how many."""
+    """Make every failed binding of this provider due within a second, since it is back. Returns how many."""
     with connection.cursor() as cursor:
         cursor.execute(_RELEASE, [idp_id, SPREAD, 1_000_000, SPREAD])
         return int(cursor.rowcount)
 
 
 def overdue(idp_id: int) -> int:
-    """How many of what fails at this provider are late enough for people to be told."""
+    """Count the failing bindings of this provider that are late enough for people to be told."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM grants_rolebinding WHERE idp_id = %s AND last_error <> ''"

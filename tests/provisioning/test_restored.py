@@ -42,7 +42,7 @@ def test_a_role_of_the_lost_seconds_is_not_taken_for_their_own(
     now = binding(grant)
     assert (now.phase, now.found_before, now.last_error) == ("absent", None, "Not yet.")
 
-    leftovers.own_up_to(cast.idp, idp)
+    leftovers.adopt_leftovers(cast.idp, idp)
     at(timedelta(seconds=20))
     run()
     now = binding(grant)
