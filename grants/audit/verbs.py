@@ -44,6 +44,9 @@ class Verb(StrEnum):
     REQUEST_ASKED = "request.asked", "asked for access", _PLAIN, About.ACTOR, Mail.APPROVERS
     REQUEST_VOTED = "request.voted", "approved a stage", _PLAIN, About.ACTOR, Mail.APPROVERS
     REQUEST_APPROVED = "request.approved", "approved, access opened", _GOOD, About.ACTOR, Mail.REQUESTER
+    REQUEST_GRANTED_BY_POLICY = (
+        "request.granted_by_policy", "granted it without a decision, access opened", _GOOD, About.ACTOR, Mail.REQUESTER
+    )  # fmt: skip
     REQUEST_DENIED = "request.denied", "denied", _BAD, About.ACTOR, Mail.REQUESTER
     REQUEST_WITHDRAWN = "request.withdrawn", "withdrew the request"
     REQUEST_LAPSED = "request.lapsed", "nobody decided in time", _PLAIN, About.THING, Mail.REQUESTER

@@ -206,7 +206,9 @@ def _file(asked: _Asked, seen: Preview, ruling: Allowed) -> Request:
     # The policy says explicitly that no approval is needed (`stages: []`).
     move(request, State.APPROVED, now=now)
     opened = access.open_grants(request, now=now, drain=ruling.drain)
-    record(Verb.REQUEST_APPROVED, by=asked.by, on=opened, **facts)
+    record(Verb.REQUEST_ASKED, by=asked.by, **facts)
+    granted = facts | {"subject": asked.beneficiary.pk}
+    record(Verb.REQUEST_GRANTED_BY_POLICY, by=f"P-{seen.policy_version}", on=opened, **granted)
     return request
 
 

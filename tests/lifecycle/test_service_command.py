@@ -39,6 +39,8 @@ def wish(cast: Cast) -> list[str]:
 
 def test_added_once_and_granted_where_nobody_needs_to_decide(cast: Cast) -> None:
     versions.apply(POLICY + WORKERS % "[]", by=None)
+    policy = versions.in_force_row()
+    assert policy is not None
     assert "added" in service("add", "etl worker", "--team", "ingest")
     assert "as it was" in service("add", "etl worker", "--team", "ingest")
     worker = Subject.objects.get(kind="service")
@@ -46,7 +48,8 @@ def test_added_once_and_granted_where_nobody_needs_to_decide(cast: Cast) -> None
     assert "is granted" in service(*wish(cast))
     assert "holds it already" in service(*wish(cast))
     grant = Grant.objects.get(beneficiary=worker)
-    assert AuditEvent.objects.get(verb="request.approved").actor == worker.ref
+    assert AuditEvent.objects.get(verb="request.asked").actor == worker.ref
+    assert AuditEvent.objects.get(verb="request.granted_by_policy").actor == policy.ref
     assert f"work on {cast.pool.name} until" in service("list")
     assert grant.drain_until > grant.ends_at
     assert f"below {worker.ref}/" in service("deliver", "etl worker")

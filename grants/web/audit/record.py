@@ -111,7 +111,7 @@ class _Names:
     def actor(self, actor: str) -> str:
         pk = _subject_id(actor)
         if pk is None:
-            return actor.capitalize()
+            return f"Policy {actor}" if re.fullmatch(r"P-\d+", actor) else actor.capitalize()
         return self.subjects[pk].name if pk in self.subjects else actor
 
     def thing(self, kind: str, pk: int) -> Thing:

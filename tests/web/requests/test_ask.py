@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 
 from grants import clock
+from grants.audit.models import AuditEvent
 from grants.catalog.models import Resource
 from grants.lifecycle import decide
 from grants.lifecycle.models import Grant, Request
@@ -210,7 +211,17 @@ def test_a_rule_that_asks_nobody_says_so_and_grants_at_once(cast: Cast, sign_in:
     assert "the policy grants this without asking" in page
     assert "Get access</button>" in page
     send(client, form(cast.deployment, level="view"))
-    assert Grant.objects.get().level == "view"
+    grant = Grant.objects.get()
+    assert grant.level == "view"
+    # Fault: the record says that who asked has approved it.
+    policy = versions.in_force_row()
+    assert policy is not None
+    page = sign_in(cast.olga).get(f"/audit?thing={grant.ref}").text
+    assert f"Policy {policy.ref}" in page
+    assert "granted it without a decision" in page
+    assert "approved" not in re.sub(r"<option.*?</option>", "", page, flags=re.DOTALL)
+    events = AuditEvent.objects.order_by("-seq").values_list("verb", "actor")[:2]
+    assert list(events) == [("request.granted_by_policy", policy.ref), ("request.asked", cast.ada.ref)]
 
 
 def test_the_form_says_who_when_and_which_rule_in_the_persons_zone(
