@@ -15,6 +15,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from playwright.sync_api._context_manager import PlaywrightContextManager
 
 from portal.embedded import ROLES, Postgres
 
@@ -66,10 +67,16 @@ class WithoutPrograms:
     def __init__(self) -> None:
         self._item: pytest.Item | None = None
         sys.addaudithook(self._look)  # for ever: there is no way to take one back
+        # It starts its driver from a loop of its own, which would go on after the skip, in all tests that follow.
+        PlaywrightContextManager.__enter__ = lambda _manager: self._leave_out("a browser")
 
     def _look(self, event: str, args: tuple[object, ...]) -> None:
-        if event in STARTS and self._item is not None:
-            self._item.stash[_started] = str(args[0]) if args else event
+        if event in STARTS:
+            self._leave_out(str(args[0]) if args else event)
+
+    def _leave_out(self, program: str) -> None:
+        if self._item is not None:
+            self._item.stash[_started] = program
             pytest.skip(_reason(self._item))
 
     @pytest.hookimpl(wrapper=True)

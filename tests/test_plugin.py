@@ -10,8 +10,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = """
-import contextlib, os, subprocess, sys, threading
+import asyncio, contextlib, os, subprocess, sys, threading
 import pytest
+from playwright.sync_api import sync_playwright
 
 START = [sys.executable, "-c", ""]
 
@@ -44,6 +45,14 @@ def part():
 def test_by_a_fixture(part): pass
 def test_by_the_same_fixture(part): pass
 
+def test_a_browser():
+    with sync_playwright():
+        pass
+
+def test_no_loop_is_left_by_it():
+    with pytest.raises(RuntimeError):
+        asyncio.get_running_loop()
+
 @pytest.mark.real
 def test_marked(): pass
 
@@ -72,7 +81,8 @@ def test_a_test_that_starts_a_program_is_left_out(tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_XDIST_WORKER": "gw0"}  # a worker starts no PostgreSQL
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert re.findall(r"^(PASSED|FAILED) \S*::(\w+)", done.stdout, re.MULTILINE) == [
+        ("PASSED", "test_no_loop_is_left_by_it"),
         ("PASSED", "test_plain"),
         ("FAILED", "test_that_fails"),
     ], done.stdout
-    assert "1 failed, 1 passed, 7 skipped, 1 deselected" in done.stdout
+    assert "1 failed, 2 passed, 8 skipped, 1 deselected" in done.stdout
