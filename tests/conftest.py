@@ -10,17 +10,14 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-import psycopg
 import pytest
-from django.core.management import call_command
-from django.db import connection, connections
+from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 
 from grants import clock
 from tests.cast import Cast, make_cast
+from tests.databases import EMPTY, SUPERUSER, KeptCast, connect, copied  # noqa: F401 (tests ask for SUPERUSER here)
 from tests.real.keycloak import keycloak, realm  # noqa: F401 (fixtures: one server for all modules)
-
-SUPERUSER = os.environ["STINT_TEST_SUPERUSER_URL"]
 
 TEST_CLOCK = """
 CREATE TABLE stint_clock (at timestamptz);
@@ -36,27 +33,25 @@ CREATE OR REPLACE FUNCTION stint_now() RETURNS timestamptz LANGUAGE plpgsql STAB
 def django_db_setup(django_db_blocker: DjangoDbBlocker, worker_id: str) -> Iterator[None]:
     """A database of this worker's own, made as superuser, migrated as owner, used as app."""
     name = f"test_{worker_id}"
-    with psycopg.connect(SUPERUSER, autocommit=True) as superuser:
-        superuser.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        superuser.execute(f'CREATE DATABASE "{name}" OWNER stint_owner')
     with django_db_blocker.unblock():
         connection.close()
+        copied(name)
         connection.settings_dict["NAME"] = name
-        migrate(TEST_CLOCK)
+        with connect("stint_owner") as owner:
+            owner.execute(TEST_CLOCK)
+        with connect("superuser") as superuser:
+            superuser.execute(EMPTY)
     yield
     with django_db_blocker.unblock():
         connection.close()
 
 
-def migrate(*statements: str) -> None:
-    """Make the tables, as owner, of the database that Django's default connection is set to; then run `statements`."""
-    connections.databases["owner"] = connection.settings_dict | {"USER": "stint_owner"}
-    call_command("migrate", verbosity=0, database="owner")
-    with connections["owner"].cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-    connections["owner"].close()
-    del connections["owner"], connections.databases["owner"]
+@pytest.fixture(scope="session")
+def kept_cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> KeptCast:
+    with django_db_blocker.unblock():
+        kept = KeptCast()
+        connection.close()
+    return kept
 
 
 @pytest.fixture(scope="session")
@@ -64,20 +59,17 @@ def worker_id(request: pytest.FixtureRequest) -> str:
     return os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
-def connect(role: str, **options: object) -> psycopg.Connection:
-    """A connection of its own to this worker's database, as one of the roles or "postgres" the superuser."""
-    info = psycopg.conninfo.conninfo_to_dict(SUPERUSER)
-    info["dbname"] = connection.settings_dict["NAME"]
-    if role != "superuser":
-        info["user"] = role
-    return psycopg.connect(**info, **options)  # type: ignore[arg-type]
-
-
 def url_of(role: str) -> str:
     """The URL of this worker's database for another process, as one of the roles or "superuser"."""
     with connect(role) as known:
         info = known.info
         return f"postgresql://{info.user}@/{info.dbname}?host={info.host}&port={info.port}"
+
+
+@pytest.fixture
+def fast(request: pytest.FixtureRequest) -> bool:
+    """Whether this is `make test-fast`: a few of many examples are enough."""
+    return bool(request.config.option.fast)
 
 
 @pytest.fixture(autouse=True)
@@ -101,25 +93,8 @@ def commits(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterat
         connection.close()
         yield
         connection.close()
-        _empty()
-
-
-def _empty() -> None:
-    with connect("superuser") as superuser:
-        superuser.execute("SET session_replication_role = replica")
-        tables = superuser.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename ~ '^(accounts|grants|django_session)'"
-        ).fetchall()
-        for (table,) in tables:
-            if table not in ("grants_audithead", "grants_duejob", "grants_cursor"):
-                superuser.execute(f'DELETE FROM "{table}"')
-        superuser.execute("DELETE FROM grants_duejob WHERE name NOT IN ('mail', 'heads')")
-        superuser.execute("UPDATE grants_duejob SET due_at = clock_timestamp(), lease_until = NULL")
-        superuser.execute("UPDATE grants_cursor SET seq = 0, error = ''")
-        superuser.execute(
-            "UPDATE grants_audithead SET seq = 0, hash = decode(repeat('00', 32), 'hex'), xact = 0, base = 0"
-        )
-        superuser.execute("UPDATE stint_clock SET at = NULL")
+        with connect("superuser") as superuser:
+            superuser.execute("SELECT kept.empty()")
 
 
 @pytest.fixture
@@ -137,8 +112,8 @@ def at(request: pytest.FixtureRequest) -> Callable[[datetime | timedelta | None]
 
 
 @pytest.fixture
-def cast(request: pytest.FixtureRequest) -> Cast:
+def cast(request: pytest.FixtureRequest, kept_cast: KeptCast) -> Cast:
     """The people, teams, resources and policy that the stories are told with (tests/cast.py)."""
     if "commits" not in request.fixturenames:
         request.getfixturevalue("db")
-    return make_cast()
+    return kept_cast.again() or make_cast()

@@ -269,10 +269,10 @@ def value_at(answer: Any, path: Path) -> Any:
 
 
 @pytest.mark.parametrize("where", ANSWERS)
-def test_no_answer_makes_an_error_or_lets_a_stranger_in(liar: Liar, where: str) -> None:
+def test_no_answer_makes_an_error_or_lets_a_stranger_in(liar: Liar, where: str, *, fast: bool) -> None:
     assert through(liar) == ""
     found = {}
-    for _, path, n in (case for case in CASES if case[0] == where):
+    for _, path, n in [case for case in CASES if case[0] == where][:: 13 if fast else 1]:
         if what := wrong(liar, where, path, n):
             found[f"{path} {odd_text(odd_ones(value_at(ANSWERS[where], path))[n])!a:.60}"] = what
     assert not found, f"{len(found)}: " + "\n".join(f"{case}: {what}" for case, what in list(found.items())[:40])

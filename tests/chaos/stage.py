@@ -36,7 +36,7 @@ from tests import cast as cast_module
 from tests import waiting
 from tests.cast import Cast, make_cast
 from tests.chaos.idp import Kept
-from tests.conftest import migrate
+from tests.databases import migrate
 from tests.plugin import SETTINGS
 from tests.real.prefect import free_port
 

@@ -15,7 +15,7 @@ from django.db.migrations.exceptions import IrreversibleError
 from pytest_django import DjangoDbBlocker
 
 from grants import schema
-from tests.conftest import SUPERUSER
+from tests.databases import SUPERUSER, copied
 
 ROOT = Path(__file__).resolve().parents[2]
 SQL = ROOT / "grants/sql"
@@ -28,13 +28,9 @@ FLOOR = "0017_restored"
 def plain(django_db_setup: None, django_db_blocker: DjangoDbBlocker, worker_id: str) -> Iterator[psycopg.Connection]:
     """A database with nothing but what the migrations made, and its owner; Django calls it "plain"."""
     name = f"test_{worker_id}_plain"
-    with psycopg.connect(SUPERUSER, autocommit=True) as superuser:
-        superuser.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        superuser.execute(f'CREATE DATABASE "{name}" OWNER stint_owner')
     with django_db_blocker.unblock():
+        copied(name)
         connections.databases["plain"] = connection.settings_dict | {"USER": "stint_owner", "NAME": name}
-        call_command("migrate", verbosity=0, database="plain")
-        connections["plain"].close()
         info = psycopg.conninfo.conninfo_to_dict(SUPERUSER) | {"dbname": name, "user": "stint_owner"}
         with psycopg.connect(**info, autocommit=True) as owner:  # type: ignore[arg-type]
             yield owner
