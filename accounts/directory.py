@@ -43,7 +43,7 @@ class DirectoryChanges:
     left_out: str = ""
 
 
-def apply(
+def apply_listing(
     chosen: ProviderSettings,
     listing: Sequence[ListedPerson],
     *,
@@ -187,6 +187,6 @@ def _left_out(listing: Sequence[ListedPerson], entitlements: Mapping[str, people
     )
 
 
-def failed(idp: IdP, reason: str) -> None:
+def record_failure(idp: IdP, reason: str) -> None:
     """Keep for the status page that the directory could not be read; people and teams stay as they are."""
     IdP.objects.filter(pk=idp.pk).update(error=f"{IdP.UNREAD}{reason}")

@@ -162,7 +162,7 @@ class Authenticate(OIDCAuthenticationRequestView):
         try:
             self.OIDC_OP_AUTH_ENDPOINT = provider().endpoint("authorization_endpoint")
         except SignInRefused as error:
-            return failed(error.code, error.detail)
+            return redirect_to_reason(error.code, error.detail)
         response: HttpResponse = super().get(request)
         if not request.user.is_authenticated:
             request.session.set_expiry(BEGUN_SECONDS)  # anybody can make such a session, so it is kept for a short time
@@ -179,21 +179,21 @@ class Callback(OIDCAuthenticationCallbackView):
     def get(self, request: HttpRequest) -> HttpResponse:
         states = request.session.get("oidc_states", {})
         if request.GET.get("state") not in states:
-            return failed("STATE_UNKNOWN")  # so a forged error signs nobody out
+            return redirect_to_reason("STATE_UNKNOWN")  # so a forged error signs nobody out
         try:
             if _from_another(request):
-                return failed("ISS_MISMATCH", "in the callback")
+                return redirect_to_reason("ISS_MISMATCH", "in the callback")
             if "error" not in request.GET and not request.GET.get("code"):
-                return failed("CODE_MISSING")
+                return redirect_to_reason("CODE_MISSING")
             before = request.user if request.user.is_authenticated else None
             response: HttpResponse = super().get(request)
             if before and request.user.pk != before.pk:
                 sessions.end(before)  # the person's session is over at the provider, or another person signed in
             return response
         except SignInRefused as error:
-            return failed(error.code, error.detail)
+            return redirect_to_reason(error.code, error.detail)
         except SuspiciousOperation as error:
-            return failed("STATE_UNKNOWN", str(error))
+            return redirect_to_reason("STATE_UNKNOWN", str(error))
 
     @override
     def login_success(self) -> HttpResponse:
@@ -212,10 +212,10 @@ class Callback(OIDCAuthenticationCallbackView):
             "consent_required",
             "account_selection_required",
         ):
-            return failed("SESSION_OVER", error)
+            return redirect_to_reason("SESSION_OVER", error)
         if error:
-            return failed("PROVIDER_REFUSED", error[:80])
-        return failed(getattr(self.request, "sign_in_code", "UNKNOWN"), logged=True)
+            return redirect_to_reason("PROVIDER_REFUSED", error[:80])
+        return redirect_to_reason(getattr(self.request, "sign_in_code", "UNKNOWN"), logged=True)
 
 
 def _from_another(request: HttpRequest) -> bool:
@@ -265,7 +265,7 @@ def logout_url(request: HttpRequest) -> str:
     return f"{endpoint}?{urlencode(query)}"
 
 
-def failed(code: str, detail: str = "", *, logged: bool = False) -> HttpResponse:
+def redirect_to_reason(code: str, detail: str = "", *, logged: bool = False) -> HttpResponse:
     """Redirect to the page that says why the sign-in failed and what to do."""
     if not logged:
         log.warning("sign_in_refused", code=code, detail=detail)

@@ -93,7 +93,7 @@ def declare(*, keep: Collection[int] = (), above: int = 0) -> int:
         }
         digest = chain.mark_restored(facts, seq=seq)
         record_all(events, by="operator")
-        export.declare(seq, digest, after=after)
+        export.export_restore(seq, digest, after=after)
     return seq
 
 

@@ -80,14 +80,14 @@ def _sync_directory(slug: str) -> timedelta | None:
     """Sync people and teams, and inspect the roles that the policy maps."""
     if slug not in settings.ENV.providers:
         return None
-    directory.sync_directory(providers.named(slug), mapped=mapped_roles())
+    directory.sync_directory(providers.settings_of(slug), mapped=mapped_roles())
     return timedelta(seconds=settings.ENV.sync_seconds)
 
 
 @due.job("restored")
-def _take_leftovers(slug: str) -> timedelta | None:
-    """Take the roles that a restored database does not know, once."""
-    provider = providers.named(slug)
+def _adopt_leftovers(slug: str) -> timedelta | None:
+    """Adopt the roles that a restored database does not know, once, so that they are taken back."""
+    provider = providers.settings_of(slug)
     leftovers.adopt_leftovers(row_of(provider), providers.adapter(provider))
     return None
 

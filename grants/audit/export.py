@@ -57,17 +57,17 @@ def export_head() -> int:
     if trouble := behind():
         raise RecordBehind(trouble)
     head, at = AuditHead.objects.get(), clock.now()
-    heads.append(settings.ENV.audit_heads_file, heads.line(head.seq, bytes(head.hash), at, key), at)
+    heads.append(settings.ENV.audit_heads_file, heads.signed_line(head.seq, bytes(head.hash), at, key), at)
     return head.seq
 
 
-def declare(seq: int, digest: bytes, *, after: int) -> None:
+def export_restore(seq: int, digest: bytes, *, after: int) -> None:
     """Append a signed line that declares the heads between events `after` and `seq` lost that the record lacks.
 
     Raises HeadKeyError, OSError.
     """
     at = clock.now()
-    heads.append(settings.ENV.audit_heads_file, heads.line(seq, digest, at, head_key(), after=after), at)
+    heads.append(settings.ENV.audit_heads_file, heads.signed_line(seq, digest, at, head_key(), after=after), at)
 
 
 def last_exported() -> ExportedHead | None:

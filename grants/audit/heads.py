@@ -43,7 +43,7 @@ class ExportedHead(NamedTuple):
         return True
 
 
-def line(seq: int, digest: bytes, at: datetime, key: Ed25519PrivateKey, *, after: int | None = None) -> bytes:
+def signed_line(seq: int, digest: bytes, at: datetime, key: Ed25519PrivateKey, *, after: int | None = None) -> bytes:
     """Return a signed line, with its newline."""
     told = {"at": at.isoformat(), "seq": seq, "hash": digest.hex()}
     if after is not None:

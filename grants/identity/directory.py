@@ -75,10 +75,10 @@ def _sync(
         people = provider.people()
         refused = tuple(finding.what for finding in map(provider.inspect, mapped) if not finding.ok)
     except AdapterError as error:
-        directory.failed(row_of(chosen), error.reason)
+        directory.record_failure(row_of(chosen), error.reason)
         return DirectoryOutcome(chosen.slug, why=error.reason)
     trouble = f"The policy maps what can't be given. {' '.join(refused)}" if refused else ""
-    changes = directory.apply(chosen, people, accept_vanished=accept_vanished, trouble=trouble)
+    changes = directory.apply_listing(chosen, people, accept_vanished=accept_vanished, trouble=trouble)
     return DirectoryOutcome(chosen.slug, changes, refused=refused)
 
 

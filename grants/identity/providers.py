@@ -28,12 +28,12 @@ def connect(idp_id: int) -> RoleProvider:
     Raises Refused when the settings do not name the provider, or when its kind has no adapter.
     """
     slug = IdP.objects.values_list("slug", flat=True).get(pk=idp_id)
-    chosen = named(slug)
+    chosen = settings_of(slug)
     why = _not_to_give(slug)
     return RevokeOnly(adapter(chosen), why) if why else adapter(chosen)
 
 
-def named(slug: str) -> ProviderSettings:
+def settings_of(slug: str) -> ProviderSettings:
     """Return the settings of this provider. Raises Refused when there are none."""
     chosen: ProviderSettings | None = settings.ENV.providers.get(slug)
     if chosen is None:

@@ -92,7 +92,7 @@ class Approvers:
     def meet(self, requests: Iterable[Request]) -> None:
         """Read with one query everybody who may be able to decide one of these requests."""
         if self.policy:
-            each = [rules.named_by(self.policy, _stages_of(one), facts_of(one)) for one in requests]
+            each = [rules.named_by(self.policy, _stages_of(one), item_facts(one)) for one in requests]
             self.people.read(set().union(*each))
 
     def asked_among(self, requests: Sequence[Request], person: Person) -> list[Request]:
@@ -106,7 +106,7 @@ class Approvers:
             stage = _open_stage(request)
             if stage is None or self.policy is None:
                 continue
-            facts, excluded = facts_of(request), excluded_from(request)
+            facts, excluded = item_facts(request), excluded_from(request)
             if rules.candidates(self.policy, replace(stage, fallback=()), facts, alone, excluded).people:
                 asked.add(request.pk)
             elif rules.candidates(
@@ -122,14 +122,14 @@ class Approvers:
         stage = _open_stage(request)
         if stage is None or self.policy is None:
             return ()
-        return rules.candidates(self.policy, stage, facts_of(request), self.people, excluded_from(request)).people
+        return rules.candidates(self.policy, stage, item_facts(request), self.people, excluded_from(request)).people
 
     def of(self, request: Request) -> tuple[StageView, ...]:
         """Return the stages of a filed request with its votes; approvers are read only while it is pending."""
         stages = _stages_of(request)
         if request.state != Request.State.PENDING:
             return replace(self, policy=None).views(stages, {}, frozenset(), request.decisions.all())
-        return self.views(stages, facts_of(request), excluded_from(request), request.decisions.all())
+        return self.views(stages, item_facts(request), excluded_from(request), request.decisions.all())
 
 
 @Written
@@ -151,7 +151,7 @@ def _open_stage(request: Request) -> Stage | None:
     return next((stage for number, stage in enumerate(_stages_of(request)) if given[number] < stage.need), None)
 
 
-def facts_of(request: Request) -> dict[int, Facts]:
+def item_facts(request: Request) -> dict[int, Facts]:
     prefetch_related_objects([request], "items__resource__connection")
     return {item.resource_id: ownership.facts_of(item.resource) for item in request.items.all()}
 

@@ -35,12 +35,12 @@ def listed(*names: str, **changes: dict[str, object]) -> list[DirectoryPerson]:
 
 def test_nothing_new_is_no_event(cast: Cast) -> None:
     before = AuditEvent.objects.count()
-    assert directory.apply(default(), listed(*EVERYBODY)) == directory.DirectoryChanges(0, 0, 0, 0)
+    assert directory.apply_listing(default(), listed(*EVERYBODY)) == directory.DirectoryChanges(0, 0, 0, 0)
     assert AuditEvent.objects.count() == before
 
 
 def test_who_never_signed_in_is_known(cast: Cast) -> None:
-    outcome = directory.apply(default(), [*listed(*EVERYBODY), *listed("grace", grace={"groups": ("sre",)})])
+    outcome = directory.apply_listing(default(), [*listed(*EVERYBODY), *listed("grace", grace={"groups": ("sre",)})])
     assert outcome.added == 1
     grace = Identity.objects.get(external_id="id-grace").subject
     assert grace.memberships.get().team.slug == "sre"
@@ -48,7 +48,7 @@ def test_who_never_signed_in_is_known(cast: Cast) -> None:
 
 
 def test_a_move_to_another_team(cast: Cast) -> None:
-    directory.apply(default(), listed(*EVERYBODY, chiara={"groups": ("ingest",), "name": "Chiara Lang"}))
+    directory.apply_listing(default(), listed(*EVERYBODY, chiara={"groups": ("ingest",), "name": "Chiara Lang"}))
     assert [m.team.slug for m in cast.chiara.memberships.all()] == ["ingest"]
     cast.chiara.refresh_from_db()
     assert cast.chiara.name == "Chiara Lang"
@@ -57,27 +57,27 @@ def test_a_move_to_another_team(cast: Cast) -> None:
 def test_what_was_given_in_the_portal_stays(cast: Cast) -> None:
     Membership.objects.filter(subject=cast.chiara).update(source="portal")
     record(Verb.SUBJECT_CHANGED, by="test", on=[cast.chiara])
-    directory.apply(default(), listed(*EVERYBODY, chiara={"groups": ()}))
+    directory.apply_listing(default(), listed(*EVERYBODY, chiara={"groups": ()}))
     assert cast.chiara.memberships.count() == 1
 
 
 def test_who_left_is_switched_off_and_may_come_back(cast: Cast) -> None:
     without = [name for name in EVERYBODY if name != "oscar"]
-    assert directory.apply(default(), listed(*without)).left == 1
+    assert directory.apply_listing(default(), listed(*without)).left == 1
     assert not Subject.objects.get(pk=cast.oscar.pk).active
-    assert directory.apply(default(), listed(*EVERYBODY)).changed == 1
+    assert directory.apply_listing(default(), listed(*EVERYBODY)).changed == 1
     assert Subject.objects.get(pk=cast.oscar.pk).active
 
 
 def test_disabled_there_is_off_here(cast: Cast) -> None:
-    directory.apply(default(), listed(*EVERYBODY, chiara={"enabled": False}))
+    directory.apply_listing(default(), listed(*EVERYBODY, chiara={"enabled": False}))
     chiara = Subject.objects.get(pk=cast.chiara.pk)
     assert not chiara.active
     assert not chiara.memberships.exists()
 
 
 def test_too_many_gone_at_once_are_held(cast: Cast) -> None:
-    outcome = directory.apply(default(), listed("ada", "ben"))
+    outcome = directory.apply_listing(default(), listed("ada", "ben"))
     assert (outcome.left, outcome.held) == (0, 5)
     assert Subject.objects.filter(active=True).count() == 7
     cast.idp.refresh_from_db()
@@ -86,9 +86,9 @@ def test_too_many_gone_at_once_are_held(cast: Cast) -> None:
 
 def test_held_is_told_once_and_can_be_accepted(cast: Cast) -> None:
     for _ in range(3):
-        directory.apply(default(), listed("ada", "ben"))
+        directory.apply_listing(default(), listed("ada", "ben"))
     assert AuditEvent.objects.filter(verb="directory.held").count() == 1
-    assert directory.apply(default(), listed("ada", "ben"), accept_vanished=True).left == 5
+    assert directory.apply_listing(default(), listed("ada", "ben"), accept_vanished=True).left == 5
     cast.idp.refresh_from_db()
     assert cast.idp.error == ""
     assert Subject.objects.filter(active=True).count() == 2
@@ -125,10 +125,10 @@ def test_it_asks_the_database_as_often_for_many_as_for_few(
     cast: Cast, change: str, django_assert_max_num_queries: Any
 ) -> None:
     with django_assert_max_num_queries(20):
-        assert directory.apply(default(), many(300)).added == 300
+        assert directory.apply_listing(default(), many(300)).added == 300
     recorded = AuditEvent.objects.count()
     with django_assert_max_num_queries(20):
-        outcome = directory.apply(default(), many(300, **CHANGES[change]))
+        outcome = directory.apply_listing(default(), many(300, **CHANGES[change]))
     told = change in {"groups", "everybody is switched off"}  # names give no right
     assert outcome == directory.DirectoryChanges(0, 300 if told else 0, 0, 0)
     assert AuditEvent.objects.count() == recorded + told
@@ -142,12 +142,12 @@ def test_it_asks_the_database_as_often_for_many_as_for_few(
 
 
 def test_everybody_back_and_gone_again_is_few_queries(cast: Cast, django_assert_max_num_queries: Any) -> None:
-    directory.apply(default(), many(300))
-    directory.apply(default(), many(300, enabled=False))
+    directory.apply_listing(default(), many(300))
+    directory.apply_listing(default(), many(300, enabled=False))
     with django_assert_max_num_queries(20):
-        assert directory.apply(default(), many(300)).changed == 300
+        assert directory.apply_listing(default(), many(300)).changed == 300
     with django_assert_max_num_queries(20):
-        assert directory.apply(default(), listed(*EVERYBODY), accept_vanished=True).left == 300
+        assert directory.apply_listing(default(), listed(*EVERYBODY), accept_vanished=True).left == 300
     assert Subject.objects.filter(active=True).count() == len(EVERYBODY)
 
 

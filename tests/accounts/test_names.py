@@ -99,7 +99,7 @@ def rights(subject: Subject) -> tuple[set[str], set[str]]:
 @pytest.mark.parametrize("name", LOOK_ALIKES, ids=ascii)
 def test_a_look_alike_is_no_admin_by_either_door(cast: Cast, kind: str, name: str) -> None:
     assert not rights(sign_in("id-mallory", written(kind, [name])))[0]
-    directory.apply(default(), listed(kind, "id-mallory", [name]))
+    directory.apply_listing(default(), listed(kind, "id-mallory", [name]))
     mallory = Identity.objects.get(external_id="id-mallory").subject
     roles, slugs = rights(mallory)
     assert not roles
@@ -109,7 +109,7 @@ def test_a_look_alike_is_no_admin_by_either_door(cast: Cast, kind: str, name: st
 def test_the_real_one_is_by_both(cast: Cast, kind: str) -> None:
     ada = sign_in("id-x", written(kind, [ADMINS, "ingest"]))
     assert rights(ada) == ({"admin"}, {"ingest"})
-    directory.apply(default(), listed(kind, "id-x", [ADMINS, "ingest"]))
+    directory.apply_listing(default(), listed(kind, "id-x", [ADMINS, "ingest"]))
     assert rights(ada) == ({"admin"}, {"ingest"})
 
 
@@ -124,7 +124,7 @@ def test_sign_in_and_directory_give_one_answer(
     pk = f"id-{Subject.objects.count()}"
     subject = sign_in(pk, written(kind, groups))
     by_sign_in = rights(subject)
-    outcome = directory.apply(default(), listed(kind, pk, groups))
+    outcome = directory.apply_listing(default(), listed(kind, pk, groups))
     assert rights(subject) == by_sign_in
     assert by_sign_in[0] == ({"admin"} if ADMINS in groups else set())
     assert {prefix + slug for slug in by_sign_in[1]} <= set(groups) - {ADMINS}
@@ -202,12 +202,12 @@ def test_what_is_left_out_is_said(cast: Cast, odd_people: list[DirectoryPerson])
 
 def test_a_user_name_that_looks_like_anothers_is_nobodys(cast: Cast, odd_people: list[DirectoryPerson]) -> None:
     """A policy names people by it: a look-alike is neither taken for the person nor makes the name ambiguous."""
-    directory.apply(default(), odd_people)
+    directory.apply_listing(default(), odd_people)
     mallory = Identity.objects.get(external_id="id-mallory")
     assert (mallory.username, mallory.subject.email) == ("", "")
     text = POLICY.replace("- {team: sre}", f"- {{person: {{idp: {cast.idp.slug}, username: ada}}}}")
     assert versions.apply(text, by=None).people == {f"{cast.idp.slug}:ada": "id-ada"}
-    directory.apply(default(), [p for p in odd_people if p.username != "ada"], accept_vanished=True)
+    directory.apply_listing(default(), [p for p in odd_people if p.username != "ada"], accept_vanished=True)
     with pytest.raises(PolicyErrors, match="ada is not known"):
         versions.apply(text + "# again\n", by=None)
 

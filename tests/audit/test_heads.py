@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
 
 def export(path: Path, seq: int, at: datetime = NOW) -> None:
-    heads.append(path, heads.line(seq, bytes(32), at, KEY), at)
+    heads.append(path, heads.signed_line(seq, bytes(32), at, KEY), at)
 
 
 def seqs(path: Path) -> list[int]:
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("kept", [1, 30, -1])
 def test_what_a_crash_left_of_a_line_spoils_no_other(path: Path, kept: int) -> None:
     export(path, 1)
-    path.write_bytes(path.read_bytes() + heads.line(2, bytes(32), NOW, KEY)[:kept])
+    path.write_bytes(path.read_bytes() + heads.signed_line(2, bytes(32), NOW, KEY)[:kept])
     export(path, 3)
     export(path, 4)
     assert [seq for seq in seqs(path) if seq != 2] == [1, 3, 4]
@@ -94,8 +94,8 @@ def test_each_month_has_a_file(path: Path) -> None:
 
 def test_the_newest_is_read_from_the_end(path: Path) -> None:
     """However long the file is: what lies before its end is not even opened for reading."""
-    line = heads.line(1, bytes(32), NOW, KEY)
-    path.write_bytes(line * 5_000 + heads.line(2, bytes(32), NOW, KEY) + b'{"seq": 9, "torn')
+    line = heads.signed_line(1, bytes(32), NOW, KEY)
+    path.write_bytes(line * 5_000 + heads.signed_line(2, bytes(32), NOW, KEY) + b'{"seq": 9, "torn')
     read: list[int] = []
     real = heads._read
 

@@ -201,5 +201,5 @@ def _heads() -> None:
     with mock.patch("os.fsync"):
         for minute in range(minutes):
             at = last - timedelta(minutes=minutes - minute)
-            line = heads.line(head.seq, bytes(head.hash), at, key)
+            line = heads.signed_line(head.seq, bytes(head.hash), at, key)
             heads.append(export.settings.ENV.audit_heads_file, line, at)

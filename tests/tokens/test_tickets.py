@@ -186,8 +186,8 @@ def test_who_comes_back_begins_anew(cast: Cast, served: Connection, gate: psycop
         DirectoryPerson(f"id-{name}", name, name.title(), f"{name}@example.org", True, ("ingest",) * (name == "ada"))
         for name in ("ada", "ben", "chiara", "tomasz", "priya", "olga", "oscar")
     ]
-    directory.apply(default(), [everybody[0]._replace(enabled=False), *everybody[1:]])
-    directory.apply(default(), everybody)
+    directory.apply_listing(default(), [everybody[0]._replace(enabled=False), *everybody[1:]])
+    directory.apply_listing(default(), everybody)
     assert sessions(gate) == [(cast.ada.pk, True)]
     assert redeem(gate, waiting) == []
     held.refresh_from_db()

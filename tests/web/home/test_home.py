@@ -71,7 +71,7 @@ def test_what_others_hold_and_ask_is_not_on_ones_own_page(cast: Cast, sign_in: S
 def troubled(cast: Cast) -> None:
     Connection.objects.update(error="The server answered 500.")
     IdP.objects.update(kind="keycloak")
-    directory.failed(cast.idp, "It did not answer in 5 s.")
+    directory.record_failure(cast.idp, "It did not answer in 5 s.")
     with pytest.raises(PolicyErrors):
         versions.apply("version: 1\nrules: nonsense\n", by=None)
 
