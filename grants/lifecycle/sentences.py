@@ -42,7 +42,7 @@ class Says(Sentence):
     CLOSED_BY = "{request} is {state} already by {name}."
     LAPSED = "{request} has lapsed: nobody decided in time."
     ALL_APPROVED = "{request} has all its approvals already."
-    NOT_YOURS_TO_WITHDRAW = "Only who asked can withdraw a request."
+    NOT_YOURS_TO_WITHDRAW = "Only the requester can withdraw a request."
     OWN_REQUEST = "You asked for this yourself, so somebody else decides."
     OWN_ACCESS = "This is for you, so somebody else decides."
     NOTHING_DECIDES = "No policy is in force, so nothing can be decided. Tell an admin."
@@ -56,7 +56,7 @@ class Says(Sentence):
     NOTE_HIDES = "The note has a character that cannot be seen ({character}). Delete it, or type the words again."
     NOTE_LENGTH = "A note has {most} characters at most; this has {has}."
     # Ending.
-    NOT_HELD = "Only who holds an access can give it back."
+    NOT_HELD = "Only the holder of an access can give it back."
     NOT_REVOCABLE = "Only an owner of the resource or an admin can revoke this."
     OVER = "{grant} is over already."
 

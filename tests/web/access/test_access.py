@@ -96,7 +96,7 @@ class TestEnding:
     def test_only_the_holder_is_done(self, cast: Cast, grant: Grant, who: str) -> None:
         answer = signed_in(getattr(cast, who)).post(url("grant-give-back", grant))
         assert answer.status_code == 403
-        assert "Only who holds an access can give it back." in answer.content.decode()
+        assert "Only the holder of an access can give it back." in answer.content.decode()
 
     def test_revoking_asks_once_more(self, cast: Cast, grant: Grant) -> None:
         client = signed_in(cast.chiara)
