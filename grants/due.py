@@ -14,6 +14,7 @@ from django.db.models.expressions import RawSQL
 from grants.clock import StintNow
 
 LEASE = timedelta(seconds=60)  # longer than any job's time limit
+BEAT_STALE = timedelta(seconds=30)  # a process that was silent for longer is taken for dead
 
 
 class DueJob(models.Model):

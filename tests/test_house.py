@@ -58,6 +58,38 @@ def test_edges_write_nothing_themselves(path: Path) -> None:
     assert calls == []
 
 
+def test_no_view_is_imported_for_a_helper() -> None:
+    """What `urls` names is a view; it is imported there alone. That no page imports another is a contract of import-linter."""
+    web = ROOT / "grants/web"
+    imports = {path: _imports_of(path) for path in web.rglob("*.py")}
+    views = {name for name in imports[web / "urls.py"] if (ROOT / f"{name.replace('.', '/')}.py").is_file()}
+    assert len(views) > 10
+    found = {str(path.relative_to(ROOT)): names & views for path, names in imports.items() if path.name != "urls.py"}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def _imports_of(path: Path) -> set[str]:
+    """Modules, as far as a name tells: `from a import b` is a and a.b."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def test_a_reference_is_written_in_one_place() -> None:
+    """grants.references. People are called so in accounts too, which imports nothing of grants."""
+    written = re.compile(r"""["'](?:.*\W)?(?!G-41)[RGSCP]-["'{]|\[RGSCP]{2,}\]|\b[RGSCP]-\(""")
+    found = {
+        str(path.relative_to(ROOT))
+        for path in [*CODE, *TEMPLATES]
+        if "migrations" not in path.parts and written.search(path.read_text())
+    }
+    assert found == {"accounts/models.py"}
+
+
 def test_the_root_holds_no_binary() -> None:
     for path in (path for path in ROOT.iterdir() if not path.name.startswith(".")):
         if path.is_file():

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Func, Q
 
 from grants.catalog.levels import KINDS, Key
+from grants.references import ref
 
 
 class Connection(models.Model):
@@ -50,7 +51,7 @@ class Connection(models.Model):
 
     @property
     def ref(self) -> str:
-        return f"C-{self.pk}"
+        return ref("connection", self.pk)
 
 
 class Resource(models.Model):

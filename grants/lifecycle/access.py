@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,8 +13,9 @@ from django.db.models.functions import Coalesce, Least
 from accounts import roles, service_identities
 from accounts.errors import Conflict, NotAllowed
 from accounts.models import Subject
-from grants import clock, due
+from grants import clock, due, references
 from grants.audit import Event, Verb, record, record_all
+from grants.audit.models import AuditEvent
 from grants.catalog.levels import SERVICES_ONLY, Level
 from grants.clock import StintNow
 from grants.lifecycle import bindings
@@ -78,6 +79,16 @@ def revoke(grant: Grant, *, by: Subject) -> Grant:
 def may_revoke(grant: Grant, subject: Subject) -> bool:
     """May this person revoke the grant? Owners of the resource and admins may, also their own."""
     return roles.is_admin(subject) or ownership.owns(subject, grant.resource)
+
+
+def enders_of(grants: Sequence[Grant]) -> Mapping[int, Subject]:
+    """Who gave back or revoked each closed grant: its version is the number of the event that closed it."""
+    closed = {grant.version: grant.pk for grant in grants if grant.closed_at}
+    events = AuditEvent.objects.filter(pk__in=closed, verb__in=[Verb.GRANT_GIVEN_BACK, Verb.GRANT_REVOKED])
+    actors = {closed[event.seq]: references.read(event.actor) for event in events}
+    by = {grant: actor.pk for grant, actor in actors.items() if actor and actor.kind == "subject"}
+    people = Subject.objects.in_bulk(by.values())
+    return {grant: people[pk] for grant, pk in by.items() if pk in people}
 
 
 def close_elapsed(*, limit: int = 50) -> int:

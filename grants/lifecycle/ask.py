@@ -24,6 +24,8 @@ from grants.lifecycle.states import State, move
 from grants.policy import ownership, rules
 from grants.policy.people import asker_of
 from grants.policy.rulings import Allowed, Denied, Ruling
+from grants.policy.wording import duration as in_words
+from grants.references import ref
 
 ITEMS_MAX = 20
 REASON_MAX = 4096
@@ -156,7 +158,7 @@ def _refusal(ruling: Ruling, stages: Sequence[StageView], duration: timedelta | 
         return NotAllowed(Says.TOO_SHORT)
     if duration > ruling.longest:
         rule = ruling.because.get("longest", "")
-        return NotAllowed(Says.TOO_LONG, longest=_words(ruling.longest), rule=rule)
+        return NotAllowed(Says.TOO_LONG, longest=in_words(ruling.longest), rule=rule)
     for view in stages:
         if view.short:
             can = len(view.approvers)
@@ -166,12 +168,6 @@ def _refusal(ruling: Ruling, stages: Sequence[StageView], duration: timedelta | 
                 return NotAllowed(Says.NOBODY_APPROVES, stage=view.stage.title)
             return NotAllowed(Says.TOO_FEW_APPROVE, stage=view.stage.title, can=can, need=view.stage.need)
     return None
-
-
-def _words(length: timedelta) -> str:
-    minutes = int(length.total_seconds()) // 60
-    hours, minutes = divmod(minutes, 60)
-    return " ".join(part for part in (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "") if part)
 
 
 def _file(asked: _Asked, seen: Preview, ruling: Allowed) -> Request:
@@ -233,5 +229,7 @@ def _why_refused(error: IntegrityError, asked: _Asked) -> Exception:
             beneficiary=asked.beneficiary, resource=item.resource, level=item.level, state=State.PENDING
         ).first()
         if pending:
-            return NotAllowed(already, level=item.level, name=item.resource.name, request=f"R-{pending.request_id}")
+            return NotAllowed(
+                already, level=item.level, name=item.resource.name, request=ref("request", pending.request_id)
+            )
     return Conflict(Says.JUST_DECIDED)

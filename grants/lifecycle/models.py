@@ -16,6 +16,7 @@ from accounts.models import IdP
 from grants.catalog.levels import WORDS
 from grants.catalog.models import Resource
 from grants.policy.models import PolicyVersion
+from grants.references import ref
 
 LEVEL_CHOICES = [(word, word) for word in WORDS]
 
@@ -79,7 +80,7 @@ class Request(models.Model):
 
     @property
     def ref(self) -> str:
-        return f"R-{self.pk}"
+        return ref("request", self.pk)
 
 
 class RequestItem(models.Model):
@@ -269,7 +270,7 @@ class Grant(models.Model):
 
     @property
     def ref(self) -> str:
-        return f"G-{self.pk}"
+        return ref("grant", self.pk)
 
     @property
     def over_at(self) -> datetime:
@@ -359,6 +360,11 @@ class RoleBinding(models.Model):
     @override
     def __str__(self) -> str:
         return self.role
+
+    @property
+    def is_giving(self) -> bool:
+        """Somebody waits for it, rather than that it is to go."""
+        return self.phase in (self.Phase.ABSENT, self.Phase.ADDING, self.Phase.KEPT)
 
     @property
     def owed_from(self) -> datetime | None:

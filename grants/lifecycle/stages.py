@@ -164,3 +164,9 @@ def excluded_from(request: Request) -> frozenset[int]:
 def current(views: Sequence[StageView]) -> StageView | None:
     """Return the first incomplete stage; stages are decided in order."""
     return next((view for view in views if not view.met), None)
+
+
+def left_to_decide(view: StageView, stages: Sequence[StageView]) -> list[Subject]:
+    """Who can still decide this stage: a person counts once per request, whatever the stage."""
+    voted = {decision.approver_id for stage in stages for decision in stage.given}
+    return [approver for approver in view.approvers if approver.pk not in voted]

@@ -12,6 +12,7 @@ from accounts.written import Written, a_row, a_time
 from grants.catalog.models import Connection
 from grants.due import worker_beats
 from grants.lifecycle import bindings
+from grants.lifecycle.models import RoleBinding
 from grants.policy.models import PolicyRefusal, PolicyVersion
 
 
@@ -26,6 +27,33 @@ class AdminAlerts(NamedTuple):
 def at(now: datetime, viewer: Subject) -> AdminAlerts:
     (asked,) = _asked(who=viewer.pk, late=now - bindings.OVERDUE)
     return AdminAlerts(*asked)
+
+
+class LateRoles(NamedTuple):
+    """Roles at one provider that are given, or taken back, later than they should be."""
+
+    idp: IdP
+    giving: bool
+    n: int
+    since: datetime | None  # of the one that is owed longest
+    cause: str  # of the first that has one; "": nobody has tried
+
+
+def late_roles(now: datetime) -> list[LateRoles]:
+    """Late roles by provider, those that are to be taken back first."""
+    found: dict[tuple[int, bool], list[RoleBinding]] = {}
+    for binding in bindings.overdue(now):
+        found.setdefault((binding.idp_id, binding.is_giving), []).append(binding)
+    return [
+        LateRoles(
+            idp=late[0].idp,
+            giving=giving,
+            n=len(late),
+            since=late[0].owed_from,
+            cause=next((binding.last_error for binding in late if binding.last_error), ""),
+        )
+        for (_, giving), late in sorted(found.items(), key=lambda each: each[0][1])
+    ]
 
 
 def connections() -> QuerySet[Connection]:

@@ -6,6 +6,8 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from grants.references import ref
+
 
 class PolicyVersion(models.Model):
     """A policy that was applied. Rows are only ever added; the greatest id is in force."""
@@ -24,7 +26,7 @@ class PolicyVersion(models.Model):
 
     @property
     def ref(self) -> str:
-        return f"P-{self.pk}"
+        return ref("policy", self.pk)
 
 
 class RuleSet(models.Model):

@@ -59,6 +59,11 @@ class Source(NamedTuple):
     kind: Literal["owners", "team", "person"]
     value: str = ""  # team slug, or "idp:external id"
 
+    @property
+    def words(self) -> str:
+        """For people: "the owners", "team sre"; a person by the key, or by the name that stands in its place."""
+        return {"owners": "the owners", "team": f"team {self.value}", "person": self.value}[self.kind]
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -73,9 +78,8 @@ class Stage:
     @property
     def title(self) -> str:
         """The stage in words: "1 of the owners", "2 of team sre"."""
-        words = {"owners": "the owners", "team": "team {}", "person": "the people named"}
-        named = dict.fromkeys(words[source.kind].format(source.value) for source in self.sources)
-        return f"{self.need} of {' or '.join(named)}"
+        each = ("the people named" if source.kind == "person" else source.words for source in self.sources)
+        return f"{self.need} of {' or '.join(dict.fromkeys(each))}"
 
     def to_json(self) -> dict[str, Any]:
         """The form in which the request stores it."""

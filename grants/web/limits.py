@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from accounts.models import Subject
 from grants.gate.bounds.tries import Tries, is_address, network_of
 from grants.web import errors
-from grants.web.access.views import problem_page, visible_grant
+from grants.web.access.page import show_problem, visible_grant
 
 
 class Often(NamedTuple):
@@ -81,7 +81,7 @@ def _refused(request: HttpRequest, name: str, seconds: int, given: dict[str, Any
     wait = "a second" if seconds == 1 else f"{seconds} seconds"
     text = f"This was asked for too often in a short time, and nothing was done. Try again in {wait}."
     if name == "token-new":  # where its form is
-        response = problem_page(request, visible_grant(request, given["pk"]), text, status=429)
+        response = show_problem(request, visible_grant(request, given["pk"]), text, status=429)
     else:
         response = errors.too_many(request, text)
     response["Retry-After"] = str(seconds)

@@ -8,10 +8,12 @@ from grants.web.audit import views as audit
 from grants.web.catalog import views as catalog
 from grants.web.history import views as history
 from grants.web.home import views as home
+from grants.web.policy import views as policy
 from grants.web.requests import new
 from grants.web.requests import views as requests
 from grants.web.service_identities import views as service_identities
 from grants.web.settings import views as settings
+from grants.web.status import metrics
 from grants.web.status import views as status
 
 urlpatterns = [
@@ -45,8 +47,8 @@ urlpatterns = [
     path("audit.jsonl", audit.as_file, {"ending": "jsonl"}, name="audit-file"),
     path("audit/verify", audit.verify, name="audit-verify"),
     path("connections", status.connections, name="connections"),
-    path("policy", status.policy, name="policy"),
+    path("policy", policy.policy, name="policy"),
     path("status", status.status, name="status"),
-    path("metrics", status.metrics, name="metrics"),
+    path("metrics", metrics.metrics, name="metrics"),
     path("settings", settings.settings_page, name="settings"),
 ]

@@ -11,7 +11,8 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.management import call_command
 from pytest_django import Settings
 
-from grants.web import words
+from grants.lifecycle import standing
+from grants.web.words import states, things
 
 STATIC = settings.BASE / "portal" / "static"
 TEMPLATES = sorted((settings.BASE / "templates").rglob("*.html"))
@@ -82,8 +83,8 @@ def test_nothing_is_inline(path: Path) -> None:
 
 def test_every_icon_that_is_named_is_in_the_sprite() -> None:
     drawn = set(re.findall(r'<symbol id="([\w-]+)"', (STATIC / "icons.svg").read_text()))
-    named = {mark.icon for mark in words.STATES.values()} | {kind.icon for kind in words.KINDS.values()}
-    named |= {f"level-{level}" for level in words.LEVELS if " " not in level}
+    named = {mark.icon for mark in states.STATES.values()} | {kind.icon for kind in things.KINDS.values()}
+    named |= {f"level-{level}" for level in things.LEVELS if " " not in level}
     for path in TEMPLATES:
         named |= set(re.findall(r'\{% icon "([\w-]+)"', path.read_text()))
         named |= set(re.findall(r'mark="([\w-]+)" number', path.read_text()))
@@ -98,6 +99,38 @@ def test_every_class_that_is_used_is_styled() -> None:
         for value in re.findall(r'class="([^"]*)"', re.sub(r"\{%.*?%\}|\{\{.*?\}\}", " ", path.read_text())):
             used |= {name for name in value.split() if not name.endswith("-")}
     assert used - styled == set()
+
+
+# Classes whose second half is a value: where the values stand.
+BY_VALUE = {
+    "icon-": ("templates/**/*.html", r'\{% icon (?:"[\w-]+"|[\w.|]+) "(\w+)"'),
+    "avatar-": ("templates/**/*.html", r'\{% (?:avatar|person) [\w.]+ "(\w+)"'),
+    "event-": ("grants/web/words/timeline.py", r'rail="(\w+)"'),
+    "axis-": ("grants/web/home/lanes.py", r'0: "(\w+)", len\(moments\) - 1: "(\w+)"'),
+}
+OF_HTMX = {"htmx-request"}  # htmx sets it
+
+
+def test_every_class_that_is_styled_is_used() -> None:
+    """In a class of a template, or in a literal of the tags that write one, whether whole or with a value at its end."""
+    css = "\n".join(path.read_text() for path in STATIC.rglob("*.css"))
+    css = re.sub(r'/\*.*?\*/|url\([^)]*\)|"[^"]*"', "", css, flags=re.DOTALL)
+    used = set(OF_HTMX)
+    for path in TEMPLATES:
+        for value in re.findall(r'class="([^"]*)"', re.sub(r"\{%.*?%\}|\{\{.*?\}\}", " ", path.read_text())):
+            used |= set(value.split())
+    tags = (settings.BASE / "grants/web/templatetags/stint.py").read_text()
+    for value in re.findall(r'class="([^"]*)"|" ([a-z-]+)"|_marked\("(\w+)"', tags):
+        used |= {name.split("{")[0] for name in " ".join(value).split()}
+    used |= set(re.findall(r'className = "([^"]+)"', (STATIC / "stint.js").read_text())[0].split())
+    for start, (files, pattern) in BY_VALUE.items():
+        for path in settings.BASE.glob(files):
+            used |= {f"{start}{value}" for found in re.findall(pattern, path.read_text()) for value in _each(found)}
+    assert set(re.findall(r"\.([a-z][\w-]*)", css)) - used == set()
+
+
+def _each(found: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (found,) if isinstance(found, str) else found
 
 
 def test_the_stylesheet_stays_small() -> None:
@@ -121,6 +154,6 @@ def test_files_are_served_under_the_name_of_their_content(tmp_path: Path, settin
 
 def test_the_script_reads_time_as_the_server_does() -> None:
     script = (STATIC / "stint.js").read_text()
-    assert f"Math.min({int(words.ENDING.total_seconds() * 1000)}, (to - from) / 4)" in script
+    assert f"Math.min({int(standing.ENDING.total_seconds() * 1000)}, (to - from) / 4)" in script
     assert "innerHTML" not in script
     assert "eval" not in script

@@ -227,6 +227,9 @@ class Code(StrEnum):
     UPSTREAM = "upstream"  # the orchestrator gives no answer that can be used
 
 
+KEY_ONLY = "key_only"  # a word of usage beside these: calls carried the token, the sockets of the same client did not
+
+
 class Refusal(NamedTuple):
     status: int  # 400 401 403 404 405 408 413 415 417 429 503 504
     code: Code

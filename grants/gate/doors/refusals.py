@@ -16,6 +16,7 @@ from grants.catalog.levels import LEVELS_OF, Level
 from grants.gate.decision.check import nearest
 from grants.gate.decision.types import ANY, Ask, Code, Principal, Refusal, Snapshot
 from grants.gate.doors import page
+from grants.references import ref
 
 RETRY_SECONDS = 2
 _SIGN_IN = frozenset({Code.CREDENTIAL, Code.UNKNOWN, Code.EXPIRED, Code.REVOKED})
@@ -166,7 +167,7 @@ def _had(ask: Ask, context: Context) -> page.Had:
     if grant is None:
         return page.Had()
     when = f"{grant.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    number = (f"G-{grant.id}", f"{context.portal.rstrip('/')}/grants/{grant.id}")
+    number = (ref("grant", grant.id), f"{context.portal.rstrip('/')}/grants/{grant.id}")
     if context.now < grant.until:
         return page.Had(_word(grant.level), f"until {when}", number)
     return page.Had("nothing any more", f"{_word(grant.level)} ended {when}", number)

@@ -18,7 +18,7 @@ from grants.gate.bounds.callers import Callers
 from grants.gate.bounds.recent_callers import RecentCallers
 from grants.gate.decision import headers
 from grants.gate.decision.limits import LISTED, Limits
-from grants.gate.decision.types import CallRefused, Code, Refusal, Snapshot
+from grants.gate.decision.types import KEY_ONLY, CallRefused, Code, Refusal, Snapshot
 from grants.gate.doors.authorizer import STALE, Authorizer, Call, Passed
 from grants.gate.doors.connection import known
 from grants.gate.doors.metrics import OPEN_SOCKETS
@@ -104,7 +104,7 @@ class SocketDoor:
         except CallRefused as error:
             if error.refusal.code is not Code.CREDENTIAL:
                 raise
-            self._count_recent(request, call, "key_only")
+            self._count_recent(request, call, KEY_ONLY)
             raise CallRefused(error.refusal._replace(why=call.served.kind.sockets.anonymous)) from None
 
     def _count_recent(self, request: web.BaseRequest, call: Call, code: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from argparse import ArgumentTypeError
 from typing import Any, override
 
@@ -13,12 +12,14 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from grants import restored
 from grants.audit.export import HeadKeyError
 from grants.lifecycle.models import Grant
+from grants.references import read, ref
 
 
 def _grant(text: str) -> int:
-    if not (found := re.fullmatch(r"G-(\d{1,18})", text)):
+    named = read(text)
+    if named is None or named.kind != "grant":
         raise ArgumentTypeError(f"{text} is no grant: write G-41")
-    return int(found[1])
+    return named.pk
 
 
 class Command(BaseCommand):
@@ -48,7 +49,7 @@ class Command(BaseCommand):
                     " (the heads are lost, or nothing was exported after it), say --anyway."
                 )
             if unknown := keep - {grant.pk for grant in seen.grants}:
-                raise CommandError(f"Not live here: {', '.join(f'G-{pk}' for pk in sorted(unknown))}.")
+                raise CommandError(f"Not live here: {', '.join(ref('grant', pk) for pk in sorted(unknown))}.")
             if not options["yes"] and input('Type "restored" to go on: ').strip() != "restored":
                 raise CommandError("Nothing was done.")
             seq = restored.declare(keep=keep, above=options["above"])

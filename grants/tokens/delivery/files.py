@@ -19,6 +19,7 @@ from django.db.models.functions import Coalesce
 from grants import clock
 from grants.audit import Verb, record
 from grants.lifecycle.models import Grant
+from grants.references import ref
 from grants.tokens import issue
 from grants.tokens.delivery import base
 from grants.tokens.mint import read
@@ -46,7 +47,7 @@ def path_of(subject_id: int, resource_id: int, level: str) -> Path:
 
 
 def _folder_name(subject_id: int) -> str:
-    return f"S-{subject_id}"
+    return ref("subject", subject_id)
 
 
 def deliver(subject_id: int) -> timedelta:

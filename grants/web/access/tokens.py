@@ -21,10 +21,9 @@ from grants.lifecycle.models import Grant
 from grants.tokens import issue
 from grants.tokens.issue import Issued
 from grants.tokens.models import Credential
-from grants.web import words
-from grants.web.access.views import problem_page, refused_page, visible_grant
+from grants.web.access.page import show_problem, show_refused, visible_grant
 from grants.web.signed_in import signed_in
-from grants.web.words import gate
+from grants.web.words import gate, things
 
 
 class LastsForm(forms.Form):
@@ -40,7 +39,7 @@ def new(request: HttpRequest, pk: int) -> HttpResponse:
     held, form = visible_grant(request, pk), LastsForm(request.POST)
     minutes = form.cleaned_data["minutes"] if form.is_valid() else None
     if form.errors:
-        return problem_page(request, held, "Choose how long the token lasts.", status=403)
+        return show_problem(request, held, "Choose how long the token lasts.", status=403)
     lasts = timedelta(minutes=minutes) if minutes else None
     return _shown(request, held, lambda: issue.issue(held, by=signed_in(request), lasts=lasts))
 
@@ -59,7 +58,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         issue.revoke(old, by=signed_in(request))
     except UserError as error:
-        return refused_page(request, held, error)
+        return show_refused(request, held, error)
     messages.success(request, f"Revoked the token {old.key_id[:6]}…. Its next call is refused.")
     return redirect("grant", held.pk)
 
@@ -68,7 +67,7 @@ def _shown(request: HttpRequest, held: Grant, make: Callable[[], Issued]) -> Htt
     try:
         issued = make()
     except UserError as error:
-        return refused_page(request, held, error)
+        return show_refused(request, held, error)
     return render(request, "access/token.html", _context(held, issued))
 
 
@@ -81,7 +80,7 @@ def _context(held: Grant, issued: Issued) -> dict[str, Any]:
         "lines": gate.to_paste(held.resource.connection, issued.token),
         "try_it": gate.to_try(held),
         "address": gate.address(held.resource.connection),
-        "means": words.level_means(held.level, held.resource.kind),
+        "means": things.level_means(held.level, held.resource.kind),
     }
 
 

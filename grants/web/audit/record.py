@@ -12,17 +12,17 @@ from typing import Any, NamedTuple, TypeGuard
 from django.urls import reverse
 
 from accounts.models import Identity, Subject
+from grants import references
 from grants.audit.models import AuditEvent
 from grants.audit.verbs import About, Verb
 from grants.catalog.models import Connection, Resource
-from grants.lifecycle.models import Grant, RoleBinding
+from grants.lifecycle.models import RoleBinding
 from grants.tokens.models import Credential
 
 _BIGGEST = 2**63 - 1  # of a row's id: a payload that was tampered with may hold anything
 
 # Fact → what its number names. A list of them ends in s.
 _KINDS = ("request", "grant", "subject", "resource", "connection", "policy", "binding", "credential", "decision")
-_LETTERS = {"request": "R", "grant": "G", "subject": "S", "connection": "C", "policy": "P"}
 
 
 class Thing(NamedTuple):
@@ -70,15 +70,6 @@ def lines(events: Sequence[AuditEvent], *, above: int | None = None) -> list[Lin
     return told
 
 
-def enders_of(grants: Sequence[Grant], viewer: Subject) -> dict[int, str]:
-    """Who ended each closed grant: its version is the number of the event that closed it."""
-    closed = {grant.version: grant.pk for grant in grants if grant.closed_at}
-    events = AuditEvent.objects.filter(pk__in=closed, verb__in=[Verb.GRANT_GIVEN_BACK, Verb.GRANT_REVOKED])
-    actors = {closed[event.seq]: _subject_id(event.actor) for event in events}
-    people = Subject.objects.in_bulk([pk for pk in actors.values() if pk])
-    return {grant: "You" if pk == viewer.pk else people[pk].name for grant, pk in actors.items() if pk and pk in people}
-
-
 def _verb_of(event: AuditEvent) -> Verb | None:
     """None of one that this release does not know; it is shown as it stands there."""
     return Verb(event.verb) if event.verb in Verb else None
@@ -115,7 +106,7 @@ class _Names:
         return self.subjects[pk].name if pk in self.subjects else actor
 
     def thing(self, kind: str, pk: int) -> Thing:
-        ref = f"{_LETTERS.get(kind, kind)}-{pk}"
+        ref = references.ref(kind, pk) if kind in references.LETTERS else f"number {pk}"
         if kind in ("request", "grant"):
             return Thing(kind.capitalize(), ref, reverse(kind, args=[pk]))
         if kind == "resource":
@@ -208,8 +199,8 @@ def _is_id(value: object) -> TypeGuard[int]:
 
 
 def _subject_id(actor: str) -> int | None:
-    match = re.fullmatch(r"S-(\d{1,18})", actor)
-    return int(match[1]) if match else None
+    named = references.read(actor)
+    return named.pk if named and named.kind == "subject" else None
 
 
 def _plain(value: object) -> str:

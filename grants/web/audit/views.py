@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -16,16 +15,15 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import Subject
-from grants import clock
+from grants import clock, references
 from grants.audit import export
 from grants.audit import verify as chain
 from grants.audit.models import AuditEvent, AuditHead
 from grants.audit.verbs import Verb
 from grants.catalog.models import Connection, Resource
 from grants.catalog.search import having
-from grants.web import files
+from grants.web import days, files
 from grants.web.audit import file_rows, record
-from grants.web.history import rows as history
 from grants.web.signed_in import sees_all
 
 PAGE = 50
@@ -33,7 +31,6 @@ GO_ON_SECONDS = 1.5  # of a verification in one request; the page asks for more 
 _SALT = "grants.web.audit.verify"
 MATCHES = 50  # rows that a name may mean
 _DAY = "Write the day as 2026-11-24."
-_KINDS = {"R": "request", "G": "grant", "S": "subject", "C": "connection", "P": "policy"}
 
 
 class Filter(forms.Form):
@@ -60,7 +57,7 @@ class Filter(forms.Form):
 
     def _day(self, name: str) -> date | None:
         day: date | None = self.cleaned_data.get(name)
-        if day and not history.EARLIEST <= day <= history.LATEST:
+        if day and not days.is_plausible(day):
             raise forms.ValidationError(_DAY)
         return day
 
@@ -165,22 +162,22 @@ def _matching(asked: Mapping[str, Any]) -> QuerySet[AuditEvent]:
     if asked["thing"]:
         events = events.about(_things(asked["thing"].strip()))
     if asked["since"]:
-        events = events.filter(at__gte=history.midnight(asked["since"]))
+        events = events.filter(at__gte=days.midnight(asked["since"]))
     if asked["until"]:
-        events = events.filter(at__lt=history.midnight(asked["until"] + timedelta(days=1)))
+        events = events.filter(at__lt=days.midnight(asked["until"] + timedelta(days=1)))
     return events
 
 
 def _by(actor: str) -> Q:
     """Who is called so, S-3, or a part of Stint, which are in small letters."""
     named = Subject.objects.filter(name__icontains=actor).values_list("pk", flat=True)[:MATCHES]
-    return Q(actor__in=[actor, actor.lower(), actor.upper(), *(f"S-{pk}" for pk in named)])
+    return Q(actor__in=[actor, actor.lower(), actor.upper(), *(references.ref("subject", pk) for pk in named)])
 
 
 def _things(said: str) -> list[tuple[str, int]]:
     """R-17, or what a name may mean: people, resources, connections."""
-    if ref := re.fullmatch(r"([RGSCP])-(\d{1,18})", said, re.IGNORECASE):
-        return [(_KINDS[ref[1].upper()], int(ref[2]))]
+    if named := references.read(said):
+        return [named]
     called: dict[str, QuerySet[Any]] = {
         "subject": Subject.objects.filter(name__icontains=said),
         "resource": Resource.objects.filter(having(said), name__icontains=said),

@@ -12,41 +12,17 @@ from django.http import QueryDict
 
 from grants.catalog.models import Connection, Resource
 from grants.catalog.search import search
-from grants.lifecycle.options import Asker
+from grants.lifecycle.read_models.options import Asker
+from grants.lifecycle.read_models.resource import NamedOwner, owner_of
 from grants.policy import reach
 from grants.policy.language import Policy
 from grants.policy.people import names_of
-from grants.web import words
+from grants.web.choices import Choice
+from grants.web.words import things
 
 MOST = 2_000  # resources that are counted and can be paged through: who has more before them narrows it
 SHOWN = 12  # owners, and tags
 PREFECT_HAS = ("server", "pool", "deployment", "block")
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who answers for a resource: a team, a person, or nobody."""
-
-    team: str = ""
-    person: str = ""  # name
-
-    def __str__(self) -> str:
-        return self.team or self.person
-
-    def __bool__(self) -> bool:
-        return bool(self.team or self.person)
-
-    @property
-    def called(self) -> str:
-        return str(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    value: str
-    word: str
-    count: int | None  # None: more than MOST match, so nothing is counted
-    on: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +45,7 @@ class Found:
     total: int  # that this person may see, before narrowing; MOST + 1: more than MOST
     names: Mapping[str, str]  # of people who own something, by what the policy calls them
 
-    def owner(self, resource: Resource) -> Owner:
+    def owner(self, resource: Resource) -> NamedOwner:
         return owner_of(resource, self.names)
 
 
@@ -102,10 +78,6 @@ def people_who_own(policy: Policy | None) -> dict[str, str]:
     people = {entry.owner.person for entry in policy.owners if entry.owner.person} if policy else set()
     names = names_of(people)
     return {person: names.get(person, person) for person in people}
-
-
-def owner_of(resource: Resource, names: Mapping[str, str]) -> Owner:
-    return Owner(resource.owner_team, names.get(resource.owner_person, resource.owner_person))
 
 
 def _narrowed(
@@ -187,4 +159,4 @@ def _facet(name: str, counts: Counter[str], chosen: Sequence[str], *, whole: boo
 
 def facet_word(name: str, value: str) -> str:
     """A value as people read it."""
-    return words.KINDS[value].word if name == "kind" and value in words.KINDS else value
+    return things.KINDS[value].word if name == "kind" and value in things.KINDS else value

@@ -15,21 +15,21 @@ from django.views.decorators.http import require_safe
 from grants import clock
 from grants.catalog.models import Connection, Resource
 from grants.lifecycle import visibility
-from grants.lifecycle.ask import Preview, Wanted, preview
 from grants.lifecycle.models import Grant, RequestItem
-from grants.lifecycle.options import Asker, Option
-from grants.policy.people import names_of
-from grants.web import words
+from grants.lifecycle.read_models import resource as resource_read
+from grants.lifecycle.read_models.options import Asker
+from grants.lifecycle.read_models.resource import NamedOwner
 from grants.web.catalog import browse
-from grants.web.history import rows as history
+from grants.web.choices import Choice
 from grants.web.signed_in import signed_in
+from grants.web.words import counts, times
 
 PAGE = 25
 
 
 class Row(NamedTuple):
     resource: Resource
-    owner: browse.Owner
+    owner: NamedOwner
     held: list[Grant]
     pending: list[RequestItem]
     may_ask: bool
@@ -56,9 +56,7 @@ def catalog(request: HttpRequest) -> HttpResponse:
     pages = Paginator(found.resources, PAGE)
     pages.count = found.count  # it has been counted already, as far as it goes
     page = pages.get_page(request.GET.get("page"))
-    mine = [
-        browse.Choice(value, word, None, value in request.GET.getlist("mine")) for value, word in browse.MINE.items()
-    ]
+    mine = [Choice(value, word, None, value in request.GET.getlist("mine")) for value, word in browse.MINE.items()]
     boxes = {facet.name: facet.choices for facet in found.facets} | {"mine": mine}
     context = {
         "now": now,
@@ -78,7 +76,7 @@ def catalog(request: HttpRequest) -> HttpResponse:
     return render(request, "catalog/catalog.html", context)
 
 
-def _row(one: Resource, owner: browse.Owner, asker: Asker) -> Row:
+def _row(one: Resource, owner: NamedOwner, asker: Asker) -> Row:
     return Row(one, owner, asker.grants.get(one.pk, []), asker.pending.get(one.pk, []), asker.may_ask(one))
 
 
@@ -95,38 +93,18 @@ def _chips(query: QueryDict) -> Iterator[Chip]:
 def _lead(found: browse.Found, connections: list[Connection], now: datetime) -> str:
     """How much there is, from where and how fresh."""
     synced = [connection.seen_at for connection in connections if connection.seen_at]
-    fresh = f" Synced {words.ago(min(synced), now)}." if synced and len(synced) == len(connections) else ""
+    fresh = f" Synced {times.ago(min(synced), now)}." if synced and len(synced) == len(connections) else ""
     many = found.total > browse.MOST
-    total = f"More than {browse.MOST:,} resources" if many else words.count(found.total, "resource")
-    return f"{total} from {words.count(len(connections), 'connection')}.{fresh}"
+    total = f"More than {browse.MOST:,} resources" if many else counts.count(found.total, "resource")
+    return f"{total} from {counts.count(len(connections), 'connection')}.{fresh}"
 
 
 @require_safe
 def resource(request: HttpRequest, pk: int) -> HttpResponse:
     """One resource; 404 for whom the policy hides it from."""
-    me, now = signed_in(request), clock.of_page()
+    me = signed_in(request)
     thing = visibility.resource_of(me, pk)
     if thing is None:
         raise Http404
-    asker = Asker.of(me, now)
-    options = asker.options(thing)
-    context = {
-        "now": now,
-        "resource": thing,
-        "parent": thing.parent,
-        "owner": browse.owner_of(thing, names_of({thing.owner_person} - {""})),
-        "options": options,
-        "can_ask": any(option.can_ask for option in options),
-        "held": asker.grants.get(thing.pk, []),
-        "asked": _approvers(thing, options, request),
-        "rows": history.rows(visibility.asked_of(me, thing), now),
-    }
-    return render(request, "catalog/resource.html", context)
-
-
-def _approvers(thing: Resource, options: list[Option], request: HttpRequest) -> Preview | None:
-    """Who would be asked for the least level that may be asked for."""
-    for option in options:
-        if option.allowed:
-            return preview([Wanted(thing, option.level)], by=signed_in(request))
-    return None
+    view = resource_read.of(thing, me)
+    return render(request, "catalog/resource.html", {"view": view, "resource": thing, "now": view.now})

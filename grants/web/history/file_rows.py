@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from grants.web import files, words
-from grants.web.history.rows import Items
-from grants.web.words.timeline import CLOSED_WORDS
+from grants.lifecycle import standing
+from grants.lifecycle.read_models.history import Items
+from grants.references import LETTERS
+from grants.web import files
+from grants.web.words import states
 
 _ISO = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
 
-# Column → SQL. The state is timeline.standing_of() once more: a test holds the two to one answer.
+# Column → SQL. The state is standing.of_item() once more: a test holds the two to one answer.
 _COLUMNS = {
-    "grant": "'G-' || g.id",
-    "request": "'R-' || r.id",
+    "grant": f"'{LETTERS['grant']}-' || g.id",
+    "request": f"'{LETTERS['request']}-' || r.id",
     "state": """%(words)s::jsonb ->> CASE
         WHEN g.id IS NULL THEN CASE WHEN r.state = 'pending' AND %(now)s >= r.lapses_at THEN 'lapsed' ELSE r.state END
         WHEN %(now)s < g.starts_at THEN 'scheduled'
@@ -24,8 +26,8 @@ _COLUMNS = {
         WHEN over_at - %(now)s < least(%(ending)s, (over_at - g.starts_at) / 4) THEN 'ending'
         ELSE 'granted' END""",
     "person": "b.name",
-    "person_id": "'S-' || b.id",
-    "asked_by": "'S-' || r.requester_id",
+    "person_id": f"'{LETTERS['subject']}-' || b.id",
+    "asked_by": f"'{LETTERS['subject']}-' || r.requester_id",
     "kind": "s.kind",
     "resource": "s.name",
     "connection": "c.slug",
@@ -73,7 +75,7 @@ _LINES = {
     "csv": files.csv_of(f"SELECT {', '.join(map(_cell, COLUMNS))} FROM ({_ROWS}) listed"),  # noqa: S608
     "jsonl": files.jsonl_of(_ROWS),
 }
-_WORDS = {state: mark.word for state, mark in words.STATES.items()} | dict(CLOSED_WORDS)
+_WORDS = {state: mark.word for state, mark in states.STATES.items()} | dict(standing.CLOSED_WORDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +89,5 @@ class Listed:
         return self.items.newest_ids(count, before=before)
 
     def lines(self, ids: Sequence[int], ending: str) -> bytes:
-        told = {"ids": list(ids), "now": self.now, "ending": words.ENDING, "words": json.dumps(_WORDS)}
+        told = {"ids": list(ids), "now": self.now, "ending": standing.ENDING, "words": json.dumps(_WORDS)}
         return files.text(_LINES[ending], told)

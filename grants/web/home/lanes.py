@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
+from grants.lifecycle import standing
 from grants.lifecycle.models import Grant
-from grants.web import words
 from grants.web.templatetags.stint import percent
 
 NEAR = 8  # per cent: closer to "now" than this, a tick's word would lie under it
@@ -63,7 +63,7 @@ def _lane(grant: Grant, begin: datetime, end: datetime, now: datetime, here: flo
     start, stop = percent(grant.starts_at, begin, end), percent(grant.over_at, begin, end)
     return Lane(
         grant=grant,
-        state=words.state_of(grant.starts_at, grant.over_at, now),
+        state=standing.state_of(grant.starts_at, grant.over_at, now),
         start=start,
         start_shown=grant.starts_at >= begin,
         past=round(max(0.0, here - start), 2),

@@ -9,8 +9,8 @@ from grants.policy import wording
 from grants.policy.language import Policy, Rule, StageRule
 from grants.policy.rulings import Source
 from grants.policy.values import ResourceMatch
-from grants.web import words
-from grants.web.words import timeline
+from grants.policy.wording import duration
+from grants.web.words import counts, things
 
 _MOST = 4096  # characters of a reason
 
@@ -50,7 +50,7 @@ def _rule(policy: Policy, rule: Rule) -> RuleWords:
         levels=rule.levels,
         what=_what(rule.match),
         lines=(
-            f"for {words.length(length.longest)} at most, {words.length(length.default)} unless said otherwise",
+            f"for {duration(length.longest)} at most, {duration(length.default)} unless said otherwise",
             f"approved by {', then '.join(stages)}" if stages else "granted without asking anybody",
             f"a reason of {rule.reason.min} to {_MOST} characters",
             *([_drain(rule)] if "work" in rule.levels else []),
@@ -63,24 +63,23 @@ def _rule(policy: Policy, rule: Rule) -> RuleWords:
 def _drain(rule: Rule) -> str:
     if not rule.drain:
         return "runs that are still going at the end are cut off"
-    return f"runs that are still going at the end may report for {words.length(rule.drain)}"
+    return f"runs that are still going at the end may report for {duration(rule.drain)}"
 
 
 def _stage(stage: StageRule) -> str:
-    return f"{timeline.number(stage.need)} of {_sources(stage.sources)}"
+    return f"{counts.number(stage.need)} of {_sources(stage.sources)}"
 
 
 def _sources(sources: Sequence[Source]) -> str:
-    said = {"owners": "the owners", "team": "team {}", "person": "{}"}
-    return timeline.joined([said[source.kind].format(source.value) for source in sources], "or")
+    return counts.joined([source.words for source in sources], "or")
 
 
 def _what(match: ResourceMatch) -> str:
     """What a match reaches: "deployments named etl* of prefect-prod in production"."""
-    kinds = [words.KINDS[kind].words for kind in match.kind] or ["anything"]
+    kinds = [things.KINDS[kind].words for kind in match.kind] or ["anything"]
     return " ".join(
         [
-            timeline.joined(kinds, "or"),
+            counts.joined(kinds, "or"),
             *_clause("named", match.name),
             *_clause("tagged", match.tag),
             *_clause("owned by team", match.owner),
@@ -92,4 +91,4 @@ def _what(match: ResourceMatch) -> str:
 
 
 def _clause(word: str, values: Sequence[str]) -> list[str]:
-    return [f"{word} {timeline.joined(list(values), 'or')}"] if values else []
+    return [f"{word} {counts.joined(list(values), 'or')}"] if values else []

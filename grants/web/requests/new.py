@@ -20,10 +20,10 @@ from grants.catalog.search import search
 from grants.lifecycle import visibility
 from grants.lifecycle.ask import Preview, Wanted, ask, preview
 from grants.lifecycle.models import Request
-from grants.lifecycle.options import Asker, Option, first_choice
+from grants.lifecycle.read_models.options import Asker, Option, first_choice
 from grants.lifecycle.sentences import Says
 from grants.policy.rulings import Allowed
-from grants.web import words
+from grants.policy.wording import duration
 from grants.web.params import row_id
 from grants.web.requests.forms import LENGTHS, AskForm, Items, Pick, new_key
 from grants.web.signed_in import signed_in
@@ -192,7 +192,7 @@ def _lengths(sheet: Sheet) -> list[tuple[int, str, bool, bool]]:
     return [
         (
             minutes,
-            words.length(timedelta(minutes=minutes)),
+            duration(timedelta(minutes=minutes)),
             str(minutes) == chosen,
             minutes <= longest or str(minutes) == chosen,
         )
@@ -217,6 +217,6 @@ def _because(allowed: Allowed | None) -> list[tuple[str, str, str]]:
     titles = ", then ".join(stage.title for stage in allowed.stages) or "nobody needs to be asked"
     return [
         ("Who approves", titles, allowed.because.get("stages", "")),
-        ("Longest", words.length(allowed.longest), allowed.because.get("longest", "")),
+        ("Longest", duration(allowed.longest), allowed.because.get("longest", "")),
         ("Reason", f"{allowed.reason_min} characters", allowed.because.get("reason", "")),
     ]

@@ -12,26 +12,24 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import profile
 from accounts.errors import Conflict, UserError
 from accounts.models import Subject
 from grants import clock
 from grants.lifecycle import along, decide, visibility
-from grants.lifecycle.models import Grant, Request
-from grants.lifecycle.stages import Approvers, StageView, current
-from grants.web import words
-from grants.web.audit import record
+from grants.lifecycle.models import Request
+from grants.lifecycle.read_models import request as request_read
+from grants.lifecycle.read_models.request import AskedBecause
+from grants.lifecycle.stages import left_to_decide
+from grants.policy.wording import duration
 from grants.web.context import shell_of
-from grants.web.history import rows as history
 from grants.web.params import row_id
 from grants.web.signed_in import signed_in
-from grants.web.words import timeline
+from grants.web.words import counts, things, timeline
 
 PAGE = visibility.DECIDED - 1
 BACK = ("inbox", "access", "home")  # lists that decide in place
 REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN)
 
-_DOES = {"work": "work on", "secret": "read the secret of", "admin": "administer"}
 _SOURCES = {"team": "you are in team {value}", "person": "you are named in the rule", "owners": "you own it"}
 
 
@@ -142,48 +140,19 @@ def _page(request: HttpRequest, asked: Request, *, status: int = 200, **said: st
 
 
 def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
-    now, approvers = clock.of_page(), Approvers.now()
-    earlier = visibility.before(viewer, asked)
-    along.decisions_of([asked, *(item.request for item in earlier)])
-    stages = approvers.of(asked)
-    decisions = list(asked.decisions.all())
-    grants = along.grants_of([asked])
-    things = {item.resource_id: item.resource for item in asked.items.all()}
-    for grant in grants:
-        grant.resource = things[grant.resource_id]
-    pending = timeline.standing_of(asked, None, now).state == "pending"
-    refusal = decide.why_not(asked, viewer, approvers) if pending else ""
-    may_decide = pending and not refusal
+    view = request_read.of(asked, viewer)
     return {
+        "view": view,
         "asked": asked,
-        "now": now,
+        "now": view.now,
         "title": title(asked, viewer),
-        "standing": timeline.request_standing(asked, grants, now),
-        "items": asked.items.all(),
-        "stages": [(view, timeline.left_to_decide(view, stages)) for view in stages],
-        "grants": grants,
-        "would_end": now + asked.duration if pending else None,
-        "pending": pending,
-        "may_decide": may_decide,
-        "may_still_deny": pending and decide.has_voted(asked, viewer),
-        "may_withdraw": pending and viewer.pk == asked.requester_id,
-        "refusal": refusal,
-        "why_you": why_you(stages, viewer) if may_decide else "",
+        "stages": [(stage, left_to_decide(stage, view.stages)) for stage in view.stages],
+        "why_you": why_you(view.asked_because),
         "note_max": decide.NOTE_MAX,
         "steps": timeline.steps(
-            asked, stages, decisions, grants, viewer=viewer, now=now, enders=record.enders_of(grants, viewer)
+            asked, view.stages, view.decisions, view.grants, viewer=viewer, now=view.now, enders=view.enders
         ),
-        "mine": viewer.pk == asked.beneficiary_id,
-        "holds": _held(viewer, asked) if pending else [],
-        "earlier": history.rows(earlier, now),
     }
-
-
-def _held(viewer: Subject, asked: Request) -> list[Grant]:
-    """What the person holds already of the same things, as far as the viewer sees that."""
-    things = {item.resource_id for item in asked.items.all()}
-    held = [grant for grant in visibility.held_by(asked.beneficiary) if grant.resource_id in things]
-    return sorted(visibility.shown(viewer, held), key=lambda grant: grant.pk)
 
 
 def title(asked: Request, viewer: Subject) -> str:
@@ -198,34 +167,20 @@ def title(asked: Request, viewer: Subject) -> str:
 def _thing(asked: Request) -> str:
     """ "run etl/prod for 30 min", "use 3 things for 4 h"."""
     items = list(asked.items.all())
-    length = words.length(asked.duration)
+    length = duration(asked.duration)
     if len(items) != 1:
-        return f"use {timeline.number(len(items))} things for {length}"
-    return f"{does(items[0].level)} {items[0].resource.name} for {length}"
+        return f"use {counts.number(len(items))} things for {length}"
+    return f"{things.does(items[0].level)} {items[0].resource.name} for {length}"
 
 
-def does(level: str) -> str:
-    """The level as a verb that takes the resource as its object."""
-    return _DOES.get(level, level)
-
-
-def why_you(stages: Sequence[StageView], viewer: Subject) -> str:
+def why_you(because: AskedBecause | None) -> str:
     """Why this person is asked, by which rule: "You own it, rule pool-owners"."""
-    view = current(stages)
-    if view is None:
+    if because is None:
         return ""
-    rules = timeline.joined(view.stage.rules)
+    view, source = because.view, because.source
+    rules = counts.joined(view.stage.rules)
     rule = f", rule{'s' if len(view.stage.rules) > 1 else ''} {rules}" if rules else ""
     if view.fallback:
         return f"You stand in: too few of {view.stage.title} can decide{rule}"
-    kinds = [source for source in view.stage.sources if _qualifies(source.kind, source.value, viewer)]
-    said = _SOURCES[kinds[0].kind].format(value=kinds[0].value) if kinds else "you are among those asked"
+    said = _SOURCES[source.kind].format(value=source.value) if source else "you are among those asked"
     return f"{said[0].upper()}{said[1:]}{rule}"
-
-
-def _qualifies(kind: str, value: str, viewer: Subject) -> bool:
-    """Which of a stage's sources names this person. Only for the sentence; who may decide is the policy's."""
-    mine = profile.of(viewer)
-    if mine is None or kind == "owners":
-        return kind == "owners"
-    return value in (mine.teams if kind == "team" else (f"{mine.idp}:{mine.external_id}",))

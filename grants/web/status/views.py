@@ -1,20 +1,16 @@
-"""Connections, policy and status pages, and /metrics: how Stint and what it depends on are doing."""
+"""Connections and status: how Stint and what it depends on are doing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_not_required
 from django.db.models import Count, Exists, OuterRef, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_safe
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from accounts import roles
 from accounts.models import Identity, IdP, Subject
@@ -23,28 +19,22 @@ from grants.adapters.idp.kinds import KINDS
 from grants.audit import export
 from grants.catalog.models import Connection
 from grants.catalog.sync import version_warning
-from grants.due import DueJob, ProcessBeat
+from grants.due import BEAT_STALE, DueJob, ProcessBeat
 from grants.lifecycle import bindings
 from grants.lifecycle.models import RoleBinding
 from grants.notifications.models import Cursor
 from grants.policy import versions
-from grants.policy.models import PolicyVersion
-from grants.policy.people import named
-from grants.web import words
-from grants.web.policy import in_words
 from grants.web.signed_in import sees_all, signed_in
-from grants.web.status.measures import counted, exposition
-from grants.web.words import idp_roles
+from grants.web.status.measures import counted
+from grants.web.words import idp_roles, times
 
-VERSIONS = 20
 LATE_SHOWN = 100
-BEAT_STALE = timedelta(seconds=30)
 EXPORT_STALE = timedelta(minutes=3)
 OVERDUE = timedelta(seconds=30)  # a due job not taken for this long has no sweeper
 
 
 class Health(NamedTuple):
-    """A state of words.STATES with a word for this place and, in a sentence, what it means."""
+    """A state of states.STATES with a word for this place and, in a sentence, what it means."""
 
     state: str
     word: str
@@ -83,7 +73,7 @@ def health_of(connection: Connection, now: datetime) -> Health:
         text = "More than a fifth of its catalog vanished at once, so nothing was retired. An admin looks at it."
         return Health("warning", f"{connection.held} vanished, held", text)
     if now - connection.seen_at > _stale():
-        return Health("warning", "Sync is late", f"Last synced {words.ago(connection.seen_at, now)}.")
+        return Health("warning", "Sync is late", f"Last synced {times.ago(connection.seen_at, now)}.")
     if connection.error:
         return Health("warning", "Odd names left out", "What is called so is not in the catalog. An admin sees which.")
     if warning := version_warning(connection):
@@ -93,30 +83,6 @@ def health_of(connection: Connection, now: datetime) -> Health:
 
 def _stale() -> timedelta:
     return timedelta(seconds=3 * settings.ENV.sync_seconds + 30)
-
-
-@require_safe
-def policy(request: HttpRequest) -> HttpResponse:
-    """The policy in force in words; its text, owners and versions for admins and auditors."""
-    subject = signed_in(request)
-    all_seen = roles.sees_all(subject)
-    judged, row = versions.in_force(), versions.in_force_row()
-    in_force = named(judged) if judged else None
-    context: dict[str, Any] = {
-        "now": clock.of_page(),
-        "row": row,
-        "unreadable": versions.in_force_problem(),
-        "all_seen": all_seen,
-        "rules": in_words.rules(in_force, hidden_too=all_seen) if in_force else [],
-    }
-    if all_seen:
-        context |= {
-            "owners": in_words.owners(in_force) if in_force else [],
-            "fallback": in_words.fallback(in_force) if in_force else "",
-            "versions": PolicyVersion.objects.select_related("applied_by").defer("text")[:VERSIONS],
-            "refusal": versions.refusal_since(row),
-        }
-    return render(request, "policy/policy.html", context)
 
 
 @require_safe
@@ -173,7 +139,7 @@ def _idp_health(idp: IdP, now: datetime) -> Health:
     if idp.seen_at is None:
         return Health("info", "Sign-in only", "No directory is read from it.")
     if now - idp.seen_at > _stale():
-        return Health("warning", "Sync is late", f"Last synced {words.ago(idp.seen_at, now)}.")
+        return Health("warning", "Sync is late", f"Last synced {times.ago(idp.seen_at, now)}.")
     return Health("good", "Working")
 
 
@@ -184,30 +150,3 @@ def _exported(now: datetime) -> dict[str, Any]:
         return {"exported": None, "export_trouble": str(error)}
     late = "Not exported for more than three minutes." if last is None or now - last.at > EXPORT_STALE else ""
     return {"exported": last, "export_trouble": behind or late}
-
-
-@login_not_required
-@require_safe
-def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus text, for the bearer of STINT_METRICS_TOKEN or an admin or auditor who is signed in."""
-    refused = _may_scrape(request)
-    if refused:
-        response = HttpResponse("Not allowed.\n", status=refused, content_type="text/plain; charset=utf-8")
-        if refused == HTTPStatus.UNAUTHORIZED:
-            response["WWW-Authenticate"] = 'Bearer realm="stint"'
-        return response
-    response = HttpResponse(exposition(clock.of_page()), content_type=CONTENT_TYPE_LATEST)
-    response["Cache-Control"] = "no-store"
-    return response
-
-
-def _may_scrape(request: HttpRequest) -> int:
-    """0 if so, else the status: 401 for nobody we know, 403 for somebody who may not."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    token = settings.ENV.metrics_token
-    if scheme.lower() == "bearer":
-        wanted = token.get_secret_value() if token else ""
-        return 0 if wanted and constant_time_compare(given.strip(), wanted) else 401
-    if not isinstance(request.user, Subject):
-        return 401
-    return 0 if roles.sees_all(request.user) else 403

@@ -20,10 +20,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from accounts.models import Subject
+from grants import references
 from grants.catalog.models import Resource
+from grants.lifecycle import standing
 from grants.lifecycle.models import Grant
-from grants.web import words
-from grants.web.catalog.browse import Choice
+from grants.policy.wording import duration
+from grants.web.choices import Choice
+from grants.web.words import states, things, times
 
 register = template.Library()
 
@@ -34,55 +37,55 @@ register = template.Library()
 @register.simple_tag
 def when(at: datetime, now: datetime) -> SafeString:
     """<time>18:23 today</time>, in the person's zone; the title has the whole of it."""
-    return _time(at, words.when(at, now, timezone.get_current_timezone()))
+    return _time(at, times.when(at, now, timezone.get_current_timezone()))
 
 
 @register.simple_tag
 def clock(at: datetime) -> SafeString:
     """<time>18:23</time>: where the day is clear from around it."""
-    return _time(at, words.clock(at, timezone.get_current_timezone()))
+    return _time(at, times.clock(at, timezone.get_current_timezone()))
 
 
 @register.simple_tag
 def ago(at: datetime, now: datetime) -> SafeString:
     """<time>12 min ago</time>"""
-    return _time(at, words.ago(at, now))
+    return _time(at, times.ago(at, now))
 
 
 @register.simple_tag
 def until(at: datetime, now: datetime) -> SafeString:
     """22 min left, counted down by stint.js."""
-    return format_html('<span data-until="{}">{}</span>', at.isoformat(), words.left(at, now))
+    return format_html('<span data-until="{}">{}</span>', at.isoformat(), times.left(at, now))
 
 
 def _time(at: datetime, text: str) -> SafeString:
     there = timezone.localtime(at)
-    whole = f"{there:%A} {there.day} {there:%B %Y, %H:%M:%S} {words.zone_word(timezone.get_current_timezone())}"
+    whole = f"{there:%A} {there.day} {there:%B %Y, %H:%M:%S} {times.zone_word(timezone.get_current_timezone())}"
     return format_html('<time datetime="{}" title="{}">{}</time>', there.isoformat(timespec="seconds"), whole, text)
 
 
 @register.simple_tag
 def ends_day(at: datetime, now: datetime) -> str:
     """The day alone: today, tomorrow, 24 Nov."""
-    return words.day(at, now, timezone.get_current_timezone())
+    return times.day(at, now, timezone.get_current_timezone())
 
 
 @register.simple_tag
 def zone() -> str:
     """The person's zone by its city: Berlin."""
-    return words.zone_word(timezone.get_current_timezone())
+    return times.zone_word(timezone.get_current_timezone())
 
 
 @register.filter
 def in_words(of: timedelta) -> str:
     """A duration: 2 h 15 min."""
-    return words.length(of)
+    return duration(of)
 
 
 @register.filter
 def left(at: datetime, now: datetime) -> str:
     """What is left, as plain text: 22 min left."""
-    return words.left(at, now)
+    return times.left(at, now)
 
 
 # Parts
@@ -112,7 +115,7 @@ def level(word: str) -> SafeString:
 
 @lru_cache(maxsize=50)
 def _level(_storage: str, word: str) -> SafeString:
-    strong = " level-strong" if word in words.STRONG else ""
+    strong = " level-strong" if word in things.STRONG else ""
     return format_html('<span class="level{}">{}{}</span>', strong, level_steps(word), word)
 
 
@@ -129,12 +132,12 @@ def level_steps(word: str) -> SafeString:
 @register.filter
 def is_strong(word: str) -> bool:
     """A level that is drawn in orange."""
-    return word in words.STRONG
+    return word in things.STRONG
 
 
 @register.filter
 def level_means(word: str, kind: str) -> str:
-    return words.level_means(word, kind)
+    return things.level_means(word, kind)
 
 
 @register.simple_tag
@@ -150,7 +153,7 @@ def badge(name: str, label: str = "") -> SafeString:
 
 
 def _marked(part: str, name: str, label: str) -> SafeString:
-    mark = words.STATES[name]
+    mark = states.STATES[name]
     drawn = icon(mark.icon, "small" if part == "state" else "")
     return format_html('<span class="{}" data-state="{}">{}{}</span>', part, mark.tone, drawn, label or mark.word)
 
@@ -158,7 +161,7 @@ def _marked(part: str, name: str, label: str) -> SafeString:
 @register.simple_tag
 def grant_state(grant: Grant, now: datetime, part: str = "state") -> SafeString:
     """A grant's state from its window, with how it ended. part: state or badge."""
-    name = words.state_of(grant.starts_at, grant.over_at, now)
+    name = standing.state_of(grant.starts_at, grant.over_at, now)
     label = ""
     if name == "ended":
         label = f"Ended, {grant.get_end_reason_display()}" if grant.end_reason else "Ended, on time"
@@ -168,13 +171,13 @@ def grant_state(grant: Grant, now: datetime, part: str = "state") -> SafeString:
 @register.filter
 def state_at(grant: Grant, now: datetime) -> str:
     """scheduled, granted, ending or ended."""
-    return words.state_of(grant.starts_at, grant.over_at, now)
+    return standing.state_of(grant.starts_at, grant.over_at, now)
 
 
 @register.simple_tag
 def thing(resource: Resource, *, link: bool = True, at: bool = True) -> SafeString:
     """A resource: icon of its kind, name in mono, connection and environment quiet."""
-    kind = words.KINDS[resource.kind]
+    kind = things.KINDS[resource.kind]
     name = (
         format_html(
             '<a class="thing-name plain-link" href="{}">{}</a>',
@@ -231,13 +234,19 @@ def options(pairs: Iterable[tuple[str, str]], chosen: object) -> SafeString:
 
 
 @register.filter
+def ref(pk: int, kind: str) -> str:
+    """How a row of this kind is called: P-3."""
+    return references.ref(kind, pk)
+
+
+@register.filter
 def kind_word(kind: str) -> str:
-    return words.KINDS[kind].word
+    return things.KINDS[kind].word
 
 
 @register.filter
 def kind_icon(kind: str) -> str:
-    return words.KINDS[kind].icon
+    return things.KINDS[kind].icon
 
 
 @register.simple_tag
@@ -295,7 +304,7 @@ def span(starts_at: datetime, over_at: datetime, now: datetime, *, short: bool =
         '<rect class="span-past" y="3" width="{}%" height="6"></rect>'
         '<rect class="span-left" x="{}%" y="3" width="{}%" height="6"></rect></svg>',
         " span-short" if short else "",
-        words.state_of(starts_at, over_at, now),
+        standing.state_of(starts_at, over_at, now),
         starts_at.isoformat(),
         over_at.isoformat(),
         past,
@@ -307,11 +316,11 @@ def span(starts_at: datetime, over_at: datetime, now: datetime, *, short: bool =
 @register.simple_tag
 def countdown(starts_at: datetime, over_at: datetime, now: datetime) -> SafeString:
     """What is left and, under it, the end on the wall clock."""
-    name = words.state_of(starts_at, over_at, now)
+    name = standing.state_of(starts_at, over_at, now)
     if name == "scheduled":
         return format_html(
             '<span class="countdown" data-state="scheduled">in {}</span><span class="countdown-end">starts {}</span>',
-            words.length(starts_at - now),
+            duration(starts_at - now),
             when(starts_at, now),
         )
     return format_html(
@@ -320,7 +329,7 @@ def countdown(starts_at: datetime, over_at: datetime, now: datetime) -> SafeStri
         name,
         starts_at.isoformat(),
         over_at.isoformat(),
-        words.left(over_at, now),
+        times.left(over_at, now),
         "ended" if name == "ended" else "ends",
         when(over_at, now),
     )
@@ -358,8 +367,8 @@ def empty(content: str, title: str, mark: str = "none") -> SafeString:
 
 @register.inclusion_tag("partials/notice.html")
 def notice(state: str, title: str, text: str = "", href: str = "", link: str = "") -> dict[str, Any]:
-    """Something that stays on the page and says what to do next. state: a key of words.STATES."""
-    return {"mark": words.STATES[state], "title": title, "text": text, "href": href, "link": link}
+    """Something that stays on the page and says what to do next. state: a key of states.STATES."""
+    return {"mark": states.STATES[state], "title": title, "text": text, "href": href, "link": link}
 
 
 @register.inclusion_tag("partials/pager.html", takes_context=True)

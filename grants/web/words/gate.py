@@ -8,6 +8,7 @@ from typing import NamedTuple
 from django.conf import settings
 
 from grants.catalog.models import Connection
+from grants.gate.decision.types import Code
 from grants.lifecycle.models import Grant
 
 
@@ -56,29 +57,28 @@ def to_try(grant: Grant) -> str:
 
 
 # Why the gate refused, by its code (grants.gate.decision.types.Code), as the page of a grant says it.
-_REFUSED = {
-    "no_grant": "For something else than was granted",
-    "ended": "After the access had ended",
-    "drained": "New work, or a run that had not begun, after the end",
-    "guard": "With a body that asks for more than the level",
-    "expired": "With a token that was over",
-    "revoked": "With a token that was revoked",
-    "inactive": "By somebody who is switched off",
-    "list": "A list that can't be narrowed as it was asked for",
-    "not_found": "For something that is not there",
-    "body": "With a body that makes no sense",
-    "too_large": "With a body that is too large",
-    "route": "To an address that Prefect does not have",
-    "method": "With a method that the address does not take",
-    "target": "To an address with more than one meaning",
-    "headers": "With headers that have more than one meaning",
-    "old_client": "Sockets of a Prefect client older than 3.6.14: upgrade it",
-    "origin": "From a page of another site",
-    "stale": "While Stint was in trouble",
-    "record_behind": "While a restored backup was not declared",
-    "upstream": "While Prefect was in trouble",
+_REFUSED: dict[str, str] = {
+    Code.NO_GRANT: "For something else than was granted",
+    Code.ENDED: "After the access had ended",
+    Code.DRAINED: "New work, or a run that had not begun, after the end",
+    Code.GUARD: "With a body that asks for more than the level",
+    Code.EXPIRED: "With a token that was over",
+    Code.REVOKED: "With a token that was revoked",
+    Code.INACTIVE: "By somebody who is switched off",
+    Code.LIST: "A list that can't be narrowed as it was asked for",
+    Code.NOT_FOUND: "For something that is not there",
+    Code.BODY: "With a body that makes no sense",
+    Code.TOO_LARGE: "With a body that is too large",
+    Code.ROUTE: "To an address that Prefect does not have",
+    Code.METHOD: "With a method that the address does not take",
+    Code.TARGET: "To an address with more than one meaning",
+    Code.HEADERS: "With headers that have more than one meaning",
+    Code.OLD_CLIENT: "Sockets of a Prefect client older than 3.6.14: upgrade it",
+    Code.ORIGIN: "From a page of another site",
+    Code.STALE: "While Stint was in trouble",
+    Code.RECORD_BEHIND: "While a restored backup was not declared",
+    Code.UPSTREAM: "While Prefect was in trouble",
 }
-KEY_ONLY = "key_only"  # calls carried the token, the sockets of the same client did not
 
 
 def refused(code: str) -> str:

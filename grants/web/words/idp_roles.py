@@ -11,7 +11,9 @@ from accounts.idp import in_words
 from accounts.models import IdP
 from grants.lifecycle.bindings import OVERDUE
 from grants.lifecycle.models import Grant, RoleBinding
-from grants.web import words
+from grants.lifecycle.read_models.grant import RoleGrants
+from grants.policy.wording import duration
+from grants.web.words import counts, times
 
 Phase = RoleBinding.Phase
 
@@ -29,18 +31,7 @@ def provider(idp: IdP) -> str:
     return in_words(idp.kind) or idp.slug
 
 
-class Others(NamedTuple):
-    """Other grants of the same role: one that keeps it now, and whether one outlived this; may they be named?"""
-
-    keeps: Grant | None = None
-    outlived_by: Grant | None = None
-    visible: frozenset[int] = frozenset()
-
-    def name(self, grant: Grant) -> str:
-        return grant.ref if grant.pk in self.visible else "another grant"
-
-
-def standing(grant: Grant, binding: RoleBinding | None, others: Others, now: datetime) -> RoleStanding:
+def standing(grant: Grant, binding: RoleBinding | None, others: RoleGrants, now: datetime) -> RoleStanding:
     """How the grant's role stands at `now`, as far as it was read back."""
     if binding is None:
         text = "Your identity provider gives no roles to Stint: this access lives at the gate alone."
@@ -51,7 +42,7 @@ def standing(grant: Grant, binding: RoleBinding | None, others: Others, now: dat
             return RoleStanding(where, *_given(grant, binding))
         return RoleStanding(where, *_owed(binding, "Being given", now))
     if others.keeps:
-        text = f"Also held by {others.name(others.keeps)} until {_at(others.keeps.over_at, now)}."
+        text = f"Also held by {_name(others, others.keeps)} until {_at(others.keeps.over_at, now)}."
         return RoleStanding(where, "info", "Kept", text)
     if binding.phase == Phase.KEPT:
         return RoleStanding(where, "info", "Kept", "The person had it before Stint.")
@@ -62,9 +53,13 @@ def standing(grant: Grant, binding: RoleBinding | None, others: Others, now: dat
     return RoleStanding(where, *_owed(binding, "Being taken back", now))
 
 
-def _taken(grant: Grant, binding: RoleBinding, others: Others) -> str:
+def _name(others: RoleGrants, grant: Grant) -> str:
+    return grant.ref if grant.pk in others.visible else "another grant"
+
+
+def _taken(grant: Grant, binding: RoleBinding, others: RoleGrants) -> str:
     if others.outlived_by:
-        return f"With the end of {others.name(others.outlived_by)}, which held it, too."
+        return f"With the end of {_name(others, others.outlived_by)}, which held it, too."
     return _after(binding.taken_at, grant.over_at, "the end")
 
 
@@ -80,7 +75,7 @@ def _owed(binding: RoleBinding, word: str, now: datetime) -> tuple[str, str, str
     since = binding.owed_from
     if since is None or now - since <= OVERDUE:
         return "pending", word, binding.last_error
-    tries = words.count(binding.attempts, "try", "tries") if binding.attempts else "no worker has taken it up"
+    tries = counts.count(binding.attempts, "try", "tries") if binding.attempts else "no worker has taken it up"
     following = f"next in {max(0, round((binding.due_at - now).total_seconds()))} s" if binding.due_at else ""
     told = ", ".join(filter(None, [f"Since {_at(since, now)}: {tries}", following]))
     return "bad", "Role overdue", f"{told}. {binding.last_error}".strip()
@@ -95,11 +90,6 @@ _OWED = {
 }
 
 
-def is_giving(binding: RoleBinding) -> bool:
-    """Somebody waits for it, rather than that it is to go."""
-    return binding.phase in (Phase.ABSENT, Phase.ADDING, Phase.KEPT)
-
-
 def late(binding: RoleBinding, now: datetime) -> tuple[str, str]:
     """One line of the list of overdue ones: what is owed, and since when, with the cause and the next try."""
     word = _OWED[Phase(binding.phase)]
@@ -108,7 +98,7 @@ def late(binding: RoleBinding, now: datetime) -> tuple[str, str]:
 
 
 def _at(moment: datetime, now: datetime) -> str:
-    return words.when(moment, now, timezone.get_current_timezone())
+    return times.when(moment, now, timezone.get_current_timezone())
 
 
 def _after(done: datetime | None, due: datetime, what: str) -> str:
@@ -116,4 +106,4 @@ def _after(done: datetime | None, due: datetime, what: str) -> str:
     if done is None or done < due:
         return ""
     seconds = (done - due).total_seconds()
-    return f"{seconds:.1f} s after {what}." if seconds < 60 else f"{words.length(done - due)} after {what}."
+    return f"{seconds:.1f} s after {what}." if seconds < 60 else f"{duration(done - due)} after {what}."

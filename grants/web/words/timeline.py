@@ -8,52 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from accounts.models import Subject
+from grants.lifecycle import standing
 from grants.lifecycle.models import Decision, Grant, Request
-from grants.lifecycle.stages import StageView, current
-from grants.web import words
-
-CLOSED_WORDS = {
-    Grant.EndReason.ELAPSED: "Ended",
-    Grant.EndReason.GIVEN_BACK: "Ended early",
-    Grant.EndReason.REVOKED: "Revoked",
-    Grant.EndReason.LEFT: "Ended: the person left",
-    Grant.EndReason.RETIRED: "Ended: the resource is gone",
-}
-
-
-class Standing(NamedTuple):
-    """A state of the design and the word for it."""
-
-    state: str
-    word: str
-
-
-def standing_of(request: Request, grant: Grant | None, now: datetime) -> Standing:
-    """What became of one item asked, derived from the clock: no sweep needs to have run."""
-    if grant is not None:
-        return grant_standing(grant, now)
-    state = request.state
-    if state == Request.State.PENDING and now >= request.lapses_at:
-        state = Request.State.LAPSED
-    return Standing(state, words.STATES[state].word)
-
-
-def grant_standing(grant: Grant, now: datetime) -> Standing:
-    state = words.state_of(grant.starts_at, grant.over_at, now)
-    if state == "ended":
-        return Standing(state, CLOSED_WORDS[Grant.EndReason(grant.end_reason or Grant.EndReason.ELAPSED)])
-    return Standing(state, words.STATES[state].word)
-
-
-def request_standing(request: Request, grants: Sequence[Grant], now: datetime) -> Standing:
-    """Of a whole request: the liveliest of its grants, or its own state."""
-    if not grants:
-        return standing_of(request, None, now)
-    order = ("granted", "ending", "scheduled", "ended")
-    return min((grant_standing(grant, now) for grant in grants), key=lambda standing: order.index(standing.state))
+from grants.lifecycle.stages import StageView, current, left_to_decide
+from grants.policy.wording import duration
+from grants.web.words import counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +40,23 @@ def steps(
     *,
     viewer: Subject,
     now: datetime,
-    enders: Mapping[int, str],
+    enders: Mapping[int, Subject],
     with_reason: bool = False,
 ) -> list[Step]:
-    """The timeline as `viewer` reads it. `enders` says who ended a grant, by its id."""
+    """The timeline as `viewer` reads it. `enders`: who ended a grant, by its id."""
     told = [_asked(request, viewer, with_reason=with_reason)]
     told += [_decided(decision, request, viewer) for decision in decisions]
     if closing := _closing(request, stages, viewer, now):
         told.append(closing)
     if grants:
-        told += _held(grants, now, enders)
-    elif standing_of(request, None, now).state == "pending":
+        told += _held(grants, now, {pk: name_of(who, viewer) for pk, who in enders.items()})
+    elif standing.of_item(request, None, now).state == "pending":
         told += _ahead(request, stages, viewer)
     return told
 
 
 def name_of(subject: Subject, viewer: Subject) -> str:
     return "You" if subject.pk == viewer.pk else subject.name
-
-
-def joined(names: Sequence[str], last: str = "and") -> str:
-    """Names in a sentence: "Ada", "Ada and Ben", "Ada, Ben and Chiara"."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else ""
 
 
 def _asked(request: Request, viewer: Subject, *, with_reason: bool) -> Step:
@@ -129,25 +85,19 @@ def _decided(decision: Decision, request: Request, viewer: Subject) -> Step:
 
 
 def _after(waited: timedelta) -> str:
-    return f"after {words.length(waited)}" if waited >= timedelta(minutes=1) else ""
+    return f"after {duration(waited)}" if waited >= timedelta(minutes=1) else ""
 
 
 def _closing(request: Request, stages: Sequence[StageView], viewer: Subject, now: datetime) -> Step | None:
     if request.state == Request.State.WITHDRAWN:
         who = (name_of(request.requester, viewer),)
         return Step("undo-2", "withdrew the request", who, "withdrawn", request.closed_at)
-    if standing_of(request, None, now).state == "lapsed":
+    if standing.of_item(request, None, now).state == "lapsed":
         at = min(request.closed_at or request.lapses_at, request.lapses_at)
         return Step("alarm-clock-off", "Nobody decided in time", tone="lapsed", at=at)
     if request.state == Request.State.APPROVED and not stages:
         return Step("check", "Approved by the policy: nobody needs to be asked", tone="granted", at=request.closed_at)
     return None
-
-
-def left_to_decide(view: StageView, stages: Sequence[StageView]) -> list[Subject]:
-    """Who can still decide this stage: a person counts once per request, whatever the stage."""
-    voted = {decision.approver_id for stage in stages for decision in stage.given}
-    return [approver for approver in view.approvers if approver.pk not in voted]
 
 
 def _ahead(request: Request, stages: Sequence[StageView], viewer: Subject) -> list[Step]:
@@ -156,7 +106,7 @@ def _ahead(request: Request, stages: Sequence[StageView], viewer: Subject) -> li
     return [
         *(_awaited(view, stages, viewer) if view else ()),
         Step("key-round", "Access begins", about="as soon as it is approved", rail="next"),
-        Step("timer-off", "Access ends", about=f"{words.length(request.duration)} later", rail="next"),
+        Step("timer-off", "Access ends", about=f"{duration(request.duration)} later", rail="next"),
     ]
 
 
@@ -191,7 +141,7 @@ def _held(grants: Sequence[Grant], now: datetime, enders: Mapping[int, str]) -> 
 def _end(
     at: datetime, reason: str, ender: str, *, some: Sequence[Grant], every: Sequence[Grant], now: datetime
 ) -> Step:
-    about = "" if len(some) == len(every) else f"on {joined([grant.resource.name for grant in some])}"
+    about = "" if len(some) == len(every) else f"on {counts.joined([grant.resource.name for grant in some])}"
     if now < at:
         return Step("timer-off", "Access ends", at=at, about=about, rail="next")
     if ender and reason == Grant.EndReason.GIVEN_BACK:
@@ -208,15 +158,8 @@ def need_words(missing: int, can: int, *, mine: bool) -> str:
     if can == 0:
         return "nobody can decide now; tell an admin"
     if missing > can:
-        return f"{number(missing)} are needed, only {number(can)} can; tell an admin"
+        return f"{counts.number(missing)} are needed, only {counts.number(can)} can; tell an admin"
     if missing == can:
         alone = "nobody else can" if mine else "nobody else is asked"
-        return alone if can == 1 else f"all {number(can)} are needed"
-    return f"{number(missing)} of {number(can)} {'is enough' if missing == 1 else 'are needed'}"
-
-
-_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-
-
-def number(count: int) -> str:
-    return _NUMBERS[count] if 0 <= count < len(_NUMBERS) else str(count)
+        return alone if can == 1 else f"all {counts.number(can)} are needed"
+    return f"{counts.number(missing)} of {counts.number(can)} {'is enough' if missing == 1 else 'are needed'}"

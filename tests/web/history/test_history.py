@@ -18,8 +18,8 @@ from accounts.models import Subject
 from grants import clock
 from grants.lifecycle import access, decide
 from grants.lifecycle.models import Request
+from grants.lifecycle.read_models import history as pages
 from grants.web.history import file_rows
-from grants.web.history import rows as pages
 from tests.cast import Cast
 from tests.web.requests.test_requests import signed_in
 
@@ -158,7 +158,7 @@ class TestFilters:
     ) -> None:
         """Fault: Exists(), which becomes a join of all grants that are so (20,000 live: 118,000 buffers, now 16,000)."""
         monkeypatch.setattr(pages, "RARE", 0)
-        items = pages.matching({"state": state}, cast.priya, clock.now())
+        items = pages.matching(pages.Filters(state=state), cast.priya, clock.now())
         plan = items.parts[0].order_by("-pk")[:50].explain()
         assert "SubPlan" in plan, plan
         assert "Semi Join" not in plan, plan
@@ -232,7 +232,7 @@ class TestFilters:
 
 class TestPages:
     def test_go_back_and_forth(self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("grants.web.history.rows.PAGE", 3)
+        monkeypatch.setattr("grants.lifecycle.read_models.history.PAGE", 3)
         client = signed_in(cast.priya)
         seen: list[list[int]] = []
         page = client.get("/history?level=view&level=").context["page"]
@@ -252,7 +252,7 @@ class TestPages:
     def test_links_keep_the_filters(
         self, cast: Cast, past: dict[str, Request], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("grants.web.history.rows.PAGE", 1)
+        monkeypatch.setattr("grants.lifecycle.read_models.history.PAGE", 1)
         page = signed_in(cast.priya).get("/history?person=ada").content.decode()
         assert "?person=ada&amp;before=" in page
         assert "/history.csv?person=ada" in page
@@ -282,7 +282,7 @@ class TestFiles:
         moments = (timedelta(), timedelta(minutes=15), timedelta(hours=1), timedelta(days=4))
         for wait in moments:
             now = at(wait)
-            rows = pages.rows(pages.matching({}, cast.priya, now).newest(20), now)
+            rows = pages.rows(pages.matching(pages.Filters(), cast.priya, now).newest(20), now)
             page = [(row.ref, row.word, int(row.length.total_seconds()), row.deciders) for row in rows]
             lines = told(signed_in(cast.priya))
             assert [

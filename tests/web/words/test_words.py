@@ -6,9 +6,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from grants.catalog.levels import KINDS, LEVELS_OF
+from grants.lifecycle import standing
 from grants.policy.language import parse_policy
-from grants.web import words
+from grants.policy.wording import duration
 from grants.web.policy import in_words
+from grants.web.words import things, times
 from tests.tokens.scene import WORKERS
 
 NOW = datetime(2026, 11, 24, 13, 20, tzinfo=UTC)
@@ -29,7 +31,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
     ],
 )
 def test_a_length_is_said_in_its_two_largest_units(seconds: int, said: str) -> None:
-    assert words.length(timedelta(seconds=seconds)) == said
+    assert duration(timedelta(seconds=seconds)) == said
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_a_length_is_said_in_its_two_largest_units(seconds: int, said: str) -> N
     [(22 * 60, "22 min left"), (252, "4 min 12 s left"), (40, "40 s left"), (0, "ended"), (-1, "ended")],
 )
 def test_what_is_left_counts_seconds_only_at_the_end(seconds: int, said: str) -> None:
-    assert words.left(NOW + timedelta(seconds=seconds), NOW) == said
+    assert times.left(NOW + timedelta(seconds=seconds), NOW) == said
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_what_is_left_counts_seconds_only_at_the_end(seconds: int, said: str) ->
     ],
 )
 def test_a_moment_is_said_by_the_wall_clock_of_the_reader(at: datetime, said: str) -> None:
-    assert words.when(at, NOW, BERLIN) == said
+    assert times.when(at, NOW, BERLIN) == said
 
 
 @pytest.mark.parametrize(("length", "soon"), [(24 * 60, 30), (120, 30), (60, 15), (30, 7.5), (5, 1.25)])
@@ -65,14 +67,14 @@ def test_a_grant_is_what_its_window_says(length: float, soon: float) -> None:
         end - timedelta(minutes=soon) + timedelta(microseconds=1): "ending",
         end: "ended",
     }
-    assert {at: words.state_of(begin, end, at) for at in states} == states
+    assert {at: standing.state_of(begin, end, at) for at in states} == states
 
 
 def test_every_level_of_every_kind_has_words() -> None:
     for kind in KINDS:
-        assert words.KINDS[kind].icon
+        assert things.KINDS[kind].icon
         for level in LEVELS_OF[kind]:
-            assert words.level_means(level.word, kind).endswith(".")
+            assert things.level_means(level.word, kind).endswith(".")
 
 
 def test_a_policy_says_what_becomes_of_running_work() -> None:

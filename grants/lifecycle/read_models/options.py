@@ -16,6 +16,7 @@ from grants.policy import ownership, rules, versions
 from grants.policy.language import Policy
 from grants.policy.people import asker_of
 from grants.policy.rulings import Allowed, Denied, Person, Ruling
+from grants.references import ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Option:
     def why_not(self) -> str:
         """Why it can't be asked for; empty when it can."""
         if self.pending:
-            return f"It is asked for already: R-{self.pending.request_id} is pending."
+            return f"It is asked for already: {ref('request', self.pending.request_id)} is pending."
         return self.ruling.reason if isinstance(self.ruling, Denied) else ""
 
     @property

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from typing import Any, override
+from datetime import datetime, timedelta
+from typing import Any
 
-from django import forms
 from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.lookups import GreaterThan
-from django.utils import timezone
 
 from accounts.models import Subject
 from accounts.written import Written, among
 from accounts.written import rows as rows_of
-from grants.catalog.levels import WORDS
-from grants.catalog.models import Connection, Resource
+from grants import references
+from grants.catalog.models import Resource
 from grants.catalog.search import having
-from grants.lifecycle import along, visibility
+from grants.lifecycle import along, standing, visibility
 from grants.lifecycle.models import Decision, Grant, Request, RequestItem
-from grants.web.words.timeline import standing_of
 
 PAGE = 50
 WORDS_MAX = 4  # of a search: each doubles the parts that are read
@@ -38,63 +35,20 @@ STATES = {
     "withdrawn": "Withdrawn",
     "lapsed": "Lapsed",
 }
-EARLIEST, LATEST = date(2000, 1, 1), date(2999, 12, 31)
 
 
-class Filter(forms.Form):
-    """The filters of the history, read from the URL. Unknown values are errors, never ignored."""
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which items are wanted; an empty value filters nothing."""
 
-    person = forms.CharField(required=False, max_length=100)
-    q = forms.CharField(required=False, max_length=200)
-    state = forms.ChoiceField(required=False, choices=STATES.items)
-    level = forms.ChoiceField(required=False, choices=[(word, word) for word in WORDS])
-    connection = forms.ChoiceField(required=False)
-    environment = forms.ChoiceField(required=False)
-    since = forms.DateField(required=False)
-    until = forms.DateField(required=False)
-    before = forms.IntegerField(required=False, min_value=1)
-    after = forms.IntegerField(required=False, min_value=0)
-
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        super().__init__(data)
-        rows = list(Connection.objects.order_by("slug").values_list("slug", "environment"))
-        self.connections = [slug for slug, _ in rows]
-        self.environments = sorted({environment for _, environment in rows})
-        _choices(self, "connection", self.connections)
-        _choices(self, "environment", self.environments)
-        for name, message in _MESSAGES.items():
-            field = self.fields[name]
-            field.error_messages |= dict.fromkeys(("invalid", "invalid_choice", "min_value", "max_value"), message)
-
-    @override
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        for name in ("since", "until"):
-            day = cleaned.get(name)
-            if day and not EARLIEST <= day <= LATEST:
-                self.add_error(name, _MESSAGES[name])
-        since, until = cleaned.get("since"), cleaned.get("until")
-        if since and until and since > until:
-            self.add_error("until", "The last day is before the first: swap the two.")
-        return cleaned
-
-
-def _choices(form: forms.Form, name: str, values: Iterable[str]) -> None:
-    field = form.fields[name]
-    assert isinstance(field, forms.ChoiceField)
-    field.choices = [(value, value) for value in values]
-
-
-_MESSAGES = {
-    "state": "There is no such state: choose one from the list.",
-    "level": "There is no such level: choose one from the list.",
-    "connection": "There is no such connection: choose one from the list.",
-    "environment": "There is no such environment: choose one from the list.",
-    "since": "Write the day as 2026-11-24.",
-    "until": "Write the day as 2026-11-24.",
-    "before": "This page of the history does not exist: start again from the newest.",
-    "after": "This page of the history does not exist: start again from the newest.",
-}
+    person: str = ""  # parts of a name or an address, or S-3
+    q: str = ""  # references, or how words begin in a resource's name or in the reason
+    state: str = ""  # a key of STATES
+    level: str = ""
+    connection: str = ""
+    environment: str = ""
+    since: datetime | None = None  # when it was asked
+    until: datetime | None = None  # before then
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,36 +127,34 @@ class Items:
         return firsts[0].union(*firsts[1:]) if len(firsts) > 1 else firsts[0]
 
 
-def matching(filters: Mapping[str, Any], subject: Subject, now: datetime) -> Items:
-    """Items that pass the (cleaned) filters and that `subject` may see; days are in the active time zone."""
+def matching(filters: Filters, subject: Subject, now: datetime) -> Items:
+    """Items that pass the filters and that `subject` may see."""
     items = Items(visibility.visible_items(subject))
-    if state := filters.get("state"):
-        items = items.filter(_in_state(state, now, everybody=len(items.parts) == 1))
-    if person := filters.get("person"):
-        items = items.filter(_person(person))
-    for word in (filters.get("q") or "").split()[:WORDS_MAX]:
+    if filters.state:
+        items = items.filter(_in_state(filters.state, now, everybody=len(items.parts) == 1))
+    if filters.person:
+        items = items.filter(_person(filters.person))
+    for word in filters.q.split()[:WORDS_MAX]:
         items = items.filter(*_text(word))
-    for name, path in _EXACT.items():
-        if filters.get(name):
-            items = items.filter(Q((path, filters[name])))
-    if since := filters.get("since"):
-        items = items.filter(Q(request__asked_at__gte=midnight(since)))
-    if until := filters.get("until"):
-        items = items.filter(Q(request__asked_at__lt=midnight(until + timedelta(days=1))))
+    for path, value in (
+        ("level", filters.level),
+        ("resource__connection__slug", filters.connection),
+        ("resource__connection__environment", filters.environment),
+    ):
+        if value:
+            items = items.filter(Q((path, value)))
+    if filters.since:
+        items = items.filter(Q(request__asked_at__gte=filters.since))
+    if filters.until:
+        items = items.filter(Q(request__asked_at__lt=filters.until))
     return items
-
-
-_EXACT = {
-    "level": "level",
-    "connection": "resource__connection__slug",
-    "environment": "resource__connection__environment",
-}
 
 
 def _person(text: str) -> Q:
     """Asked for, or by, who is called so. Both stand on the request, with an index each."""
-    if ref := re.fullmatch(r"S-(\d{1,18})", text.strip(), re.IGNORECASE):
-        called = Subject.objects.filter(pk=int(ref[1]))
+    named = references.read(text)
+    if named and named.kind == "subject":
+        called = Subject.objects.filter(pk=named.pk)
     else:
         called = Subject.objects.all()
         for word in text.split():
@@ -213,16 +165,15 @@ def _person(text: str) -> Q:
 
 def _text(word: str) -> tuple[Q, ...]:
     """A reference; or else how a word begins in a resource's name or in the reason."""
-    if ref := re.fullmatch(r"([RG])-(\d{1,18})", word, re.IGNORECASE):
-        if ref[1].upper() == "R":
-            return (Q(request_id=int(ref[2])),)
-        return (
-            Q(request__in=Grant.objects.filter(pk=int(ref[2])).values("request"))
-            & Q(Exists(Grant.objects.filter(pk=int(ref[2]), **_OF_ITEM))),
-        )
+    named = references.read(word)
+    if named and named.kind == "request":
+        return (Q(request_id=named.pk),)
+    if named and named.kind == "grant":
+        grant = Grant.objects.filter(pk=named.pk)
+        return (Q(request__in=grant.values("request")) & Q(Exists(grant.filter(**_OF_ITEM))),)
     called = Resource.objects.filter(having(word), name__icontains=word).values_list("pk", flat=True)
-    named, reasoned = _few(called, _reasoned(word))
-    return Q(resource__in=named), Q(request__in=reasoned)
+    things, reasoned = _few(called, _reasoned(word))
+    return Q(resource__in=things), Q(request__in=reasoned)
 
 
 def _few(*found: QuerySet[Any, int]) -> list[list[int] | QuerySet[Any, int]]:
@@ -276,11 +227,6 @@ def _grant_in(state: str, now: datetime) -> Q:
     return Q(end_reason=state)
 
 
-def midnight(day: date) -> datetime:
-    """The beginning of a day in the active time zone."""
-    return datetime.combine(day, time.min, tzinfo=timezone.get_current_timezone())
-
-
 def page(items: Items, now: datetime, *, before: int | None, after: int | None) -> Page:
     """PAGE rows older than item `before`, or newer than `after`, or the newest."""
     if after is not None:
@@ -310,6 +256,6 @@ def rows(items: Sequence[RequestItem], now: datetime) -> list[Row]:
     made = []
     for item in items:
         grant = grants.get((item.request_id, item.resource_id, item.level))
-        state, word = standing_of(item.request, grant, now)
+        state, word = standing.of_item(item.request, grant, now)
         made.append(Row(item, grant, decisions[item.request_id], state, word))
     return made

@@ -1,0 +1,18 @@
+"""Days in filters: read strictly, and when they begin."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+
+from django.utils import timezone
+
+_EARLIEST, _LATEST = date(2000, 1, 1), date(2999, 12, 31)  # a time zone applied to others may leave the calendar
+
+
+def is_plausible(day: date) -> bool:
+    return _EARLIEST <= day <= _LATEST
+
+
+def midnight(day: date) -> datetime:
+    """The beginning of a day in the active time zone."""
+    return datetime.combine(day, time.min, tzinfo=timezone.get_current_timezone())

@@ -1,0 +1,44 @@
+"""/metrics, for programs."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from accounts import roles
+from accounts.models import Subject
+from grants import clock
+from grants.web.status.measures import exposition
+
+
+@login_not_required
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus text, for the bearer of STINT_METRICS_TOKEN or an admin or auditor who is signed in."""
+    refused = _may_scrape(request)
+    if refused:
+        response = HttpResponse("Not allowed.\n", status=refused, content_type="text/plain; charset=utf-8")
+        if refused == HTTPStatus.UNAUTHORIZED:
+            response["WWW-Authenticate"] = 'Bearer realm="stint"'
+        return response
+    response = HttpResponse(exposition(clock.of_page()), content_type=CONTENT_TYPE_LATEST)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _may_scrape(request: HttpRequest) -> int:
+    """0 if so, else the status: 401 for nobody we know, 403 for somebody who may not."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    token = settings.ENV.metrics_token
+    if scheme.lower() == "bearer":
+        wanted = token.get_secret_value() if token else ""
+        return 0 if wanted and constant_time_compare(given.strip(), wanted) else 401
+    if not isinstance(request.user, Subject):
+        return 401
+    return 0 if roles.sees_all(request.user) else 403
