@@ -1,4 +1,4 @@
-"""What can be chosen in a list of check boxes."""
+"""A check box of a filter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the frame around every page needs: who is here, what waits for them, which theme they chose."""
+"""Give the frame of every page what it shows: the person, what waits for them, their theme."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ THEMES = ("light", "dark")
 
 
 def theme_of(request: HttpRequest) -> str:
-    """The theme that was chosen; empty: as the system says."""
+    """Read the chosen theme; empty: that of the system."""
     theme = request.COOKIES.get(THEME_COOKIE, "")
     return theme if theme in THEMES else ""
 
 
 class Shell:
-    """Read lazily by the templates, so that a fragment or a bare page costs no query."""
+    """What templates show of the person. Read lazily: a fragment or a bare page makes no query."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -38,7 +38,7 @@ class Shell:
 
     @cached_property
     def here(self) -> str:
-        """The name of the URL that is open."""
+        """The name of the current URL."""
         match = self._request.resolver_match
         return (match.url_name or "") if match else ""
 
@@ -49,7 +49,7 @@ class Shell:
 
     @cached_property
     def live(self) -> int:
-        """Grants this person holds now."""
+        """How many grants this person holds now."""
         return len(visibility.held_by(self.person)) if self.person else 0
 
     @cached_property
@@ -58,7 +58,7 @@ class Shell:
 
     @cached_property
     def side_note(self) -> str:
-        """Under the name: portal role, else teams."""
+        """The line under the name: the portal role, else teams."""
         if not self.person:
             return ""
         if roles.is_admin(self.person):
@@ -70,7 +70,7 @@ class Shell:
 
 
 def shell_of(request: HttpRequest) -> Shell:
-    """The one of this request: what its page has judged is not judged again for the frame."""
+    """Keep one Shell per request, so that the page and its frame share what was read."""
     shell: Shell | None = getattr(request, "_shell", None)
     if shell is None:
         shell = Shell(request)

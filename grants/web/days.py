@@ -1,4 +1,4 @@
-"""Days in filters: read strictly, and when they begin."""
+"""Check days in filters, and find when a day begins."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import date, datetime, time
 
 from django.utils import timezone
 
-_EARLIEST, _LATEST = date(2000, 1, 1), date(2999, 12, 31)  # a time zone applied to others may leave the calendar
+_EARLIEST, _LATEST = date(2000, 1, 1), date(2999, 12, 31)  # at the ends of the calendar a time zone would overflow
 
 
 def is_plausible(day: date) -> bool:

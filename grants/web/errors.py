@@ -1,4 +1,4 @@
-"""Pages for what went wrong. None of them touches the database: it may be what went wrong."""
+"""Render error pages. They make no query, as the database may be the cause."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    # PermissionDenied("…") raised by a view carries a sentence for people.
+    # A view raises PermissionDenied with a sentence for the person.
     text = str(exception) or "Your account does not open this page. Ask an admin if it should."
     return _page(request, 403, "This is not yours to open", text)
 
@@ -58,7 +58,7 @@ def too_many(request: HttpRequest, text: str) -> HttpResponse:
 
 
 def database_error(request: HttpRequest, error: Exception, *, begun: bool = False) -> HttpResponse:
-    """503: the database is away, or what it was asked for is held by somebody else, where it changed nothing.
+    """Answer 503: the database is unreachable, or a lock or a time-out stopped the query, which then changed nothing.
 
     A line that breaks while a change is `begun` may have broken after its COMMIT: nobody knows, and so we say.
     """
@@ -78,7 +78,7 @@ def database_error(request: HttpRequest, error: Exception, *, begun: bool = Fals
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Whatever no view caught, and no middleware either: a change may have failed before its COMMIT, or after it."""
+    """Answer an exception that nothing caught. A change may have failed before its COMMIT, or after it."""
     if isinstance(error := sys.exception(), OperationalError | InterfaceError):
         return database_error(request, error, begun=request.method not in SAFE)
     if request.method in SAFE:

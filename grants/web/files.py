@@ -14,19 +14,19 @@ from django import forms
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
-PART = 20_000  # rows of a file: some megabytes, and an end to the work for who has gone
+PART = 20_000  # rows of a file: some megabytes, so that work for a client that has gone is bounded
 TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl"}
-_FORMULA = "=+-@\t\r\n"  # a spreadsheet runs what begins so
+_FORMULA = "=+-@\t\r\n"  # a spreadsheet runs a cell that begins with one of these
 
 
 class Listed(Protocol):
-    """What can be put into a file: of what this person may see, what the filters find."""
+    """Rows that pass the filters and that this person may see."""
 
     def newest_ids(self, count: int, *, before: int | None = None) -> Sequence[int]:
-        """So many, older than `before`, the newest first."""
+        """List the ids of `count` rows older than `before`, the newest first."""
 
     def lines(self, ids: Sequence[int], ending: str) -> bytes:
-        """These rows as text, the newest first, each with its end."""
+        """Write these rows as text, the newest first, each with its line end."""
 
 
 def answer(
@@ -39,7 +39,7 @@ def answer(
     before: int | None,
     now: datetime,
 ) -> HttpResponse:
-    """The newest PART rows, or those older than `before`. What is not all says so by its name, and has a `Link`."""
+    """Send the newest PART rows, or those older than `before`. If rows are left, name and `Link` say so."""
     ids = listed.newest_ids(PART + 1, before=before)
     more = len(ids) > PART
     content = [(",".join(columns) + "\r\n").encode() if ending == "csv" else b""]

@@ -1,4 +1,4 @@
-"""Whose forms are looked at, in whose time a page speaks, and that no browser keeps it."""
+"""Refuse bodies before sign-in, use each person's time zone, and let no browser keep a page."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from django.utils import timezone
 
 from grants.web import errors
 
-ZONE_COOKIE = "stint-zone"  # stint.js puts the browser's zone there
+ZONE_COOKIE = "stint-zone"  # stint.js stores the browser's zone in it
 
 
 @cache
 def zones() -> frozenset[str]:
-    """The names that people may choose from."""
+    """List the names that a person may choose from."""
     return frozenset(name for name in available_timezones() if "/" in name and not name.startswith("Etc/")) | {"UTC"}
 
 
 def zone_of(request: HttpRequest, *, with_user: bool = True) -> ZoneInfo | None:
-    """The zone a person chose, else the browser's; None if neither names a zone we know."""
+    """Find the zone that the person chose, else the browser's; None if neither is a known zone."""
     chosen = getattr(request.user, "time_zone", "") if with_user else ""
     for name in (chosen, request.COOKIES.get(ZONE_COOKIE, "")):
-        # Looked up in a list first: a name from outside must not become a path under zoneinfo.
+        # Checked against the list first: zoneinfo must not open a path that a client chose.
         if name in zones():
             return ZoneInfo(name)
     return None
 
 
 class SignedInBodies:
-    """Middleware: no page looks into the body of who is not signed in."""
+    """Middleware: refuse a body from a caller who is not signed in, before any page parses it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -60,7 +60,7 @@ class NoStore:
 
 
 class TimeZone:
-    """Middleware: templates and forms speak in the person's zone, or in the portal's (STINT_TIME_ZONE)."""
+    """Middleware: use the person's time zone in templates and forms, else the portal's (STINT_TIME_ZONE)."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -72,6 +72,6 @@ class TimeZone:
             timezone.deactivate()
 
     def process_view(self, request: HttpRequest, view: Callable[..., Any], *_: object) -> None:
-        # Probes and sign-in pages need no login and must not ask the database who calls.
+        # Probes and sign-in pages need no login, so they must not query the database for the user.
         if zone := zone_of(request, with_user=getattr(view, "login_required", True)):
             timezone.activate(zone)

@@ -1,10 +1,10 @@
-"""What an address says, read strictly."""
+"""Read parameters of an address strictly."""
 
 from __future__ import annotations
 
-_DIGITS = 18  # any number of them is a bigint of PostgreSQL's
+_DIGITS = 18  # any number with so many digits fits a bigint
 
 
 def row_id(text: str) -> int | None:
-    """The id that `text` spells; None for what cannot be one."""
+    """Read a row's id; None where the text is none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None

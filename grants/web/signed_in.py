@@ -8,16 +8,16 @@ from accounts.models import Subject
 
 
 def signed_in(request: HttpRequest) -> Subject:
-    """Who calls. LoginRequiredMiddleware lets nobody else in; raises PermissionDenied if it did."""
+    """Return the person who calls. Raises PermissionDenied for others, whom LoginRequiredMiddleware stops before."""
     if not isinstance(request.user, Subject):
-        # request.user is lazy: isinstance asks the object behind it.
+        # request.user is lazy; isinstance() looks at the object behind it.
         raise PermissionDenied("Sign in first.")
     roles.read_once(request.user)
     return request.user
 
 
 def sees_all(request: HttpRequest) -> Subject:
-    """The admin or auditor who calls. Raises PermissionDenied for anybody else, with a sentence for them."""
+    """Return the admin or auditor who calls. Raises PermissionDenied, with a sentence, for others."""
     subject = signed_in(request)
     if not roles.sees_all(subject):
         raise PermissionDenied("This page is open to admins and auditors.")

@@ -1,4 +1,4 @@
-"""From the portal to an orchestrator: the gate sends a browser here for the ticket that lets it in."""
+"""Let a browser into an orchestrator: the gate sends it here, and it goes back with a ticket."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from grants.web.words import gate
 
 
 class Way(forms.Form):
-    """Where the browser came from and wants to go back to. The gate looks at `to` itself once more."""
+    """Which gate sent the browser and where it wants to go. The gate checks `to` again itself."""
 
     connection = forms.SlugField()
     nonce = forms.RegexField(r"^[0-9a-f]{64}$")
     to = forms.RegexField(r"^/(?![/\\])[\x21-\x7e]*$", max_length=2000, required=False)
 
 
-@require_GET  # a HEAD makes no ticket
+@require_GET  # a HEAD request must not make a ticket
 @uncached()
 def enter(request: HttpRequest) -> HttpResponse:
-    """Hand this person's browser over. The ticket lasts seconds, and is worth nothing without the gate's cookie."""
+    """Send this person's browser to the gate with a ticket, which lasts seconds and needs the gate's cookie."""
     way = Way(request.GET)
     if not way.is_valid():
-        raise BadRequest("the way to the gate is garbled")
+        raise BadRequest("the parameters from the gate are malformed")
     asked = way.cleaned_data
     connection = get_object_or_404(Connection, slug=asked["connection"])
     try:

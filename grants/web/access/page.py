@@ -1,4 +1,4 @@
-"""The page of one grant: for its own views, those of its tokens, and what happens when one of them is refused."""
+"""Render the page of one grant: for its views, for those of its tokens, and when one of these is refused."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from grants.tokens import overview
 from grants.web.signed_in import signed_in
 from grants.web.words import gate, idp_roles, things, timeline
 
-TOKEN_MINUTES = (15, 60, 240, 480)  # that are offered; the end of the access is the end of all
+TOKEN_MINUTES = (15, 60, 240, 480)  # the choices; no token outlives its grant
 
 
 def visible_grant(request: HttpRequest, pk: int) -> Grant:
-    """The grant, with its decisions; 404 for anybody who may not see it."""
+    """Read the grant with its decisions; 404 for a person who may not see it."""
     held = visibility.grant_of(signed_in(request), pk)
     if held is None:
         raise Http404
@@ -37,7 +37,7 @@ def show(request: HttpRequest, held: Grant, *, problem: str = "", status: int = 
 
 
 def show_refused(request: HttpRequest, held: Grant, error: UserError) -> HttpResponse:
-    """The grant as it is now, and why the action did not happen."""
+    """Show the grant as it is now, and why the action was refused."""
     return show_problem(request, held, error.reason, status=409 if isinstance(error, Conflict) else 403)
 
 
@@ -65,7 +65,7 @@ def _context(viewer: Subject, held: Grant, problem: str) -> dict[str, Any]:
 
 
 def _tokens(view: GrantView) -> dict[str, Any]:
-    """Its tokens and what was done with them; the way in with a browser."""
+    """Describe the tokens of the grant, their use, and whether a browser may enter."""
     held, seen = view.grant, overview.of(view.grant, view.viewer)
     address = gate.address(held.resource.connection)
     lengths = [timedelta(minutes=minutes) for minutes in TOKEN_MINUTES]

@@ -1,4 +1,4 @@
-"""Service tokens of a grant: issued and shown once, replaced, revoked."""
+"""Issue, replace and revoke the service tokens of a grant. A token is shown once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from grants.web.words import gate, things
 
 
 class LastsForm(forms.Form):
-    """How long a token lasts; "" is what is usual for its level."""
+    """How long the token lasts; empty: the default of its level."""
 
     minutes = forms.IntegerField(required=False, min_value=1, max_value=366 * 24 * 60)
 
@@ -35,7 +35,7 @@ class LastsForm(forms.Form):
 @never_cache
 @require_POST
 def new(request: HttpRequest, pk: int) -> HttpResponse:
-    """The page is the answer to the POST: what it shows is in no address and on no other page."""
+    """Show the new token in the answer to the POST, so that no address and no other page has it."""
     held, form = visible_grant(request, pk), LastsForm(request.POST)
     minutes = form.cleaned_data["minutes"] if form.is_valid() else None
     if form.errors:
@@ -85,7 +85,7 @@ def _context(held: Grant, issued: Issued) -> dict[str, Any]:
 
 
 def _visible(request: HttpRequest, pk: int) -> Credential:
-    """A token of a grant that this person sees; 404 for any other."""
+    """Read a token of a grant that this person may see; 404 for any other."""
     tokens = Credential.objects.filter(kind=Credential.Kind.TOKEN).select_related("grant", "subject")
     credential = get_object_or_404(tokens, pk=pk)
     if credential.grant is None or not visibility.shown(signed_in(request), [credential.grant]):

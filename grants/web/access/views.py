@@ -1,4 +1,4 @@
-"""What I hold and held; one grant, from its window to its end; giving it back, revoking it."""
+"""Show a person's own access and one grant; give a grant back, revoke it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from grants.web.words import things
 
 @require_safe
 def my_access(request: HttpRequest) -> HttpResponse:
-    """What this person holds now, waits for, and held last."""
+    """Show what this person holds now, waits for and held last."""
     view = mine.access_of(signed_in(request))
     return render(request, "access/access.html", {"view": view, "now": view.now})
 
 
 @require_safe
 def grant(request: HttpRequest, pk: int) -> HttpResponse:
-    """One grant, for its holder, who decided it, owners, admins and auditors; 404 for everybody else."""
+    """Show one grant to its holder, those who decided it, owners, admins and auditors; 404 for others."""
     return show(request, visible_grant(request, pk))
 
 
@@ -44,7 +44,7 @@ def give_back(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def revoke(request: HttpRequest, pk: int) -> HttpResponse:
-    """GET asks once more, POST does it: a revocation can't be undone."""
+    """GET asks for confirmation, as a revocation can't be undone; POST revokes."""
     held = visible_grant(request, pk)
     if request.method != "POST":
         if not access.may_revoke(held, signed_in(request)):
@@ -62,5 +62,5 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _can(held: Grant) -> str:
-    """ "View on etl/prod": what ends with this grant."""
+    """Name the access that ends with this grant: "View on deployment etl/prod"."""
     return f"{held.level.capitalize()} on {things.KINDS[held.resource.kind].word.lower()} {held.resource.name}"

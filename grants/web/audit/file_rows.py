@@ -1,4 +1,4 @@
-"""Events of the record as text, put together by PostgreSQL. They hold ids and codes: names are not looked up."""
+"""Write events of the record as text, in PostgreSQL. They have ids and codes; names are not looked up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SELECT seq, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS a
     {facts} AS facts, encode(prev, 'hex') AS prev, encode(hash, 'hex') AS hash
 FROM grants_auditevent WHERE seq = ANY(%(ids)s) ORDER BY seq DESC"""
 
-# A payload is JSON on one line. One that was tampered with may be anything: then its bytes stand there as text.
+# A payload is JSON on one line. After tampering it may be any bytes, which are then written escaped.
 _TEXT = "convert_from(payload, 'UTF8')"
 _JSON = f"translate({_TEXT}, E'\\n\\r', '  ')::json"
 _BYTES = "encode(payload, 'escape')"
@@ -37,7 +37,7 @@ _LINES_OF_BYTES = {"csv": _csv(_BYTES), "jsonl": _jsonl(_BYTES)}
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Events as files.Listed wants them."""
+    """The events that pass the filters, for files.answer()."""
 
     events: QuerySet[AuditEvent]
 
@@ -49,7 +49,7 @@ class Listed:
         try:
             with transaction.atomic():
                 return files.text(_LINES[ending], {"ids": list(ids)})
-        except DataError:  # among them is one that was tampered with
+        except DataError:  # at least one of them was tampered with
             if len(ids) == 1:
                 return files.text(_LINES_OF_BYTES[ending], {"ids": list(ids)})
             half = len(ids) // 2

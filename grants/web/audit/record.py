@@ -1,4 +1,4 @@
-"""Events of the record in words. The record holds ids; names are looked up when somebody reads."""
+"""Put events of the record into words. The record has ids; names are looked up when a page is read."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from grants.catalog.models import Connection, Resource
 from grants.lifecycle.models import RoleBinding
 from grants.tokens.models import Credential
 
-_BIGGEST = 2**63 - 1  # of a row's id: a payload that was tampered with may hold anything
+_BIGGEST = 2**63 - 1  # the largest id; after tampering a payload may have any number
 
-# Fact → what its number names. A list of them ends in s.
+# Facts whose value is the id of a row, or, with an s at the end, a list of ids.
 _KINDS = ("request", "grant", "subject", "resource", "connection", "policy", "binding", "credential", "decision")
 
 
 class Thing(NamedTuple):
-    """What an event is about: "Request R-17", with a page if there is one."""
+    """A row that an event names: "Request R-17", with its page if it has one."""
 
     word: str
     name: str
@@ -40,7 +40,7 @@ class Line:
     seq: int
     at: datetime
     verb: str
-    who: str  # whom the sentence is about; "" when it stands alone
+    who: str  # the subject of the sentence; "" when it needs none
     by: str
     sentence: str
     things: tuple[Thing, ...]
@@ -53,25 +53,25 @@ class Line:
 
     @property
     def named(self) -> list[Thing]:
-        """The things that the line itself names, beside whom it is about."""
+        """The first two things, without the subject of the sentence."""
         return [thing for thing in self.things if thing.name != self.who][:2]
 
 
 def lines(events: Sequence[AuditEvent], *, above: int | None = None) -> list[Line]:
-    """Events in words, names looked up in a query for each kind. `above`: number of the event over the first."""
+    """Put events into words; names take one query per kind. `above`: the number of the event before the first."""
     read = [(event, _facts(bytes(event.payload))) for event in events]
     names = _Names.of(read)
     told = []
     for event, facts in read:
         told.append(_line(event, facts, names, 0 if above is None else above - event.seq - 1))
-        # No event has a number below that of a restore and above that of the event which it kept.
+        # A restore skips numbers: from the last event that it kept to its own.
         kept = facts.get("kept") if event.verb == Verb.RECORD_RESTORED else None
         above = kept + 1 if isinstance(kept, int) else event.seq
     return told
 
 
 def _verb_of(event: AuditEvent) -> Verb | None:
-    """None of one that this release does not know; it is shown as it stands there."""
+    """Find the verb; None where this release does not know it, and then it is shown as stored."""
     return Verb(event.verb) if event.verb in Verb else None
 
 
@@ -173,7 +173,7 @@ def _about(event: AuditEvent, about: About, mentioned: Sequence[tuple[str, int]]
 
 
 def _facts(payload: bytes) -> dict[str, Any]:
-    """What the payload says; nothing if it was tampered with until it says nothing (verify names it)."""
+    """Read the payload; empty where tampering left no JSON object (verify reports the event)."""
     try:
         facts = json.loads(payload)
     except (ValueError, RecursionError):
@@ -182,7 +182,7 @@ def _facts(payload: bytes) -> dict[str, Any]:
 
 
 def _mentions(facts: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """The rows an event names, most telling kind first."""
+    """List the rows that an event names, the most informative kind first."""
     found: list[tuple[str, int]] = []
     for kind in _KINDS:
         for value in (facts.get(kind), facts.get(f"{kind}s")):

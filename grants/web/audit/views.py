@@ -1,4 +1,4 @@
-"""The record: its events in words, and whether it is whole. For admins and auditors."""
+"""Show the record and verify it. For admins and auditors."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from grants.web.audit import file_rows, record
 from grants.web.signed_in import sees_all
 
 PAGE = 50
-GO_ON_SECONDS = 1.5  # of a verification in one request; the page asks for more until it is done
+GO_ON_SECONDS = 1.5  # of verification per request; the page sends further requests until it is done
 _SALT = "grants.web.audit.verify"
-MATCHES = 50  # rows that a name may mean
+MATCHES = 50  # the most rows that a name in a filter stands for
 _DAY = "Write the day as 2026-11-24."
 
 
@@ -64,7 +64,7 @@ class Filter(forms.Form):
 
 @require_safe
 def audit(request: HttpRequest) -> HttpResponse:
-    """Events, newest first."""
+    """List events, the newest first."""
     sees_all(request)
     form = Filter(request.GET)
     context = _seal() | {"form": form, "verbs": form.fields["verb"].choices}  # type: ignore[attr-defined]
@@ -88,7 +88,7 @@ def audit(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def as_file(request: HttpRequest, ending: str) -> HttpResponse:
-    """Events as a file, times in UTC: CSV or JSON Lines."""
+    """Send events as a CSV or JSON Lines file, times in UTC."""
     sees_all(request)
     form = Filter(request.GET)
     if not form.is_valid():
@@ -100,7 +100,7 @@ def as_file(request: HttpRequest, ending: str) -> HttpResponse:
 
 @require_POST
 def verify(request: HttpRequest) -> HttpResponse:
-    """Walk the chain, for a while at a time, and say how far it came, or whether it is whole."""
+    """Verify the chain for a limited time per request; say how far it has come, or the verdict."""
     sees_all(request)
     began, walk = _gone_so_far(request.POST.get("walk", ""))
     came: chain.Walk | chain.Verdict | None = None
@@ -128,7 +128,7 @@ def verify(request: HttpRequest) -> HttpResponse:
 
 
 def _gone_so_far(walk: str) -> tuple[float, chain.Walk]:
-    """When a verification began and how far it came: signed by us, as who can write the database could forge it."""
+    """Read when a verification began and how far it has come. The state is signed, so that it can't be forged."""
     try:
         began, told = signing.loads(walk, salt=_SALT, max_age=timedelta(hours=1))
         return began, chain.Walk.of_json(told)
@@ -169,13 +169,13 @@ def _matching(asked: Mapping[str, Any]) -> QuerySet[AuditEvent]:
 
 
 def _by(actor: str) -> Q:
-    """Who is called so, S-3, or a part of Stint, which are in small letters."""
+    """Find the actor: a person by name or as S-3, or a part of Stint, which is in lower case."""
     named = Subject.objects.filter(name__icontains=actor).values_list("pk", flat=True)[:MATCHES]
     return Q(actor__in=[actor, actor.lower(), actor.upper(), *(references.ref("subject", pk) for pk in named)])
 
 
 def _things(said: str) -> list[tuple[str, int]]:
-    """R-17, or what a name may mean: people, resources, connections."""
+    """Find the rows that R-17 or a name stands for: people, resources, connections."""
     if named := references.read(said):
         return [named]
     called: dict[str, QuerySet[Any]] = {

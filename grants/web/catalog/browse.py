@@ -1,4 +1,4 @@
-"""The catalog narrowed: words, facets with counts, and who owns what. All of it in SQL, as far as MOST."""
+"""Filter the catalog by words and facets, with counts, in SQL and for MOST resources at most."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from grants.policy.people import names_of
 from grants.web.choices import Choice
 from grants.web.words import things
 
-MOST = 2_000  # resources that are counted and can be paged through: who has more before them narrows it
-SHOWN = 12  # owners, and tags
+MOST = 2_000  # resources that are counted and paged through; beyond that, a person narrows the search
+SHOWN = 12  # owners, and as many tags
 PREFECT_HAS = ("server", "pool", "deployment", "block")
 
 
@@ -50,7 +50,7 @@ class Found:
 
 
 def browse(visible: QuerySet[Resource], asker: Asker, query: QueryDict, connections: Sequence[Connection]) -> Found:
-    """What matches the address's `q`, facets and `mine`, best first. Values nobody has match nothing."""
+    """Find what matches `q`, the facets and `mine` of the address, best first; an unknown value matches nothing."""
     names = people_who_own(asker.policy)
     if query.get("retired") != "1":
         visible = visible.filter(retired_at=None)
@@ -69,12 +69,12 @@ type _Counted = tuple[int, str, str, str, list[str]]
 
 
 def _count(resources: QuerySet[Resource]) -> int:
-    """How many, but no more than one more than MOST."""
+    """Count them, up to MOST + 1."""
     return len(resources.order_by().values_list("pk")[: MOST + 1])
 
 
 def people_who_own(policy: Policy | None) -> dict[str, str]:
-    """ "idp:external id" -> name, of everybody whom the policy names as an owner."""
+    """Map "idp:external id" to a name, for each person whom the policy names as an owner."""
     people = {entry.owner.person for entry in policy.owners if entry.owner.person} if policy else set()
     names = names_of(people)
     return {person: names.get(person, person) for person in people}
@@ -87,11 +87,11 @@ def _narrowed(
     asker: Asker,
     names: Mapping[str, str],
 ) -> QuerySet[Resource]:
-    """Any value of a facet, in every facet where something is chosen."""
+    """Keep what has one of the chosen values in each facet where any is chosen."""
     narrowed = matching
     for name, values in chosen.items():
         if values:
-            known = [value for value in values if "\x00" not in value]  # which no text in the database has
+            known = [value for value in values if "\x00" not in value]  # PostgreSQL refuses a NUL, and no text has one
             narrowed = narrowed.filter(_among(name, known, names))
     if "have" in mine:
         narrowed = narrowed.filter(pk__in=list(asker.grants))
@@ -158,5 +158,5 @@ def _facet(name: str, counts: Counter[str], chosen: Sequence[str], *, whole: boo
 
 
 def facet_word(name: str, value: str) -> str:
-    """A value as people read it."""
+    """Say a value of a facet in words."""
     return things.KINDS[value].word if name == "kind" and value in things.KINDS else value

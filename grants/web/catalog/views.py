@@ -1,4 +1,4 @@
-"""Find a resource; see what it is, who answers for it and what may be asked for."""
+"""Show the catalog and one resource: its owner and what may be requested."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Row(NamedTuple):
 
     @property
     def nothing(self) -> bool:
-        """Neither held nor waited for."""
+        """Whether the person neither holds it nor waits for it."""
         return not (self.held or self.pending or self.resource.retired_at)
 
 
 class Chip(NamedTuple):
-    """A filter that is on, and the address without it."""
+    """An active filter, and the address without it."""
 
     word: str
     href: str
@@ -49,12 +49,12 @@ class Chip(NamedTuple):
 
 @require_safe
 def catalog(request: HttpRequest) -> HttpResponse:
-    """Everything this person may see, narrowed by the address."""
+    """List what this person may see, filtered by the address."""
     me, now = signed_in(request), clock.of_page()
     asker, connections = Asker.of(me, now), list(Connection.objects.order_by("slug"))
     found = browse.browse(visibility.visible_resources(me), asker, request.GET, connections)
     pages = Paginator(found.resources, PAGE)
-    pages.count = found.count  # it has been counted already, as far as it goes
+    pages.count = found.count  # counted already, up to MOST
     page = pages.get_page(request.GET.get("page"))
     mine = [Choice(value, word, None, value in request.GET.getlist("mine")) for value, word in browse.MINE.items()]
     boxes = {facet.name: facet.choices for facet in found.facets} | {"mine": mine}
@@ -91,7 +91,7 @@ def _chips(query: QueryDict) -> Iterator[Chip]:
 
 
 def _lead(found: browse.Found, connections: list[Connection], now: datetime) -> str:
-    """How much there is, from where and how fresh."""
+    """Say how many resources there are, from how many connections, and when they were synced."""
     synced = [connection.seen_at for connection in connections if connection.seen_at]
     fresh = f" Synced {times.ago(min(synced), now)}." if synced and len(synced) == len(connections) else ""
     many = found.total > browse.MOST
@@ -101,7 +101,7 @@ def _lead(found: browse.Found, connections: list[Connection], now: datetime) -> 
 
 @require_safe
 def resource(request: HttpRequest, pk: int) -> HttpResponse:
-    """One resource; 404 for whom the policy hides it from."""
+    """Show one resource; 404 where the policy hides it from this person."""
     me = signed_in(request)
     thing = visibility.resource_of(me, pk)
     if thing is None:

@@ -1,4 +1,4 @@
-"""What an admin should look at now, in words, and what still holds meanwhile."""
+"""Tell an admin what needs attention, and what still works meanwhile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Notice(NamedTuple):
 
 
 def notices(alerts: AdminAlerts, now: datetime) -> Iterator[Notice]:
-    """What to look at first comes first."""
+    """List what needs attention, the most urgent first."""
     if alerts.roles:
         yield from _role_trouble(now)
     if alerts.connections:
@@ -37,7 +37,7 @@ def notices(alerts: AdminAlerts, now: datetime) -> Iterator[Notice]:
 
 
 def _role_trouble(now: datetime) -> Iterator[Notice]:
-    """Roles that should be taken or given by now: how many at each provider, and what stands in the way."""
+    """Report roles that are late, per provider, with the cause."""
     for late in trouble.late_roles(now):
         what = "not given yet" if late.giving else "overdue"
         where = idp_roles.provider(late.idp)
@@ -49,7 +49,7 @@ def _role_trouble(now: datetime) -> Iterator[Notice]:
 
 
 def _catalog_trouble() -> list[Notice]:
-    """Connections whose last sync failed, or that lost too much at once."""
+    """Report connections whose last sync failed, or lost too many resources at once."""
     href = reverse("connections")
     found = []
     for connection in trouble.connections():
@@ -66,7 +66,7 @@ def _catalog_trouble() -> list[Notice]:
 
 
 def _people_trouble() -> list[Notice]:
-    """Providers whose people could not be read, or that show something else that is wrong."""
+    """Report providers whose people could not be read, or that have another error."""
     found = []
     for idp in trouble.providers():
         where, text = idp_roles.provider(idp), idp.error
@@ -80,7 +80,7 @@ def _people_trouble() -> list[Notice]:
 
 
 def _policy_trouble(*, refused: bool) -> Iterator[Notice]:
-    """Nothing in force, what is in force can't be read any more, or a newer file was refused."""
+    """Report that no policy is in force, that it can't be read, or that a newer file was refused."""
     href, problem = reverse("policy"), versions.in_force_problem()
     row = versions.in_force_row() if refused or problem or versions.in_force() is None else None
     if problem and row:
@@ -94,7 +94,7 @@ def _policy_trouble(*, refused: bool) -> Iterator[Notice]:
 
 
 def _worker_trouble(last: datetime | None, now: datetime) -> Iterator[Notice]:
-    """No Celery worker has shown a sign of life lately."""
+    """Report that no Celery worker is alive."""
     if last and now - last <= BEAT_STALE:
         return
     since = f"The last one was heard {times.ago(last, now)}." if last else "None has been heard yet."

@@ -1,4 +1,4 @@
-"""The first page: what waits for this person, what they hold, what happened; for admins, trouble first."""
+"""Show the first page: what waits for the person, their access, what happened; for admins, alerts first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A policy in words, for the policy page: one whose people are named (named). Pure."""
+"""Put a policy into words for its page. It takes a policy with names for people (people.named). Pure."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class RuleWords:
 
 
 def rules(policy: Policy, *, hidden_too: bool) -> list[RuleWords]:
-    """The rules in their order; those of undiscoverable things only for who sees all: a name tells of it."""
+    """List the rules in order; undiscoverable ones only with `hidden_too`, as their names tell of hidden resources."""
     return [_rule(policy, rule) for rule in policy.rules if hidden_too or rule.discoverable]
 
 
 def owners(policy: Policy) -> list[tuple[str, str]]:
-    """What is owned by whom, the first match first."""
+    """List what is owned by whom, in the order of matching."""
     told = [(_what(entry.match), wording.owner(entry.owner)) for entry in policy.owners]
     return [*told, ("anything tagged owner:…", "the team that the tag names")] if policy.owner_tags else told
 
@@ -75,7 +75,7 @@ def _sources(sources: Sequence[Source]) -> str:
 
 
 def _what(match: ResourceMatch) -> str:
-    """What a match reaches: "deployments named etl* of prefect-prod in production"."""
+    """Say what a match covers: "deployments named etl* of prefect-prod in production"."""
     kinds = [things.KINDS[kind].words for kind in match.kind] or ["anything"]
     return " ".join(
         [

@@ -1,4 +1,4 @@
-"""The policy in force, in words."""
+"""Show the policy in force."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSIONS = 20
 
 @require_safe
 def policy(request: HttpRequest) -> HttpResponse:
-    """The policy in force in words; its text, owners and versions for admins and auditors."""
+    """Show the policy in words; owners, fallback and versions only to admins and auditors."""
     subject = signed_in(request)
     all_seen = roles.sees_all(subject)
     judged, row = versions.in_force(), versions.in_force_row()

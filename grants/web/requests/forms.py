@@ -1,4 +1,4 @@
-"""What was typed into the request form, checked piece by piece. Nothing here decides: lifecycle.ask does."""
+"""Validate the request form field by field. Whether it may be asked is decided in lifecycle.ask."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from grants.catalog.models import Resource
 from grants.lifecycle import visibility
 from grants.lifecycle.ask import ITEMS_MAX, REASON_MAX
 
-LENGTHS = (30, 60, 120, 240, 480, 1440)  # minutes that are offered as pills
+LENGTHS = (30, 60, 120, 240, 480, 1440)  # in minutes, offered as pills
 LONGEST_MINUTES = 366 * 24 * 60
 _ITEM = re.compile(r"([0-9]{1,18})(?::([a-z]{1,12}))?")
 
 
 @dataclass(slots=True)
 class Pick:
-    """One resource in the form and the level that is chosen for it; "" before anybody chose."""
+    """One resource in the form and its chosen level; "" before a choice."""
 
     resource: Resource
     level: str
@@ -35,7 +35,7 @@ class Pick:
 
 
 class Items:
-    """The `item` parameters, `level-<id>` fields over them, `add` and `drop` applied.
+    """Read the `item` parameters; `level-<id>` fields override them, then `add` and `drop` apply.
 
     A refusal at the gate may call one thing by `connection`, `kind`, `name` and `level` instead: who may not see it
     learns no more here than there.
@@ -78,7 +78,7 @@ class Items:
 
 
 class AskForm(forms.Form):
-    """How long, why, and the key that makes sending twice one request."""
+    """The duration, the reason, and the key by which a repeated submission is one request."""
 
     length = forms.RegexField(
         r"^([0-9]{1,6}|other|until)$",
@@ -109,7 +109,7 @@ class AskForm(forms.Form):
     key = forms.RegexField(r"^[0-9a-f]{32}$", required=False)
 
     def duration(self, now: datetime) -> timedelta | None:
-        """The length asked for; None: nothing chosen, or (with an error on the form) nothing sensible."""
+        """The duration asked for; None: nothing chosen, or something invalid, which is an error on the form."""
         chosen = self.cleaned_data.get("length") or ""
         if chosen == "other":
             minutes = self.cleaned_data.get("minutes")

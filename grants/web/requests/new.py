@@ -1,4 +1,4 @@
-"""The request form. It shows what sending would do, from the same evaluation that sending uses."""
+"""Show and submit the request form. The preview and the submission share one evaluation."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from grants.web.requests.forms import LENGTHS, AskForm, Items, Pick, new_key
 from grants.web.signed_in import signed_in
 
 FOUND = 6
-NAMED = 2  # more people than these are counted on the button
+NAMED = 2  # if more people are asked, the button has their number
 LENGTH_FIELDS = {"length", "minutes", "until"}
 UNTIL_SLACK = timedelta(seconds=5)
 
 
 @dataclass(slots=True)
 class Sheet:
-    """The form as it stands: what was typed, what it means, and what is wrong with it."""
+    """The form in its current state: the input, its meaning, and its errors."""
 
     me: Subject
-    holder: Subject  # who would have it: oneself, or a machine of one's team
+    holder: Subject  # who gets access: the person, or a machine of their teams
     now: datetime
     form: AskForm
     items: Items
     options: dict[int, list[Option]]
     duration: timedelta | None
-    seen: Preview | None  # None: nothing to judge yet
+    seen: Preview | None  # None: no item is chosen yet
     key: str
-    problem: str = ""  # why it was not sent
+    problem: str = ""  # why it was not submitted
 
     @property
     def allowed(self) -> Allowed | None:
@@ -60,7 +60,7 @@ class Sheet:
 
 @require_http_methods(["GET", "POST"])
 def request_new(request: HttpRequest) -> HttpResponse:
-    """Only a POST with do=send files a request; any other shows the form as it would be judged now."""
+    """File a request on a POST with do=send; otherwise show the form with a preview."""
     sheet = _read(request)
     if request.method == "POST" and request.POST.get("do") == "send":
         if asked := _send(sheet):
@@ -80,7 +80,7 @@ def _read(request: HttpRequest) -> Sheet:
     options = {pick.resource.pk: asker.options(pick.resource) for pick in items.picks}
     for pick in items.picks:
         known = options[pick.resource.pk]
-        # With nothing to choose, the least level is judged, so that the policy itself says why not.
+        # Where no level can be chosen, the least one is evaluated, so that the policy gives the reason.
         pick.level = pick.level or first_choice(known) or known[0].level
     form = AskForm(data)
     form.is_valid()
@@ -95,14 +95,14 @@ def _read(request: HttpRequest) -> Sheet:
 
 
 def _holder(me: Subject, text: str) -> Subject:
-    """For whom: nobody named is oneself; 404 for what is not a machine of one's own teams."""
+    """Read for whom; empty is the person; 404 for what is not a machine of their teams."""
     if not text:
         return me
     return get_object_or_404(service_identities.owned_by(me).filter(active=True), pk=row_id(text))
 
 
 def _same_as_sent(sheet: Sheet) -> timedelta | None:
-    """ "Until 18:00" sent twice is one ask, though less is left of it the second time."""
+    """Give "until 18:00", when submitted again, the duration of the first time: it is one request."""
     if sheet.form.cleaned_data.get("length") != "until" or not sheet.form.cleaned_data.get("until"):
         return None
     sent = Request.objects.filter(requester=sheet.me, idempotency_key=sheet.key).first()
@@ -111,7 +111,7 @@ def _same_as_sent(sheet: Sheet) -> timedelta | None:
 
 
 def _send(sheet: Sheet) -> Request | None:
-    """File it, or say beside the field (or over the button) why not."""
+    """File the request, or put the reason why not beside the field or above the button."""
     form, seen = sheet.form, sheet.seen
     if not sheet.items.picks:
         sheet.problem = "Choose what you want access to."
@@ -140,7 +140,7 @@ def _send(sheet: Sheet) -> Request | None:
     except UserError as error:
         sheet.problem = error.reason
         if isinstance(error, Conflict):
-            sheet.key = new_key()  # what is sent next is another request
+            sheet.key = new_key()  # the next submission is a new request
         return None
 
 
@@ -162,10 +162,10 @@ def _context(sheet: Sheet, request: HttpRequest) -> dict[str, Any]:
         "find": find,
         "found": _found(sheet.me, find, sheet.items.picks),
         "send_word": _send_word(sheet),
-        # What can't be sent as it stands, whatever is typed as the reason.
+        # It can't be submitted, whatever the reason says.
         "blocked": bool(not sheet.items.picks or (sheet.seen and sheet.seen.problem)),
         "nobody": bool(sheet.seen and sheet.seen.stages and not any(view.approvers for view in sheet.seen.stages)),
-        "length_wrong": bool(sheet.form.errors.keys() & LENGTH_FIELDS),  # then no end is promised
+        "length_wrong": bool(sheet.form.errors.keys() & LENGTH_FIELDS),  # then the preview shows no end
         "because": _because(sheet.allowed),
     }
 
@@ -178,7 +178,7 @@ def _found(me: Subject, text: str, picks: list[Pick]) -> list[Resource]:
 
 
 def _lengths(sheet: Sheet) -> list[tuple[int, str, bool, bool]]:
-    """The pills: minutes, words, chosen, offered. One that is too long is shown: there is a limit."""
+    """List the pills: minutes, words, chosen, enabled. The first that is too long is shown, disabled."""
     allowed = sheet.allowed
     chosen = sheet.form.data.get("length", "")
     offered = set(LENGTHS)
@@ -201,7 +201,7 @@ def _lengths(sheet: Sheet) -> list[tuple[int, str, bool, bool]]:
 
 
 def _send_word(sheet: Sheet) -> str:
-    """What the button does, by name."""
+    """Label the button with what it does, with names."""
     if not sheet.seen or not sheet.seen.stages:
         return "Get access" if sheet.allowed else "Ask"
     first = sheet.seen.stages[0].approvers
@@ -211,7 +211,7 @@ def _send_word(sheet: Sheet) -> str:
 
 
 def _because(allowed: Allowed | None) -> list[tuple[str, str, str]]:
-    """Term, value, rule: what each field of the ruling is and which rule says so."""
+    """List term, value and rule for each field of the ruling."""
     if allowed is None:
         return []
     titles = ", then ".join(stage.title for stage in allowed.stages) or "nobody needs to be asked"

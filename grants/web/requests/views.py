@@ -1,4 +1,4 @@
-"""One request with its story and the decision where it is read; and the inbox of what waits for a person."""
+"""Show and decide one request; list the requests that wait for a person."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from grants.web.signed_in import signed_in
 from grants.web.words import counts, things, timeline
 
 PAGE = visibility.DECIDED - 1
-BACK = ("inbox", "access", "home")  # lists that decide in place
+BACK = ("inbox", "access", "home")  # pages that a decision may return to
 REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN)
 
 _SOURCES = {"team": "you are in team {value}", "person": "you are named in the rule", "owners": "you own it"}
@@ -43,7 +43,7 @@ class Note(forms.Form):
 
 @require_safe
 def request_page(request: HttpRequest, pk: int) -> HttpResponse:
-    """One request, for whoever may see it; 404 for everybody else."""
+    """Show one request to a person who may see it; 404 for others."""
     return _page(request, _visible(request, pk))
 
 
@@ -67,7 +67,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_safe
 def inbox(request: HttpRequest) -> HttpResponse:
-    """What waits for this person, or (?tab=decided) what they decided."""
+    """List what waits for this person, or, with ?tab=decided, what they decided."""
     subject, now = signed_in(request), clock.of_page()
     waiting = shell_of(request).waiting
     tab = "decided" if request.GET.get("tab") == "decided" else "waiting"
@@ -81,7 +81,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
     if tab == "decided":
         found: Sequence[Any] = visibility.decided_by(subject, before)
     else:
-        # Oldest first: they lapse first. The page goes on after the last one that was shown.
+        # The oldest lapse first, so they come first. The next page begins after the last one shown.
         found = [asked for asked in waiting if not before or asked.pk > before][: PAGE + 1]
         along.people_of(found)
     more = found[PAGE - 1].pk if len(found) > PAGE else None
@@ -105,7 +105,7 @@ def _visible(request: HttpRequest, pk: int) -> Request:
 
 
 def _decide(request: HttpRequest, pk: int, act: Callable[..., Request], done: str) -> HttpResponse:
-    """Act once, then show the request again: by redirect, or in place for htmx. A refusal keeps the note."""
+    """Act, then show the request: by redirect, or in place for htmx. A refusal keeps the note."""
     asked = _visible(request, pk)
     form = Note(request.POST)
     if not form.is_valid():
@@ -134,7 +134,7 @@ def _page(request: HttpRequest, asked: Request, *, status: int = 200, **said: st
     template = "requests/request.html"
     if request.htmx:  # type: ignore[attr-defined]
         template = "requests/request.html#matter"
-        # htmx puts 409 and 422 into the page (head.html); a 403 may be a whole page of Django's.
+        # htmx swaps 409 and 422 into the page (head.html); a 403 may be a whole error page.
         status = HTTPStatus.UNPROCESSABLE_ENTITY if status in REFUSED else status
     return render(request, template, _context(signed_in(request), asked) | said, status=status)
 
@@ -156,16 +156,16 @@ def _context(viewer: Subject, asked: Request) -> dict[str, Any]:
 
 
 def title(asked: Request, viewer: Subject) -> str:
-    """The request in a sentence: "Ada Okafor asks to run etl/prod for 30 min"."""
+    """Say the request in a sentence: "Ada Okafor asks to run etl/prod for 30 min"."""
     who_asks = "You" if viewer.pk == asked.beneficiary_id else asked.beneficiary.name
-    if asked.beneficiary.team:  # a machine, whose team may call it like a colleague
+    if asked.beneficiary.team:  # a machine, which may have the name of a person
         who_asks = f"{who_asks} of team {asked.beneficiary.team.slug}"
     asks = "asked" if asked.state != Request.State.PENDING else "ask" if who_asks == "You" else "asks"
     return f"{who_asks} {asks} to {_thing(asked)}"
 
 
 def _thing(asked: Request) -> str:
-    """ "run etl/prod for 30 min", "use 3 things for 4 h"."""
+    """Say what is asked: "run etl/prod for 30 min", "use 3 things for 4 h"."""
     items = list(asked.items.all())
     length = duration(asked.duration)
     if len(items) != 1:
@@ -174,7 +174,7 @@ def _thing(asked: Request) -> str:
 
 
 def why_you(because: AskedBecause | None) -> str:
-    """Why this person is asked, by which rule: "You own it, rule pool-owners"."""
+    """Say why this person is asked, and by which rule: "You own it, rule pool-owners"."""
     if because is None:
         return ""
     view, source = because.view, because.source

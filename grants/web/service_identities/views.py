@@ -1,4 +1,4 @@
-"""Service identities: the machines of a team, what they hold, and whether their tokens are delivered."""
+"""Show and manage service identities: the machines of a team, their access, and the delivery of their tokens."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NewForm(ServiceForm):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def services(request: HttpRequest) -> HttpResponse:
-    """Those of one's own teams, of all teams for who sees all; POST adds one."""
+    """List those of the person's teams, or all for admins and auditors; POST adds one."""
     me = signed_in(request)
     teams = _teams(me)
     form = NewForm(request.POST or None)
@@ -79,7 +79,7 @@ def rename(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def switch(request: HttpRequest, pk: int) -> HttpResponse:
-    """Off: the gate refuses it from the next call on, and what it holds is closed. On: it may be asked for again."""
+    """Switch off: the gate refuses its next call, and its grants are closed. Switch on: it may ask again."""
     one = _one(request, pk)
     if request.POST.get("to") == "on":
         return _do(request, one, f"{one.name} is switched on.", lambda me: service_identities.switch_on(one, by=me))

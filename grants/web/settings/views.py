@@ -1,4 +1,4 @@
-"""Time zone and theme."""
+"""Change the time zone and the theme."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SettingsForm(forms.Form):
     theme = forms.ChoiceField(required=False, choices=THEMES)
 
     def clean_time_zone(self) -> str:
-        """The zone as its database writes it, in whatever case it was typed; empty: the browser's."""
+        """Find the zone in any case; empty: the browser's."""
         typed = self.cleaned_data["time_zone"].strip().replace(" ", "_")
         if not typed:
             return ""

@@ -1,4 +1,4 @@
-"""What /metrics tells: counts and ages read from the database at each scrape, with a registry of its own."""
+"""Read counts and ages for /metrics from the database at each scrape, into a registry of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from grants.policy import versions
 
 
 def counted(now: datetime) -> AuditHead:
-    """The head of the record, with what else is told of every company, counted in the same query.
+    """Read the head of the record, and count in the same query what is reported for all.
 
     As `last_at`, `pending`, `live`, `roles_due` and `work_due_at`.
     """
@@ -44,7 +44,7 @@ def _count(rows: QuerySet[Model]) -> Subquery:
 
 
 def exposition(now: datetime) -> bytes:
-    """The metrics at `now`, in Prometheus's text format. Names and slugs only; nobody's name."""
+    """Write the metrics at `now` in Prometheus's text format. They have no names of people."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_State(now))
     return generate_latest(registry)
@@ -55,7 +55,7 @@ class _State(Collector):
         self._now = now
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # the registry need not ask the database what there is
+        return ()  # so that registering makes no query
 
     def collect(self) -> Iterable[Metric]:
         now = self._now
@@ -79,7 +79,7 @@ class _State(Collector):
         yield self._cursors()
 
     def _heads(self) -> Iterable[Metric]:
-        """The age is absent, and the record behind, where the heads can't be read: nobody can say that it is not."""
+        """If the heads can't be read, report no age and the record as behind: fail closed."""
         try:
             last, behind = export.last_exported(), bool(export.behind())
         except (export.HeadKeyError, OSError):

@@ -1,4 +1,4 @@
-"""/metrics, for programs."""
+"""Serve /metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from grants.web.status.measures import exposition
 @login_not_required
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus text, for the bearer of STINT_METRICS_TOKEN or an admin or auditor who is signed in."""
+    """Send metrics to the bearer of STINT_METRICS_TOKEN, or to an admin or auditor who is signed in."""
     refused = _may_scrape(request)
     if refused:
         response = HttpResponse("Not allowed.\n", status=refused, content_type="text/plain; charset=utf-8")
@@ -33,7 +33,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _may_scrape(request: HttpRequest) -> int:
-    """0 if so, else the status: 401 for nobody we know, 403 for somebody who may not."""
+    """Return 0 if allowed, else the status: 401 for an unknown caller, 403 for a known one without the right."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     token = settings.ENV.metrics_token
     if scheme.lower() == "bearer":

@@ -1,4 +1,4 @@
-"""Connections and status: how Stint and what it depends on are doing."""
+"""Show the health of connections, providers, workers and jobs."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from grants.web.words import idp_roles, times
 
 LATE_SHOWN = 100
 EXPORT_STALE = timedelta(minutes=3)
-OVERDUE = timedelta(seconds=30)  # a due job not taken for this long has no sweeper
+OVERDUE = timedelta(seconds=30)  # a due job that waits longer shows that no sweeper runs
 
 
 class Health(NamedTuple):
-    """A state of states.STATES with a word for this place and, in a sentence, what it means."""
+    """A key of states.STATES, a word for it here, and a sentence on what it means."""
 
     state: str
     word: str
@@ -43,7 +43,7 @@ class Health(NamedTuple):
 
 @require_safe
 def connections(request: HttpRequest) -> HttpResponse:
-    """Every connection and its health for everybody; errors, addresses and counts for admins and auditors."""
+    """Show connections and their health; errors, addresses and counts only to admins and auditors."""
     now, all_seen = clock.of_page(), roles.sees_all(signed_in(request))
     counted = Connection.objects.annotate(
         active=Count("resources", filter=Q(resources__retired_at=None)),
@@ -56,7 +56,7 @@ def connections(request: HttpRequest) -> HttpResponse:
 
 
 def idps_can(idp: IdP) -> str:
-    """What Stint does with a provider, in words."""
+    """Say what Stint does with a provider."""
     can = KINDS[idp.kind].can
     people = "knows people and teams" if can.directory else ""
     roles_too = "gives and takes roles" if can.roles else ""
@@ -64,7 +64,7 @@ def idps_can(idp: IdP) -> str:
 
 
 def health_of(connection: Connection, now: datetime) -> Health:
-    """How a connection does, from what its last sync left."""
+    """Judge the health of a connection by its last sync."""
     if connection.unread:
         return Health("bad", "No complete answer", "What was known before is still shown and can be asked for.")
     if connection.seen_at is None:
@@ -87,7 +87,7 @@ def _stale() -> timedelta:
 
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
-    """Workers, due jobs, syncs, policy, record and mail, for admins and auditors."""
+    """Show workers, due jobs, syncs, policy, record and mail to admins and auditors."""
     sees_all(request)
     now = clock.of_page()
     head: Any = counted(now)
@@ -118,7 +118,7 @@ def status(request: HttpRequest) -> HttpResponse:
 
 
 def _late_roles(shown: Sequence[RoleBinding], now: datetime) -> list[tuple[RoleBinding, Subject | None, str, str]]:
-    """Each with whose it is, what is owed, and the cause."""
+    """List late roles with the person, what is to be done, and the cause."""
     ids = {binding.external_id for binding in shown}
     identities = Identity.objects.filter(external_id__in=ids).select_related("subject")
     people = {(identity.idp_id, identity.external_id): identity.subject for identity in identities}
@@ -128,7 +128,7 @@ def _late_roles(shown: Sequence[RoleBinding], now: datetime) -> list[tuple[RoleB
 
 
 def _lateness(job: DueJob, now: datetime) -> timedelta | None:
-    """By how much a job is overdue; None while it is in time or somebody has it."""
+    """Say by how much a job is overdue; None while it is in time or leased."""
     taken = job.lease_until is not None and job.lease_until > now
     return None if taken or now - job.due_at < OVERDUE else now - job.due_at
 

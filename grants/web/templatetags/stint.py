@@ -1,4 +1,4 @@
-"""The parts of ../design as template tags: built in, no {% load %} needed. format_html escapes."""
+"""Template tags for the parts of a page. They are built in, so no {% load %} is needed; format_html escapes."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def icon(name: str, size: str = "") -> SafeString:
     return _icon(settings.STORAGES["staticfiles"]["BACKEND"], name, size)
 
 
-@lru_cache(maxsize=500)  # a page has some hundreds; where the sprite is depends on who serves it
+@lru_cache(maxsize=500)  # a page has some hundreds; the address of the sprite depends on the storage
 def _icon(_storage: str, name: str, size: str) -> SafeString:
     return format_html(
         '<svg class="icon{}" aria-hidden="true"><use href="{}#{}"></use></svg>',
@@ -203,7 +203,7 @@ def thing(resource: Resource, *, link: bool = True, at: bool = True) -> SafeStri
 
 @register.simple_tag
 def tags(tags_: list[str]) -> SafeString:
-    """A resource's tags; each finds what else has it."""
+    """A resource's tags; each links to the catalog filtered by it."""
     if not tags_:
         return SafeString("")
     found = ((quote(word, safe=""), word) for word in tags_)
@@ -297,7 +297,7 @@ def names(people: list[Subject] | tuple[Subject, ...], joint: str = "or") -> Saf
 
 @register.simple_tag
 def span(starts_at: datetime, over_at: datetime, now: datetime, *, short: bool = False) -> SafeString:
-    """Two posts and what is left between them."""
+    """Draw a window as a bar: the part that is over and the part that is left."""
     past = percent(now, starts_at, over_at)
     return format_html(
         '<svg class="span{}" data-state="{}" data-from="{}" data-to="{}" aria-hidden="true">'
@@ -336,7 +336,7 @@ def countdown(starts_at: datetime, over_at: datetime, now: datetime) -> SafeStri
 
 
 def percent(at: datetime, start: datetime, end: datetime) -> float:
-    """Where `at` lies between start and end, 0 to 100; what was over at once is behind us."""
+    """Say where `at` lies between start and end, 0 to 100; 100 where they are the same moment."""
     if end <= start:
         return 100.0
     return round(min(100.0, max(0.0, (at - start) / (end - start) * 100)), 2)
@@ -373,6 +373,6 @@ def notice(state: str, title: str, text: str = "", href: str = "", link: str = "
 
 @register.inclusion_tag("partials/pager.html", takes_context=True)
 def pager(context: Context, page: Page[Any]) -> dict[str, Any]:
-    """Where you are in numbers; links keep the filters of the address."""
+    """Page numbers; the links keep the filters of the address."""
     shown = page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1)
     return {"page": page, "shown": list(shown), "gap": page.paginator.ELLIPSIS, "request": context["request"]}

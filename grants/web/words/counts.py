@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """ "1 request", "2 requests", "no requests"."""
+    """Say a number of things: "1 request", "2 requests", "no requests"."""
     return f"{number or 'no'} {one if number == 1 else many or one + 's'}"
 
 
 def joined(names: Sequence[str], last: str = "and") -> str:
-    """Names in a sentence: "Ada", "Ada and Ben", "Ada, Ben and Chiara"."""
+    """Join names in a sentence: "Ada", "Ada and Ben", "Ada, Ben and Chiara"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else ""
 
 

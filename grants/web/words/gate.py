@@ -1,4 +1,4 @@
-"""Where the gate is, and the lines that make somebody's programs go through it."""
+"""Say where the gate is, how programs use it, and why it refused calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grants.lifecycle.models import Grant
 
 
 class Lines(NamedTuple):
-    """Something to paste: where it goes, and the text."""
+    """Lines to paste, and where they go."""
 
     title: str
     where: str
@@ -21,12 +21,12 @@ class Lines(NamedTuple):
 
 
 def address(connection: Connection) -> str:
-    """The connection as people and programs reach it, "https://prefect.example.org"; "" where no gate serves it."""
+    """Return the address of a connection at the gate, "https://prefect.example.org"; "" where no gate serves it."""
     return f"{'https' if settings.ENV.https else 'http'}://{connection.host}" if connection.host else ""
 
 
 def to_paste(connection: Connection, token: str) -> list[Lines]:
-    """A Prefect client sends an API key on calls but not on its sockets; a header goes with both."""
+    """Write the settings of a client. A header, as a Prefect client sends its API key on calls but not on sockets."""
     api = f"{address(connection)}/api"
     headers = json.dumps({"Authorization": f"Bearer {token}"})
     return [
@@ -44,7 +44,7 @@ def to_paste(connection: Connection, token: str) -> list[Lines]:
 
 
 def to_try(grant: Grant) -> str:
-    """A command that this grant allows."""
+    """Give a command that this grant allows."""
     kind, name = grant.resource.kind, grant.resource.name
     quoted = "'" + name.replace("'", "'\\''") + "'"
     if grant.level == "work":

@@ -1,4 +1,4 @@
-"""A grant's role at the identity provider, in words: given when, kept why, overdue since when."""
+"""Say how the role of a grant stands at the identity provider: given, kept, taken back, overdue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Phase = RoleBinding.Phase
 
 
 class RoleStanding(NamedTuple):
-    """`state` is one of the design's, "" where there is no role; `where` names the provider."""
+    """`state` is a key of states.STATES, "" where there is no role; `where` names the provider."""
 
     where: str
     state: str
@@ -32,7 +32,7 @@ def provider(idp: IdP) -> str:
 
 
 def standing(grant: Grant, binding: RoleBinding | None, others: RoleGrants, now: datetime) -> RoleStanding:
-    """How the grant's role stands at `now`, as far as it was read back."""
+    """Say how the grant's role stands at `now`, as last read back."""
     if binding is None:
         text = "Your identity provider gives no roles to Stint: this access lives at the gate alone."
         return RoleStanding("At the provider", "", "", text)
@@ -71,7 +71,7 @@ def _given(grant: Grant, binding: RoleBinding) -> tuple[str, str, str]:
 
 
 def _owed(binding: RoleBinding, word: str, now: datetime) -> tuple[str, str, str]:
-    """Not done yet: on its way, or late, with the cause and the next try."""
+    """Describe a role that is not done: in progress, or late with the cause and the next try."""
     since = binding.owed_from
     if since is None or now - since <= OVERDUE:
         return "pending", word, binding.last_error
@@ -85,13 +85,13 @@ _OWED = {
     Phase.ABSENT: "to be given",
     Phase.ADDING: "to be given",
     Phase.KEPT: "to be given",
-    Phase.PRESENT: "to be looked at",  # taken back, or left: whoever takes it up counts its grants
+    Phase.PRESENT: "to be looked at",  # taken back or left, depending on its other grants
     Phase.REMOVING: "to be taken back",
 }
 
 
 def late(binding: RoleBinding, now: datetime) -> tuple[str, str]:
-    """One line of the list of overdue ones: what is owed, and since when, with the cause and the next try."""
+    """Describe an overdue role: what is to be done, since when, the cause and the next try."""
     word = _OWED[Phase(binding.phase)]
     _, _, text = _owed(binding, word, now)
     return word, text
@@ -102,7 +102,7 @@ def _at(moment: datetime, now: datetime) -> str:
 
 
 def _after(done: datetime | None, due: datetime, what: str) -> str:
-    """ "0.3 s after approval"; "" when it was done for something earlier."""
+    """Say how soon it was done: "0.3 s after approval"; "" when it was done before."""
     if done is None or done < due:
         return ""
     seconds = (done - due).total_seconds()

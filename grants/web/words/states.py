@@ -8,7 +8,7 @@ from grants.lifecycle.standing import WORDS
 
 
 class Mark(NamedTuple):
-    """How a state looks: its tone in states.css, its icon in icons.svg, its word."""
+    """A tone of states.css, an icon of icons.svg, and a word."""
 
     tone: str
     icon: str

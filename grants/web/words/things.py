@@ -19,7 +19,7 @@ KINDS = {
     "dag": Kind("workflow", "DAG", "DAGs"),
 }
 
-# What a level lets somebody do. A kind's own sentence comes first.
+# What a level allows; a sentence for a kind overrides the general one.
 LEVELS = {
     "view": "See runs, their states and logs.",
     "view pool": "See the pool, its queues, its runs and their logs.",
@@ -38,7 +38,7 @@ STRONG = frozenset({"manage", "admin", "secret"})  # drawn in orange
 
 
 def level_means(level: str, kind: str) -> str:
-    """What `level` allows on a resource of `kind`, in one sentence."""
+    """Say in a sentence what `level` allows on a resource of `kind`."""
     return LEVELS.get(f"{level} {kind}") or LEVELS[level]
 
 
@@ -46,5 +46,5 @@ _DOES = {"work": "work on", "secret": "read the secret of", "admin": "administer
 
 
 def does(level: str) -> str:
-    """The level as a verb that takes the resource as its object."""
+    """Say the level as a verb with the resource as its object: "work on"."""
     return _DOES.get(level, level)

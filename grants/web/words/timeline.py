@@ -1,4 +1,4 @@
-"""A request told in order: asked, put to people, decided, granted, over; and what is still to come.
+"""Tell a request step by step: asked, decided, granted, over, and what is still to come.
 
 Pure but for what it is given; the pages render the steps (partials/r_timeline.html).
 """
@@ -19,7 +19,7 @@ from grants.web.words import counts
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the timeline. `who` is said before `what` in bold; `about` follows quietly."""
+    """One line of the timeline: `who` in bold, `what`, then `about` in small print."""
 
     icon: str
     what: str
@@ -43,7 +43,7 @@ def steps(
     enders: Mapping[int, Subject],
     with_reason: bool = False,
 ) -> list[Step]:
-    """The timeline as `viewer` reads it. `enders`: who ended a grant, by its id."""
+    """List the steps as `viewer` reads them. `enders`: who ended a grant, by its id."""
     told = [_asked(request, viewer, with_reason=with_reason)]
     told += [_decided(decision, request, viewer) for decision in decisions]
     if closing := _closing(request, stages, viewer, now):
@@ -101,7 +101,7 @@ def _closing(request: Request, stages: Sequence[StageView], viewer: Subject, now
 
 
 def _ahead(request: Request, stages: Sequence[StageView], viewer: Subject) -> list[Step]:
-    """What a pending request waits for, the dotted part of the rail."""
+    """List what a pending request waits for: the dotted part of the line."""
     view = current(stages)
     return [
         *(_awaited(view, stages, viewer) if view else ()),
@@ -131,7 +131,7 @@ def _held(grants: Sequence[Grant], now: datetime, enders: Mapping[int, str]) -> 
         at=grants[0].starts_at,
         rail="live" if live else "",
     )
-    # Items of one request mostly end together; those are one line.
+    # Items of one request mostly end together; then they are one line.
     ends: dict[tuple[datetime, str, str], list[Grant]] = {}
     for grant in sorted(grants, key=lambda grant: grant.over_at):
         ends.setdefault((grant.over_at, grant.end_reason or "", enders.get(grant.pk, "")), []).append(grant)
@@ -154,7 +154,7 @@ def _end(
 
 
 def need_words(missing: int, can: int, *, mine: bool) -> str:
-    """How many more are needed: "one of three is enough", "all two are needed"."""
+    """Say how many approvals are missing: "one of three is enough", "all two are needed"."""
     if can == 0:
         return "nobody can decide now; tell an admin"
     if missing > can:

@@ -9,7 +9,7 @@ from grants.policy.wording import duration
 
 
 def left(until: datetime, now: datetime) -> str:
-    """What is left until then: "22 min left", under five minutes with seconds. stint.js says the same."""
+    """Say what is left until then: "22 min left", under five minutes with seconds. stint.js does the same."""
     rest = until - now
     if rest <= timedelta(0):
         return "ended"
@@ -20,7 +20,7 @@ def left(until: datetime, now: datetime) -> str:
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """How long since: "just now", "12 min ago", "2 h ago", "3 days ago"; one unit is enough."""
+    """Say how long ago, in one unit: "just now", "12 min ago", "2 h ago", "3 days ago"."""
     since = now - at
     if since < timedelta(minutes=1):
         return "just now"
@@ -33,12 +33,12 @@ def ago(at: datetime, now: datetime) -> str:
 
 
 def clock(at: datetime, zone: tzinfo) -> str:
-    """The time on the wall in `zone`: "18:23"."""
+    """Say the time of day in `zone`: "18:23"."""
     return at.astimezone(zone).strftime("%H:%M")
 
 
 def day(at: datetime, now: datetime, zone: tzinfo) -> str:
-    """The day in `zone` as people say it: "today", "yesterday", "tomorrow", "24 Nov", "24 Nov 2025"."""
+    """Say the day in `zone`: "today", "yesterday", "tomorrow", "24 Nov", "24 Nov 2025"."""
     there, today = at.astimezone(zone).date(), now.astimezone(zone).date()
     near = {0: "today", 1: "tomorrow", -1: "yesterday"}.get((there - today).days)
     if near:
@@ -47,13 +47,13 @@ def day(at: datetime, now: datetime, zone: tzinfo) -> str:
 
 
 def when(at: datetime, now: datetime, zone: tzinfo) -> str:
-    """A moment in `zone`: "18:23 today", "18:23 tomorrow", "24 Nov 18:23"."""
+    """Say a moment in `zone`: "18:23 today", "18:23 tomorrow", "24 Nov 18:23"."""
     word = day(at, now, zone)
     return f"{clock(at, zone)} {word}" if word.isalpha() else f"{word} {clock(at, zone)}"
 
 
 def zone_word(zone: tzinfo) -> str:
-    """A zone by its city: "Berlin", "New York", "UTC"."""
+    """Name a zone by its city: "Berlin", "New York", "UTC"."""
     if isinstance(zone, ZoneInfo):
         return zone.key.rsplit("/", 1)[-1].replace("_", " ")
     return "UTC" if zone is UTC else str(zone)
