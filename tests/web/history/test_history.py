@@ -298,8 +298,10 @@ class TestFiles:
         flat = [{**row, "decided_by": "; ".join(row["decided_by"]), "seconds": str(row["seconds"])} for row in lines]
         assert [{name: value or "" for name, value in row.items()} for row in flat] == found(client)
 
-    def test_no_text_breaks_a_line(self, cast: Cast) -> None:
+    def test_no_text_breaks_a_line(self, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Such a reason is refused today, but there are older rows."""
         reason = 'a\r\nb\u2028c "d" \\ {"grant": "G-1"}, \x01\x7f =1'
+        monkeypatch.setattr("accounts.typed.hidden_in", lambda _: "")
         made = cast.asks(reason=reason)
         client = signed_in(cast.ada)
         assert [(row["request"], row["reason"]) for row in told(client)] == [(made.ref, reason)]
