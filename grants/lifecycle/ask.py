@@ -204,7 +204,7 @@ def _file(asked: _Asked, seen: Preview, ruling: Allowed) -> Request:
     opened = access.open_grants(request, now=now, drain=ruling.drain)
     record(Verb.REQUEST_ASKED, by=asked.by, **facts)
     granted = facts | {"subject": asked.beneficiary.pk}
-    record(Verb.REQUEST_GRANTED_BY_POLICY, by=f"P-{seen.policy_version}", on=opened, **granted)
+    record(Verb.REQUEST_GRANTED_BY_POLICY, by=ref("policy", seen.policy_version), on=opened, **granted)
     return request
 
 

@@ -12,6 +12,7 @@ from django.db.models.lookups import Exact, LessThanOrEqual
 
 from grants.catalog.models import Connection
 from grants.lifecycle.models import Grant
+from grants.references import ref
 
 TICKET_LASTS = timedelta(seconds=30)
 SESSION_LASTS = timedelta(hours=12)  # at most; a session of the portal lasts no longer either
@@ -131,7 +132,7 @@ class Delivery(models.Model):
 
     @override
     def __str__(self) -> str:
-        return f"{self.kind} to S-{self.pk}"
+        return f"{self.kind} to {ref('subject', self.pk)}"
 
     @property
     def state(self) -> State:
