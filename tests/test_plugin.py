@@ -45,6 +45,16 @@ def part():
 def test_by_a_fixture(part): pass
 def test_by_the_same_fixture(part): pass
 
+@pytest.fixture(scope="module")
+def ended():
+    try:
+        yield subprocess.run(START)
+    finally:
+        assert False, "it never started"
+
+def test_by_a_fixture_that_ends_it(ended): pass
+def test_by_the_same_that_ends_it(ended): pass
+
 def test_a_browser():
     with sync_playwright():
         pass
@@ -85,4 +95,4 @@ def test_a_test_that_starts_a_program_is_left_out(tmp_path: Path) -> None:
         ("PASSED", "test_plain"),
         ("FAILED", "test_that_fails"),
     ], done.stdout
-    assert "1 failed, 2 passed, 8 skipped, 1 deselected" in done.stdout
+    assert "1 failed, 2 passed, 10 skipped, 1 deselected" in done.stdout
