@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import structlog
 from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY
 from django.core.exceptions import SuspiciousOperation
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -43,7 +44,7 @@ def setting(attr: str, *default: Any) -> Any:
     return getattr(settings, attr, *default)
 
 
-class SignInBackend(OIDCAuthenticationBackend):
+class Backend(OIDCAuthenticationBackend):
     """Finds the person that a checked ID token is about, by (provider, sub) and by nothing else."""
 
     get_settings = staticmethod(setting)
@@ -134,7 +135,7 @@ def _person(request: HttpRequest, claims: dict[str, Any]) -> Subject:
         again = request.user.is_authenticated and request.user.pk == subject.pk
         if not again or changed or given or taken:
             happened.send(
-                sender=SignInBackend,
+                sender=Backend,
                 verb="subject.changed" if again else "subject.signed_in",
                 by=subject,
                 subjects=[subject] if known is None or changed else [],
@@ -237,7 +238,9 @@ class Refresh(SessionRefresh):
     @override
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         due = request.session.get("oidc_id_token_expiration", 0) <= time.time()
-        if not due or not self.is_refreshable_url(request) or request.headers.get("HX-Request"):
+        # The library imports what the session names, though Django knows nobody by it.
+        ours = request.session.get(BACKEND_SESSION_KEY) in settings.AUTHENTICATION_BACKENDS
+        if not due or not ours or not self.is_refreshable_url(request) or request.headers.get("HX-Request"):
             return None
         if not provider().answers():
             log.warning("session_not_refreshed", code="PROVIDER_DOWN")

@@ -115,7 +115,7 @@ if ENV.database_owner_url:  # `manage.py migrate` uses it
 
 # Sign-in
 AUTH_USER_MODEL = "accounts.Subject"
-AUTHENTICATION_BACKENDS = ["accounts.sso.SignInBackend"]
+AUTHENTICATION_BACKENDS = ["accounts.sso.Backend"]  # stands in each session: by another name all of them end
 LOGIN_URL = "/signin"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/signin"

@@ -8,7 +8,7 @@ from django.db import connection
 from accounts import service_identities
 from accounts.errors import NotAllowed
 from accounts.models import Identity, Subject, Team
-from accounts.sso import SignInBackend
+from accounts.sso import Backend
 from grants import clock
 from grants.audit.models import AuditEvent
 from grants.lifecycle import decide
@@ -108,6 +108,6 @@ def test_who_left_or_changed_teams_no_longer_acts_for_it(cast: Cast, ingest: Tea
 
 def test_nobody_signs_in_as_a_machine(cast: Cast, ingest: Team) -> None:
     worker = service_identities.add(ingest, "worker", by=cast.ada)
-    assert SignInBackend().get_user(worker.pk) is None
+    assert Backend().get_user(worker.pk) is None
     assert not Identity.objects.filter(subject=worker).exists()
     assert Subject.objects.get(pk=worker.pk).email == ""

@@ -29,11 +29,11 @@ from django.db import transaction
 from accounts import people
 from accounts.idp import default, row_of
 from accounts.signals import happened
-from accounts.sso import SignInBackend
+from accounts.sso import Backend
 with transaction.atomic():
     subject = people.add_person(row_of(default()), "ada", name="Ada", email="", username="ada")
     facts = {"subject": subject.pk, "roles_given": [], "roles_taken": [], "new": True}
-    happened.send(sender=SignInBackend, verb="subject.signed_in", by=subject, subjects=[subject], facts=facts)
+    happened.send(sender=Backend, verb="subject.signed_in", by=subject, subjects=[subject], facts=facts)
 client = Client()
 client.force_login(subject)
 session = client.session
