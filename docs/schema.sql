@@ -519,7 +519,7 @@ CREATE TABLE grants_rolebinding (
     CONSTRAINT binding_lease_ends CHECK ((((lease IS NULL) AND (lease_until IS NULL)) OR ((lease IS NOT NULL) AND (lease_until IS NOT NULL)))),
     CONSTRAINT binding_looked_before_it_acted CHECK (((phase = 'absent'::text) OR (found_before IS NOT NULL))),
     CONSTRAINT binding_phase_known CHECK ((phase = ANY (ARRAY['absent'::text, 'adding'::text, 'present'::text, 'removing'::text, 'kept'::text]))),
-    CONSTRAINT binding_revoke_only_what_it_gave CHECK (((NOT (phase = 'removing'::text)) OR ((NOT found_before) AND (found_before IS NOT NULL))))
+    CONSTRAINT binding_takes_only_what_it_gave CHECK (((NOT (phase = 'removing'::text)) OR ((NOT found_before) AND (found_before IS NOT NULL))))
 );
 CREATE INDEX binding_due ON public.grants_rolebinding USING btree (urgency, due_at, id) WHERE (due_at IS NOT NULL);
 CREATE INDEX binding_failing ON public.grants_rolebinding USING btree (idp_id, due_at) WHERE (NOT (last_error = ''::text));

@@ -341,7 +341,7 @@ class RoleBinding(models.Model):
             ),
             models.CheckConstraint(
                 condition=~Q(phase="removing") | Q(found_before__isnull=False, found_before=False),
-                name="binding_revoke_only_what_it_gave",
+                name="binding_takes_only_what_it_gave",
             ),
             models.CheckConstraint(
                 condition=~Q(phase="kept") | Q(found_before__isnull=False, found_before=True),

@@ -68,7 +68,7 @@ class Migration(migrations.Migration):
                             models.Q(("found_before", False), ("found_before__isnull", False)),
                             _connector="OR",
                         ),
-                        name="binding_revoke_only_what_it_gave",
+                        name="binding_takes_only_what_it_gave",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
