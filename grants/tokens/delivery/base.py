@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from django.db import transaction
-from django.db.models import Subquery
+from django.db.models import Exists, Subquery
 
 from accounts import service_identities
 from accounts.errors import NotAllowed
@@ -54,14 +54,17 @@ class Status(NamedTuple):
     target: str
     state: Delivery.State
     error: str  # of the last attempt; empty if that succeeded
-    next_try: datetime | None
+    next_try: datetime
 
 
 def status_of(service: Subject) -> Status | None:
-    """Return how the delivery to this identity stands; None when its tokens are not delivered."""
+    """Return how the delivery to this identity stands; None when its tokens are not delivered.
+
+    Without its job nothing is delivered: it can be begun again.
+    """
     next_try = Subquery(due.DueJob.objects.filter(name=token_job(service.pk)).values("due_at"))
     found = Delivery.objects.filter(subject=service).annotate(next_try=next_try).first()
-    if found is None:
+    if found is None or found.next_try is None:
         return None
     return Status(KINDS[found.kind].target(service.pk), found.state, found.error, found.next_try)
 
@@ -89,11 +92,14 @@ def end(service: Subject, *, by: Subject) -> None:
 
 
 @due.job(DELIVERY)
-def deliver_due(subject_id: str) -> timedelta | None:
-    """Deliver to this identity, and keep what came of it; None when its tokens are not delivered (any more)."""
+def deliver_due(subject_id: str) -> timedelta:
+    """Deliver to this identity, and keep what came of it. A job of no delivery (any more) ends."""
     delivery = Delivery.objects.filter(subject=int(subject_id)).first()
     if delivery is None:
-        return None
+        # Not if it was begun a moment ago: what is deleted here would not come back.
+        begun = Delivery.objects.filter(subject=int(subject_id))
+        due.DueJob.objects.filter(~Exists(begun), name=token_job(int(subject_id))).delete()
+        return timedelta(0)
     row = Delivery.objects.filter(pk=delivery.pk)
     try:
         again = KINDS[delivery.kind].deliver(delivery.pk)
@@ -108,7 +114,7 @@ def _reason(error: AdapterError | OSError) -> str:
     """For the page: what the system said, without the path."""
     if isinstance(error, AdapterError):
         return error.reason
-    return error.strerror or str(error)
+    return error.strerror or str(error) or type(error).__name__
 
 
 def _permit(service: Subject, by: Subject | str) -> None:

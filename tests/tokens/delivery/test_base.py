@@ -127,6 +127,36 @@ def test_a_job_without_its_delivery_delivers_nothing_and_goes(folder: Path, cast
     assert not due.is_known(f"token:{job.beneficiary_id}")
 
 
+def test_what_is_begun_while_its_job_is_looked_at_goes_on(
+    folder: Path, cast: Cast, job: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: a job that found no delivery forgets the one that was begun meanwhile."""
+    due.ensure(f"token:{job.beneficiary_id}")
+    look = Delivery.objects.filter
+
+    def begin_meanwhile(*args: object, **kwargs: object) -> object:
+        monkeypatch.setattr(Delivery.objects, "filter", look)
+        found = list(look(*args, **kwargs))  # type: ignore[arg-type]
+        base.begin(job.beneficiary, by=cast.ada)
+        return Delivery.objects.none() if not found else look(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Delivery.objects, "filter", begin_meanwhile)
+    base.deliver_due(str(job.beneficiary_id))
+    assert base.status_of(job.beneficiary)
+    tasks.run(f"token:{job.beneficiary_id}")
+    assert delivered(job)
+
+
+def test_a_delivery_without_its_job_can_be_begun_again(folder: Path, cast: Cast, job: Grant) -> None:
+    """As a web of the release before leaves it, which knows the job alone. Fault: the page says that it is delivered."""
+    base.begin(job.beneficiary, by=cast.ada)
+    due.forget(f"token:{job.beneficiary_id}")
+    assert base.status_of(job.beneficiary) is None
+    base.begin(job.beneficiary, by=cast.ada)
+    tasks.run(f"token:{job.beneficiary_id}")
+    assert delivered(job)
+
+
 def test_every_kind_can_be_delivered() -> None:
     """Fault: a kind of the table that no module registers."""
     assert set(base.KINDS) == set(Delivery.Kind)
