@@ -40,7 +40,7 @@ class Locks:
             try:
                 async with asyncio.timeout(self._seconds):
                     may_be_held = True
-                    while not await self._ask(_TRY, name):
+                    while not await self._try(name):
                         may_be_held = False
                         await asyncio.sleep(pause)
                         pause = min(pause * 2, _LONGEST_PAUSE)
@@ -55,6 +55,13 @@ class Locks:
         finally:
             if may_be_held:
                 await self._release(name)
+
+    async def _try(self, name: str) -> bool:
+        """Try once more where the session had ended unnoticed, as at the first call after PostgreSQL was restarted."""
+        try:
+            return await self._ask(_TRY, name)
+        except Unwritten:
+            return await self._ask(_TRY, name)
 
     async def _release(self, name: str) -> None:
         try:

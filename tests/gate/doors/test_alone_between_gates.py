@@ -155,6 +155,27 @@ def test_a_gate_that_dies_keeps_no_lock(writer: Writer) -> None:
     run(story())
 
 
+def test_a_session_that_ended_unnoticed_refuses_nobody(writer: Writer) -> None:
+    """Fault: the first change after PostgreSQL was restarted is answered 503."""
+
+    async def story() -> None:
+        locks = [Locks(Writes(writer.url), 10)]
+        try:
+            async with asyncio.timeout(30), locks[0].held("a"):
+                pass
+            writer.connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'stint gate writes'"
+                " AND datname = %s", [writer.connection.info.dbname],
+            )  # fmt: skip
+            async with asyncio.timeout(30), locks[0].held("a"):
+                assert held(writer) == 1
+        finally:
+            for one in locks:
+                await one.close()
+
+    run(story())
+
+
 def test_a_change_is_judged_by_what_is_asked_for_once_the_lock_is_held(writer: Writer) -> None:
     """Fault: an answer that was on its way before, when another gate's change had not been made, is believed."""
     order: list[str] = []
