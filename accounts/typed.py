@@ -5,7 +5,9 @@ from __future__ import annotations
 import unicodedata
 
 _MAY_BE_UNSEEN = "\n\r\t\u200c\u200d"  # line ends, tabs; what joins and parts letters in Persian and in emojis
-_BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and symbols by their category, of which nothing is drawn
+_BLANK_LETTERS = (
+    "\u115f\u1160\u2800\u3164\uffa0\U0001d159"  # letters and symbols by their category, of which nothing is drawn
+)
 _NEVER_SEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, bidirectional and other formats, separators
 _NOT_COUNTED = _NEVER_SEEN | {"Mn", "Me"}  # a mark is part of the letter before it
 

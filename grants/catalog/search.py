@@ -12,6 +12,7 @@ from grants.catalog.models import Connection, Resource
 
 _MOST_WORDS = 8
 _LONGEST = 200  # characters of a query; the rest is cut off
+_LONGEST_WORD = 100  # characters; stint_words() cuts off the rest, too
 _WORD = re.compile(r"[^\W_]+")  # as stint_words() cuts them in the database
 
 
@@ -63,7 +64,12 @@ def search(
 
 
 def having(text: str) -> Q:
-    """Resources that have these words themselves, by the index; the last word may go on."""
+    """Resources that have these words themselves, by the index; the last word may go on. To narrow another condition.
+
+    Of words that are not ASCII any resource may have them: PostgreSQL has other small letters and digits than Python.
+    """
+    if not text.isascii():
+        return Q()
     words = _words([text])
     return Q(words=_Beginnings(words)) if words else Q(pk__in=[])
 
@@ -80,7 +86,7 @@ def _fits(words: Sequence[str], places: Mapping[int, Collection[str]], owners: M
 
 
 def _words(said: Iterable[str]) -> list[str]:
-    return [word for text in said for word in _WORD.findall(text.lower())]
+    return [word[:_LONGEST_WORD] for text in said for word in _WORD.findall(text.lower())]
 
 
 def _all_in(words: Sequence[str], said: Collection[str]) -> bool:

@@ -6,7 +6,7 @@ from django.db import transaction
 from grants import clock
 from grants.audit import Verb, record
 from grants.catalog.models import Connection, Resource
-from grants.catalog.search import search
+from grants.catalog.search import having, search
 
 pytestmark = pytest.mark.django_db
 
@@ -46,6 +46,15 @@ def _add(connection: Connection, kind: str, name: str, **more: object) -> Resour
 
 def find(text: str, **options: object) -> list[str]:
     return [one.name for one in search(Resource.objects.all(), text, **options)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["İstanbul", "ΟΔΟΣ", "m²", "नमस्ते prod", "x" * 150, "it's \\ & ('odd':*)"])
+def test_what_narrows_by_words_leaves_out_no_resource_that_is_called_so(name: str) -> None:
+    """Fault: PostgreSQL's small letters, digits and longest word are other ones than Python's."""
+    with transaction.atomic():
+        made = _add(Connection.objects.get(slug="lab"), "pool", name)
+        record(Verb.CATALOG_SYNCED, by="cli", on=[made])
+    assert list(Resource.objects.filter(having(name), name__icontains=name)) == [made]
 
 
 def test_a_name_that_starts_with_it_comes_first() -> None:
