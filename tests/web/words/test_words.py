@@ -6,11 +6,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from grants.catalog.levels import KINDS, LEVELS_OF
+from grants.gate.decision.types import Code
 from grants.lifecycle import standing
 from grants.policy.language import parse_policy
 from grants.policy.wording import duration
 from grants.web.policy import in_words
-from grants.web.words import things, times
+from grants.web.words import gate, things, times
 from tests.tokens.scene import WORKERS
 
 NOW = datetime(2026, 11, 24, 13, 20, tzinfo=UTC)
@@ -82,3 +83,9 @@ def test_a_policy_says_what_becomes_of_running_work() -> None:
     assert "runs that are still going at the end may report for 20 min" in workers.lines
     cut = parse_policy("version: 1\nrules:\n" + WORKERS.replace("20m", "0m"))
     assert "runs that are still going at the end are cut off" in in_words.rules(cut, hidden_too=True)[0].lines
+
+
+@pytest.mark.parametrize("code", Code)
+def test_each_reason_of_the_gate_has_words(code: str) -> None:
+    """Fault: a grant's page says "Refused (busy)"."""
+    assert f"({code})" not in gate.refused(code)
