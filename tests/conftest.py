@@ -15,6 +15,7 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 
 from grants import clock
+from grants.provisioning import reconcile
 from tests.cast import Cast, make_cast
 from tests.databases import EMPTY, SUPERUSER, KeptCast, connect, copied  # noqa: F401 (tests ask for SUPERUSER here)
 from tests.real.keycloak import keycloak, realm  # noqa: F401 (fixtures: one server for all modules)
@@ -74,7 +75,7 @@ def fast(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(autouse=True)
 def of_this_worker(settings: Settings, worker_id: str) -> None:
-    """Each worker has a key and heads of its own, as it has a database.
+    """Each worker has a key and heads of its own, as it has a database, and knows nothing of providers at first.
 
     And pages are rendered with plain file names: the manifest is made, and tested, in tests/web/test_design.py.
     """
@@ -83,6 +84,7 @@ def of_this_worker(settings: Settings, worker_id: str) -> None:
     settings.ENV = settings.ENV.model_copy(update=files)
     # Of another test's record: it would not continue them.
     files["audit_heads_file"].unlink(missing_ok=True)
+    reconcile._providers._all.clear()  # the cast's provider has the same id in each test
     settings.STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 
 
