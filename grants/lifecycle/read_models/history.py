@@ -86,7 +86,7 @@ class Page:
     older: int | None  # `before` of the next
 
 
-_READ = Written(
+_BY_ID = Written(
     lambda: RequestItem.objects.filter(among("id", rows_of("items"))).select_related(
         "request__requester", "beneficiary", "resource__connection"
     )
@@ -105,26 +105,31 @@ class Items:
 
     def newest(self, count: int, *, before: int | None = None) -> list[RequestItem]:
         """The newest `count` of them, older than item `before`; the newest first."""
-        return self._first("-pk", count, Q(pk__lt=before) if before else Q())
+        return _read(self.newest_ids(count, before=before))
 
     def oldest(self, count: int, *, after: int) -> list[RequestItem]:
         """The oldest `count` of those newer than item `after`, the oldest first."""
-        return self._first("pk", count, Q(pk__gt=after))
+        return _read(self.oldest_ids(count, after=after))
 
     def newest_ids(self, count: int, *, before: int | None = None) -> list[int]:
-        """The same by their ids alone."""
-        return sorted(self._firsts("-pk", count, Q(pk__lt=before) if before else Q()), reverse=True)[:count]
+        """The ids of newest()."""
+        return self._ids("-pk", count, Q(pk__lt=before) if before else Q())
 
-    def _first(self, order: str, count: int, beyond: Q) -> list[RequestItem]:
-        # Found first and then read: PostgreSQL takes long to plan both as one query.
-        found = list(self._firsts(order, count, beyond))
-        by_id = {item.pk: item for item in _READ(items=found)}
-        return [by_id[pk] for pk in sorted(found, reverse=order == "-pk")[:count]]
+    def oldest_ids(self, count: int, *, after: int) -> list[int]:
+        """The ids of oldest()."""
+        return self._ids("pk", count, Q(pk__gt=after))
 
-    def _firsts(self, order: str, count: int, beyond: Q) -> QuerySet[RequestItem, int]:
+    def _ids(self, order: str, count: int, beyond: Q) -> list[int]:
         # Each part gives its first ones by an index of its own; what is first of all is among them.
         firsts = [part.filter(beyond).order_by(order).values_list("pk", flat=True)[:count] for part in self.parts]
-        return firsts[0].union(*firsts[1:]) if len(firsts) > 1 else firsts[0]
+        found = firsts[0].union(*firsts[1:]) if len(firsts) > 1 else firsts[0]
+        return sorted(found, reverse=order == "-pk")[:count]
+
+
+def _read(ids: Sequence[int]) -> list[RequestItem]:
+    """The items with these ids, in their order. Read after they are found: planning both as one query takes long."""
+    by_id = {item.pk: item for item in _BY_ID(items=ids)}
+    return [by_id[pk] for pk in ids]
 
 
 def matching(filters: Filters, subject: Subject, now: datetime) -> Items:
@@ -232,11 +237,11 @@ def page(items: Items, now: datetime, *, before: int | None, after: int | None) 
     if after is not None:
         found = items.oldest(PAGE + 1, after=after)
         more_newer, found = len(found) > PAGE, found[:PAGE][::-1]
-        more_older = bool(found and items.newest(1, before=found[-1].pk))
+        more_older = bool(found and items.newest_ids(1, before=found[-1].pk))
     else:
         found = items.newest(PAGE + 1, before=before)
         more_older, found = len(found) > PAGE, found[:PAGE]
-        more_newer = bool(before and found and items.oldest(1, after=found[0].pk))
+        more_newer = bool(before and found and items.oldest_ids(1, after=found[0].pk))
     return Page(
         rows=rows(found, now),
         newer=found[0].pk if found and more_newer else None,
