@@ -94,13 +94,12 @@ def end(service: Subject, *, by: Subject) -> None:
 @due.job(DELIVERY)
 def deliver_due(subject_id: str) -> timedelta:
     """Deliver to this identity, and keep what came of it. A job of no delivery (any more) ends."""
-    delivery = Delivery.objects.filter(subject=int(subject_id)).first()
+    row = Delivery.objects.filter(subject=int(subject_id))
+    delivery = row.first()
     if delivery is None:
         # Not if it was begun a moment ago: what is deleted here would not come back.
-        begun = Delivery.objects.filter(subject=int(subject_id))
-        due.DueJob.objects.filter(~Exists(begun), name=token_job(int(subject_id))).delete()
+        due.DueJob.objects.filter(~Exists(row), name=token_job(int(subject_id))).delete()
         return timedelta(0)
-    row = Delivery.objects.filter(pk=delivery.pk)
     try:
         again = KINDS[delivery.kind].deliver(delivery.pk)
     except (AdapterError, OSError) as error:
