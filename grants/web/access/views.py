@@ -13,6 +13,7 @@ from grants import clock
 from grants.lifecycle import access
 from grants.lifecycle.models import Grant
 from grants.lifecycle.read_models import mine
+from grants.lifecycle.sentences import Says
 from grants.web.access.page import show, show_refused, visible_grant
 from grants.web.signed_in import signed_in
 from grants.web.words import things
@@ -48,7 +49,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     held = visible_grant(request, pk)
     if request.method != "POST":
         if not access.may_revoke(held, signed_in(request)):
-            raise PermissionDenied("Only an owner of the resource or an admin can revoke this.")
+            raise PermissionDenied(Says.NOT_REVOCABLE.say())
         now = clock.of_page()
         if now >= held.over_at:
             return redirect("grant", pk)

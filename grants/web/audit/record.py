@@ -100,10 +100,10 @@ class _Names:
         )
 
     def actor(self, actor: str) -> str:
-        pk = _subject_id(actor)
-        if pk is None:
-            return f"Policy {actor}" if re.fullmatch(r"P-\d+", actor) else actor.capitalize()
-        return self.subjects[pk].name if pk in self.subjects else actor
+        named = references.read(actor)
+        if named and named.kind == "subject":
+            return self.subjects[named.pk].name if named.pk in self.subjects else actor
+        return f"Policy {actor}" if named and named.kind == "policy" else actor.capitalize()
 
     def thing(self, kind: str, pk: int) -> Thing:
         ref = references.ref(kind, pk) if kind in references.LETTERS else f"number {pk}"
