@@ -46,7 +46,7 @@ def answer(
     if ids:
         content.append(listed.lines(ids[:PART], ending))
     file = f"stint-{name}-{now:%Y%m%d-%H%M}{'-more-follows' if more else ''}.{ending}"
-    headers = {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "no-store"}
+    headers = {"Content-Disposition": f'attachment; filename="{file}"'}
     if more:
         query = request.GET.copy()
         query["before"] = str(ids[PART - 1])

@@ -47,6 +47,5 @@ def enter(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied(error.reason) from None
     query = urlencode({"ticket": ticket, "to": asked["to"] or "/"})
     answer = HttpResponseRedirect(f"{gate.address(connection)}/.stint/enter?{query}")
-    answer["Cache-Control"] = "no-store"
     answer["Referrer-Policy"] = "no-referrer"  # the address holds the ticket
     return answer

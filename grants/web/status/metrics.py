@@ -27,9 +27,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         if refused == HTTPStatus.UNAUTHORIZED:
             response["WWW-Authenticate"] = 'Bearer realm="stint"'
         return response
-    response = HttpResponse(exposition(clock.of_page()), content_type=CONTENT_TYPE_LATEST)
-    response["Cache-Control"] = "no-store"
-    return response
+    return HttpResponse(exposition(clock.of_page()), content_type=CONTENT_TYPE_LATEST)
 
 
 def _may_scrape(request: HttpRequest) -> int:
